@@ -1,0 +1,1 @@
+"""The operator table: one declaration per operator, one file per family."""

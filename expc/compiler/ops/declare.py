@@ -1,0 +1,166 @@
+"""How an operator is declared: everything about it in one place.
+
+A declaration holds the operator's name, its settings and tensor arguments in torch's order with torch's defaults, its
+type rule, its cost, how torch builds it, and an example. Checker, lowering, emission, reference pages and tests all
+read it. There is no class per operator: shapes that many share are plain functions that return an `Operator`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NoReturn
+
+from expc.compiler.dimensions import Dim, Size
+from expc.compiler.types import TensorType
+from expc.diagnostics import Problem
+
+
+class Required:
+    """The default of a parameter that has none."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED: Final = Required()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a setting may be: `words` completes "expected ...", `accepts` decides."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Param:
+    """One setting or argument, by torch's name.
+
+    `inferred`: the setting follows from the input and is not written positionally; written by name, it is checked.
+    `tensor`: takes a tensor that flows (`kind` then says whether a number, a list or `none` will do as well).
+    """
+
+    name: str
+    kind: Kind
+    default: Any = REQUIRED
+    doc: str = ""
+    inferred: bool = False
+    tensor: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether a call must say it."""
+        return self.default is REQUIRED and not self.inferred
+
+
+class Fault(Exception):
+    """A type rule refuses a call. `problem` is a class whose other fields are `facts`; the checker knows the place."""
+
+    def __init__(self, problem: type[Problem], **facts: Any) -> None:
+        super().__init__(problem.name)
+        self.problem = problem
+        self.facts = facts
+
+
+Requirement = tuple[Literal["equal", "at least", "at most", "divisible"], Size, Size, str]
+
+
+@dataclass
+class Call:
+    """One use of an operator, as its type rule sees it.
+
+    `values` has every setting and argument by name: tensors as `TensorType`, lists of tensors as tuples of them, sizes
+    as `int` or `Dim`, what was not given as its default. A rule returns the result's `TensorType` (or nested tuples of
+    them, `None` for a part that is absent), raises `Fault`, and states what must hold of unknown sizes by `require_*`.
+    """
+
+    operator: "Operator"
+    values: dict[str, Any]
+    require: Callable[[Requirement], None]
+    arithmetic: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def tensor(self, name: str = "input") -> TensorType:
+        """The type of the tensor argument called `name`."""
+        value = self.values[name]
+        assert isinstance(value, TensorType), name  # noqa: S101 - the checker passes tensors only
+        return value
+
+    def infer(self, name: str, size: Size) -> Size:
+        """Fill the inferred setting `name` from the input; one that was written must equal it."""
+        written = self.values.get(name)
+        if written is None or written is REQUIRED:
+            self.values[name] = size
+        else:
+            self.require_equal(written, size, name)
+        return size
+
+    def require_equal(self, a: Size, b: Size, what: str) -> None:
+        """`a` (written, expected) must equal `b` (arriving) at every size; `what` names the pair in the message."""
+        if a != b:
+            self.require(("equal", a, b, what))
+
+    def require_at_least(self, size: Size, bound: Size, what: str) -> None:
+        """`size` must be `bound` or more."""
+        if isinstance(size, Dim) or isinstance(bound, Dim) or size < bound:
+            self.require(("at least", size, bound, what))
+
+    def require_at_most(self, size: Size, bound: Size, what: str) -> None:
+        """`size` must be `bound` or less."""
+        if isinstance(size, Dim) or isinstance(bound, Dim) or size > bound:
+            self.require(("at most", size, bound, what))
+
+    def require_divisible(self, size: Size, divisor: Size, what: str) -> None:
+        """`size` must be a multiple of `divisor`."""
+        if isinstance(size, Dim) or isinstance(divisor, Dim) or divisor == 0 or size % divisor:
+            self.require(("divisible", size, divisor, what))
+
+    def explain(self, text: str) -> None:
+        """A line for the trail of a size: the arithmetic that made it, with its numbers."""
+        self.arithmetic.append(text)
+
+    def fail(self, problem: type[Problem], **facts: Any) -> NoReturn:
+        """Refuse the call."""
+        raise Fault(problem, **facts)
+
+
+ShapeRule = Callable[[Call], Any]
+"""Gives the result's type: a `TensorType`, or nested tuples of them for modules that return several."""
+
+Weights = Callable[[Call], dict[str, tuple[Size, ...]]]
+"""Gives the parameters and their shapes, in the order of the module's `state_dict`."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of the language: a layer (`torch.nn` class) or a function."""
+
+    name: str
+    kind: Literal["layer", "function", "loss"]
+    doc: str
+    settings: tuple[Param, ...]
+    arguments: tuple[Param, ...]
+    shape: ShapeRule
+    example: str
+    """A chain that applies it, for instance `x -> Conv2d(8, 3)`."""
+    example_inputs: Mapping[str, str] = field(default_factory=lambda: {"x": "f32[N, 3, H, W]"})
+    """The types of the names in `example`, as text."""
+    home: Literal["torch.nn", "torch.nn.functional", "torch", "torch.Tensor", "expc"] = "torch.nn"
+    build: Callable[..., Any] | None = None
+    """Layers: `build(nn, settings)` makes the module, by default `nn.<name>(**settings)`. Functions: `build(torch, values)`
+    makes the result, by default `<home>.<name>(*arguments)`. Gets `torch.nn` or `torch` as an argument, never imports it."""
+    weights: Weights | None = None
+    macs: Callable[[Call, Any], Size] | None = None
+    """Multiply-accumulates of one call, from the call and its result type; none for elementwise work."""
+    random: bool = False
+    """Draws random numbers, in training at least."""
+    mode: bool = False
+    """Acts differently in training: the lowered module passes `training=self.training` where torch's function takes it."""
+    buffers: Weights | None = None
+    batch_statistics: bool = False
+    """Samples of a batch meet in it while training."""
+
+    def __str__(self) -> str:
+        return self.name
