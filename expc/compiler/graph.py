@@ -1,0 +1,216 @@
+"""The graph: a tree of containers with a type on every edge. What the checker makes and lowering builds.
+
+A container becomes one `nn.Module` that walks its steps. Values are compared by identity: each is made by one step, or
+is an input. A container's inputs are its declared tensors, then what its body uses from outside, then whole numbers for
+the symbols (`N`) that its steps need and none of its tensors shows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from expc.compiler.dimensions import Size, Symbol
+from expc.compiler.ops.declare import Operator
+from expc.compiler.types import TensorType, Type
+from expc.diagnostics import Span
+from expc.spec.values import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One tensor. `source` says how it came about, for the trail of an error; none for inputs."""
+
+    type: Type
+    span: Span
+    name: str | None = None
+    source: "Source | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """How a value was made: what was applied to which tensors, and the arithmetic of the sizes that changed."""
+
+    title: str
+    inputs: tuple[Value, ...]
+    arithmetic: tuple[str, ...] = ()
+
+
+Result = Union[Value, None, tuple["Result", ...], "Record"]
+"""What a step or a container gives: one tensor, nothing, several, or several by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Results by name, in the declared order."""
+
+    fields: Mapping[str, Value]
+    training_only: frozenset[str] = frozenset()
+
+
+Argument = Any
+"""A `Value`, a `Size`, a number, a string, none, a `Dtype`, a `SliceOf`, or a tuple of arguments."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceOf:
+    """`start:stop:step` among the items of an index."""
+
+    start: Argument
+    stop: Argument
+    step: Argument
+
+
+@dataclass(frozen=True, eq=False)
+class Apply:
+    """An operator is applied. `module` is the child that holds its weights (layers), or none (functions).
+
+    `arguments` has the tensor arguments (and for functions the settings) by torch's names; absent ones are left out.
+    """
+
+    operator: Operator
+    module: str | None
+    arguments: Mapping[str, Argument]
+    result: Result
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Invoke:
+    """A child container is run. `arguments` stand in the order of the child's `inputs`."""
+
+    module: str
+    arguments: tuple[Argument, ...]
+    result: Result
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A `param` or `buffer` is read. `path` leads to it from this container: `("wte", "weight")`."""
+
+    path: tuple[str, ...]
+    result: Value
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Subscript:
+    """A tensor is indexed: `x[:, 0]`. An `Ellipsis` stands for `...`, `None` for a new dimension."""
+
+    value: Value
+    items: tuple[Argument, ...]
+    result: Value
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """A tensor is converted to another dtype."""
+
+    value: Value
+    dtype: str
+    result: Value
+    span: Span
+
+
+Step = Apply | Invoke | Read | Subscript | Cast
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A module of torch. `settings` are complete: inferred ones are filled in, defaults included.
+
+    `tied` maps a parameter of the module to the path, from the container that holds this leaf, of the parameter it is.
+    """
+
+    operator: Operator
+    settings: Mapping[str, Any]
+    weights: Mapping[str, tuple[Size, ...]]
+    buffers: Mapping[str, tuple[Size, ...]]
+    span: Span
+    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """A `param` or `buffer`: its type and how it starts: an initialiser's recipe, a number, or nested lists of them."""
+
+    type: TensorType
+    start: Any
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class InitRule:
+    """`init selector = initializer`, relative to the container that holds it.
+
+    `selector` is a glob over whole keys (`*.weight`), or a class or block with an optional parameter (`Conv2d.weight`).
+    """
+
+    selector: str
+    is_glob: bool
+    initialiser: Recipe
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Container:
+    """A body: a block, a model, an inline body with braces, or a loss.
+
+    `inputs` are the tensors and symbols that a caller passes. `sizes` says where each symbol that the steps need is
+    found: (input, axis), with axis none where the input is the number itself.
+    """
+
+    title: str
+    """The block's name; `Body` for an inline one."""
+    inputs: tuple[Value | Symbol, ...]
+    input_names: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, int | None]]
+    steps: tuple[Step, ...]
+    result: Result
+    children: Mapping[str, "Leaf | Container"]
+    params: Mapping[str, Declared]
+    buffers: Mapping[str, Declared]
+    inits: tuple[InitRule, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network: its body, the symbols of its input types, and the conditions on them that `where` states."""
+
+    name: str
+    body: Container
+    symbols: Mapping[str, Symbol]
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """One entry of the `state_dict`. `tied_to` is the key that the same tensor has elsewhere."""
+
+    key: str
+    dims: tuple[Size, ...]
+    owner: str
+    """The class of the module that holds it: `Conv2d`, or a block's name."""
+    span: Span
+    is_buffer: bool
+    tied_to: str | None = None
+
+
+def weights(container: Container, prefix: str = "") -> Iterator[Weight]:
+    """Every parameter and buffer under `container`, in the order of torch's `state_dict`."""
+    for name, declared in container.params.items():
+        yield Weight(prefix + name, declared.type.dims, container.title, declared.span, is_buffer=False)
+    for name, declared in container.buffers.items():
+        yield Weight(prefix + name, declared.type.dims, container.title, declared.span, is_buffer=True)
+    for name, child in container.children.items():
+        inside = f"{prefix}{name}."
+        if isinstance(child, Container):
+            yield from weights(child, inside)
+            continue
+        for weight, dims in child.weights.items():
+            tied = prefix + ".".join(child.tied[weight]) if weight in child.tied else None
+            yield Weight(inside + weight, dims, child.operator.name, child.span, is_buffer=False, tied_to=tied)
+        for buffer, dims in child.buffers.items():
+            yield Weight(inside + buffer, dims, child.operator.name, child.span, is_buffer=True)
