@@ -38,6 +38,11 @@ class Param:
 
     `inferred`: the setting follows from the input and is not written positionally; written by name, it is checked.
     `tensor`: takes a tensor that flows (`kind` then says whether a number, a list or `none` will do as well).
+    `by_name`: torch takes it by name only, or after a deprecated parameter that the language leaves out.
+    `variadic`: takes one list, or the positional values from here on, `reshape([N, -1])` or `reshape(N, -1)`; the rule
+    and `build` see a tuple.
+    `rest`: takes every further setting that is named, as a dict, as `rearrange("n (h d) -> n h d", h=8)` does.
+    `constant`: takes a list of numbers that torch wants as a tensor; the rule sees the list, `build` the tensor.
     """
 
     name: str
@@ -46,6 +51,10 @@ class Param:
     doc: str = ""
     inferred: bool = False
     tensor: bool = False
+    by_name: bool = False
+    variadic: bool = False
+    rest: bool = False
+    constant: bool = False
 
     @property
     def required(self) -> bool:
@@ -157,7 +166,9 @@ class Operator:
     random: bool = False
     """Draws random numbers, in training at least."""
     mode: bool = False
-    """Acts differently in training: the lowered module passes `training=self.training` where torch's function takes it."""
+    """Acts differently in training: a function's `build` gets `values["training"]`."""
+    creates: bool = False
+    """Makes a tensor from no tensor: a function's `build` gets `values["device"]`, where the flow lives."""
     buffers: Weights | None = None
     batch_statistics: bool = False
     """Samples of a batch meet in it while training."""
