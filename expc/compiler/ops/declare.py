@@ -175,3 +175,27 @@ class Operator:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def positional(self) -> tuple[Param, ...]:
+        """What may be written without a name, in order.
+
+        Functions take every argument so. Layers take the settings that torch requires, less the inferred ones, or the
+        first where torch requires none: so `BatchNorm2d(64)`, pasted from Python, is never an `eps` of 64.
+        """
+        if self.kind == "function":
+            return tuple(param for param in self.arguments if not param.by_name)
+        required = tuple(param for param in self.settings if param.default is REQUIRED)
+        if required:
+            return tuple(param for param in required if not param.inferred)
+        return tuple(param for param in self.settings if not param.inferred)[:1]
+
+    def make(self, home: Any, values: Mapping[str, Any]) -> Any:
+        """The layer as a module of `home`, which is `torch.nn` or stands for it: only what differs from torch's own
+        defaults is passed, lists as tuples."""
+        settings = {
+            param.name: tuple(value) if isinstance(value, list) else value
+            for param in self.settings
+            if (value := values[param.name]) != param.default
+        }
+        return getattr(home, self.name)(**settings) if self.build is None else self.build(home, settings)

@@ -1,0 +1,49 @@
+"""All operators by name."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
+from expc.compiler.ops.declare import Operator
+
+_FAMILIES: Final = (
+    "linear",
+    "convolution",
+    "pooling",
+    "normalization",
+    "activation",
+    "dropout",
+    "embedding",
+    "recurrent",
+    "attention",
+    "shaping",
+    "pointwise",
+    "reduction",
+    "reshaping",
+    "joining",
+    "creation",
+    "functional",
+    "losses",
+)
+"""The modules beside this one that hold operators, each in a tuple `OPERATORS`."""
+
+
+@cache
+def operators() -> Mapping[str, Operator]:
+    """Every operator of the language by its name: layers, functions and losses.
+
+    The families are imported at the first call, so that a command that checks nothing does not pay for them.
+    """
+    found: dict[str, Operator] = {}
+    for family in _FAMILIES:
+        try:
+            module = import_module(f"expc.compiler.ops.{family}")
+        except ModuleNotFoundError:
+            continue
+        for operator in module.OPERATORS:
+            if operator.name in found:
+                raise ValueError(f"two operators are called {operator.name}")
+            found[operator.name] = operator
+    return MappingProxyType(found)
