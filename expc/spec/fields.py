@@ -1,0 +1,208 @@
+"""The kinds of values that settings take, besides numbers, truth values and words: each with its name for people.
+
+A kind is written once here and read three times: by Pydantic when a section is validated, by the messages about a value
+that does not fit, and by the reference pages.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from expc.spec.values import (
+    UNEVALUATED,
+    Closure,
+    Given,
+    Lasting,
+    Part,
+    Pipeline,
+    Quantity,
+    Recipe,
+    Table,
+    Watched,
+)
+
+Verdict = Literal["fits", "type", "range", "unit", "reported"]
+"""What is wrong with a value, if anything; `reported`: it rests on a value that was reported already."""
+
+UNITS_OF_TIME = ("step", "epoch", "second", "minute", "hour")
+"""The units that an interval of a run can have; the others measure memory."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Marks an annotation: what such a value is called in a message, and how to tell whether a value is one."""
+
+    words: str
+    judge: Callable[[Any], Verdict]
+
+    def check(self, value: Any) -> Any:
+        """The value itself. Raises an error whose type is the verdict, for the binding step to translate."""
+        verdict = self.judge(value)
+        if verdict == "fits":
+            return value
+        raise PydanticCustomError(verdict, "expected {words}", {"words": self.words})
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "description": self.words}
+
+
+def _instance(*classes: type) -> Callable[[Any], Verdict]:
+    return lambda value: "fits" if isinstance(value, classes) else "type"
+
+
+def _each(judge: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
+    def of_all(value: Any) -> Verdict:
+        if not isinstance(value, tuple):
+            return "type"
+        return next((verdict for verdict in map(judge, value) if verdict != "fits"), "fits")
+
+    return of_all
+
+
+def _interval(value: Any) -> Verdict:
+    if not isinstance(value, Quantity):
+        return "type"
+    if value.unit not in UNITS_OF_TIME:
+        return "unit"
+    counted = value.unit in ("step", "epoch")
+    return "range" if value.number <= 0 or (counted and value.number != int(value.number)) else "fits"
+
+
+def _call(value: Any, names: tuple[str, ...]) -> tuple[Given, ...] | None:
+    return value.arguments if isinstance(value, Recipe) and value.name in names else None
+
+
+def _clip(value: Any) -> Verdict:
+    arguments = _call(value, ("norm", "value"))
+    if arguments is None or len(arguments) != 1 or arguments[0].name is not None:
+        return "type"
+    limit = arguments[0].value
+    if limit is UNEVALUATED:
+        return "reported"
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        return "type"
+    return "fits" if limit > 0 else "range"
+
+
+def _watch(value: Any) -> Verdict:
+    arguments = _call(value, ("max", "min"))
+    if not arguments:
+        return "type"
+    if any(argument.value is UNEVALUATED for argument in arguments):
+        return "reported"
+    first, *rest = arguments
+    named = first.name is None and all(argument.name is not None for argument in rest)
+    return "fits" if named and isinstance(first.value, Watched) else "type"
+
+
+def _early_stop(value: Any) -> Verdict:
+    verdict = _watch(value)
+    if verdict != "fits":
+        return verdict
+    for argument in value.arguments[1:]:
+        whole = isinstance(argument.value, int) and not isinstance(argument.value, bool)
+        if argument.name not in ("patience", "min_delta") or not (
+            whole or (argument.name == "min_delta" and isinstance(argument.value, float))
+        ):
+            return "type"
+        if argument.value < (1 if argument.name == "patience" else 0):
+            return "range"
+    return "fits"
+
+
+def _best(value: Any) -> Verdict:
+    verdict = _watch(value)
+    return "type" if verdict == "fits" and len(value.arguments) > 1 else verdict
+
+
+def _metrics(value: Any) -> Verdict:
+    return "fits" if isinstance(value, Table) else _each(_instance(Recipe))(value)
+
+
+Samples = Annotated[
+    Recipe | Pipeline | Part,
+    Kind('a data set and its transforms, such as `MNIST("data") -> ToTensor`', _instance(Recipe, Pipeline, Part)),
+]
+Loss = Annotated[
+    Recipe | Closure | Pipeline | Table,
+    Kind(
+        "a loss such as `CrossEntropyLoss`, an expression over outputs and fields, or a table of named terms",
+        _instance(Recipe, Closure, Pipeline, Table),
+    ),
+]
+Optimizer = Annotated[Recipe, Kind("an optimizer such as `AdamW(lr=1e-3)`", _instance(Recipe))]
+Schedule = Annotated[
+    Recipe | Pipeline | Lasting,
+    Kind("a schedule such as `CosineAnnealingLR`, or a chain of them", _instance(Recipe, Pipeline, Lasting)),
+]
+Metrics = Annotated[
+    tuple[Recipe, ...] | Table,
+    Kind("a list of metrics such as `[Accuracy]`, or a table of named ones", _metrics),
+]
+Clip = Annotated[Recipe, Kind("`norm(x)` or `value(x)` with a number `x` above 0", _clip)]
+EarlyStop = Annotated[
+    Recipe,
+    Kind(
+        "`min(...)` or `max(...)` of a measured value, with `patience` of at least 1 and `min_delta` of at least 0, "
+        "such as `min(val.loss, patience=5)`",
+        _early_stop,
+    ),
+]
+Best = Annotated[Recipe, Kind("`max(...)` or `min(...)` of a measured value, such as `max(val.accuracy)`", _best)]
+Interval = Annotated[
+    Quantity,
+    Kind("an interval above 0 with its unit, such as `50 steps`, `1 epochs` or `30 min`, or `none`", _interval),
+]
+Patterns = Annotated[tuple[str, ...], Kind('a list of names such as `["layer3.*"]`', _each(_instance(str)))]
+Groups = Annotated[
+    tuple[Table, ...], Kind('a section such as `group "*.bias" { weight_decay = 0 }`', _each(_instance(Table)))
+]
+Inits = Annotated[tuple[Table, ...], Kind('a line such as `init "*.bias" = zeros`', _each(_instance(Table)))]
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The words that a setting chooses among; empty for a setting that takes something else."""
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def words(field: FieldInfo) -> str:
+    """What a setting takes, for people: `a whole number of at least 1`, `` `true` or `false` ``."""
+    return _words(field.annotation, tuple(field.metadata))
+
+
+def _words(annotation: Any, metadata: tuple[Any, ...]) -> str:
+    kinds = [item for item in metadata if isinstance(item, Kind)]
+    if kinds:
+        return kinds[0].words
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return _words(inner, (*more, *metadata))
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return either([f"`{choice}`" for choice in parts])
+    if NoneType in parts:
+        (inner,) = (part for part in parts if part is not NoneType)
+        return _words(inner, metadata)
+    if annotation is bool:
+        return "`true` or `false`"
+    if annotation is int:
+        least = next((item.ge for item in _flat(metadata) if getattr(item, "ge", None) is not None), None)
+        return "a whole number" if least is None else f"a whole number of at least {least}"
+    raise TypeError(f"a setting of type {annotation} has no name for people")
+
+
+def _flat(metadata: tuple[Any, ...]) -> list[Any]:
+    return [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
+
+
+def either(items: list[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} or {items[-1]}"

@@ -1,0 +1,165 @@
+"""The settings of an experiment: one strict, frozen Pydantic model per section.
+
+These models are the schema of the language's settings: keys, types, ranges, defaults, and a description of each, from
+which reference page, completion and JSON Schema are made. Only `expc.spec.binding` validates with them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from expc.spec.fields import (
+    Best,
+    Clip,
+    EarlyStop,
+    Groups,
+    Inits,
+    Interval,
+    Loss,
+    Metrics,
+    Optimizer,
+    Patterns,
+    Samples,
+    Schedule,
+)
+from expc.spec.values import Quantity
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+PLANNED: Final[JsonDict] = {"planned": True}
+"""Marks a setting that belongs to the language, and that this version of expc cannot carry out yet."""
+
+
+class Settings(BaseModel):
+    """Base of all sections. Building the validators waits for the first use: a file rarely has every section."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True, protected_namespaces=())
+
+
+class Data(Settings):
+    """Where samples come from, and how they are put together.
+
+    `shuffle` is true, unlike in `torch.utils.data.DataLoader`: to learn from samples in a fixed order is nearly always a
+    mistake. It is about `train` alone; the other roles are always read in order.
+    """
+
+    train: Samples | None = Field(default=None, description="The samples that the model learns from.")
+    val: Samples | None = Field(default=None, description="The samples that it is measured on after each epoch.")
+    test: Samples | None = Field(
+        default=None, description="The samples that the best weights are measured on at the end."
+    )
+    predict: Samples | None = Field(default=None, description="Samples without targets, for predictions.")
+    batch: Count = Field(default=1, description="Samples in one optimizer step, on one device or on many.")
+    shuffle: bool = Field(default=True, description="Draw the training samples in a new order each epoch.")
+    workers: Natural = Field(default=0, description="Processes per device that load samples; 0: the run's own process.")
+    drop_last: bool = Field(default=False, description="Leave out the last batch of an epoch when it is not full.")
+    pin_memory: bool = Field(default=False, description="Copy batches to pinned memory, from where a GPU reads faster.")
+    persistent_workers: bool = Field(default=False, description="Keep the loading processes from epoch to epoch.")
+    prefetch_factor: Count | None = Field(default=None, description="Batches that each loading process prepares ahead.")
+
+
+class Train(Settings):
+    """How the model learns. Exactly one of `epochs` and `steps` says for how long."""
+
+    epochs: Count | None = Field(default=None, description="How often the run goes through the training data.")
+    steps: Count | None = Field(default=None, description="How many optimizer steps the run takes.")
+    loss: Loss | None = Field(default=None, description="What the model makes small; groups may have their own.")
+    optimizer: Optimizer | None = Field(default=None, description="The `torch.optim` optimizer and its settings.")
+    schedule: Schedule | None = Field(default=None, description="How the learning rate changes during the run.")
+    metrics: Metrics = Field(default=(), description="What is measured besides the loss.")
+    precision: Literal["f32", "bf16", "f16", "auto"] = Field(
+        default="f32", description="The dtype of most arithmetic; weights stay f32."
+    )
+    accumulate: Count = Field(default=1, description="Parts that a batch is computed in, to save memory.")
+    clip: Clip | None = Field(default=None, description="The greatest norm, or the greatest value, of gradients.")
+    early_stop: EarlyStop | None = Field(default=None, description="What ends the run when it gets no better.")
+    ema: Any = Field(default=None, description="Average the weights over the run.", json_schema_extra=PLANNED)
+    compile: bool = Field(default=False, description="Use `torch.compile`.", json_schema_extra=PLANNED)
+    recompute: Any = Field(
+        default=None,
+        description="Modules that compute their activations anew, to save memory.",
+        json_schema_extra=PLANNED,
+    )
+    freeze: Any = Field(default=None, description="Parameters that do not learn.", json_schema_extra=PLANNED)
+    seed: Natural = Field(default=0, description="What all random numbers of the run follow from.")
+    deterministic: bool = Field(default=False, description="Allow only algorithms that give the same bits each time.")
+    groups: Groups = Field(default=(), alias="group", description="What some parameters do differently.")
+    inits: Inits = Field(default=(), alias="init", description="How parameters start, over what the model says.")
+
+
+class Distributed(Settings):
+    """How several devices share the work. How many there are is said where the run starts."""
+
+    strategy: Literal["auto", "none", "ddp", "fsdp"] = Field(
+        default="auto", description="How devices share the model: whole copies (ddp), or parts of it (fsdp)."
+    )
+    backend: Literal["auto", "nccl", "gloo"] = Field(default="auto", description="What carries data between devices.")
+    find_unused_parameters: bool = Field(
+        default=False, description="Look in each step for parameters that the loss does not reach."
+    )
+    sync_batchnorm: bool = Field(default=False, description="Take batch statistics over all devices.")
+    static_graph: bool = Field(default=False, description="Promise that every step runs the same operators.")
+    bucket_cap_mb: Count | None = Field(
+        default=None, description="MiB of gradients sent at once; none: torch's own 25."
+    )
+    gradient_as_bucket_view: bool = Field(default=False, description="Let gradients live where they are sent from.")
+    shard: Patterns | None = Field(default=None, description="Modules that fsdp shards one by one.")
+
+
+class Checkpoint(Settings):
+    """What is saved during a run, and when."""
+
+    every: Interval | None = Field(
+        default=Quantity(1, "epoch"), description="Between two checkpoints; none: only at the end."
+    )
+    keep: Count = Field(default=3, description="How many of the last checkpoints stay.")
+    best: Best | None = Field(default=None, description="What the best weights are best at.")
+    async_: bool = Field(default=True, alias="async", description="Write checkpoints while training goes on.")
+
+
+class Log(Settings):
+    """What is written down during a run."""
+
+    every: Interval | None = Field(
+        default=Quantity(50, "step"), description="Between two entries; none: only after each epoch."
+    )
+    tensorboard: bool = Field(default=True, description="Write TensorBoard events.")
+    graph: bool = Field(default=True, description="Write the model's graph for TensorBoard.")
+    histograms: bool = Field(default=False, description="Write histograms of weights and gradients.")
+    images: Natural = Field(default=0, description="How many validation images to write.")
+
+
+class Experiment(Settings):
+    """Every setting of one experiment. A section that the file does not have is none."""
+
+    name: str = Field(description="What runs are named after: the file's name without its ending.")
+    data: Data | None = Field(default=None, description="Where samples come from.")
+    train: Train | None = Field(default=None, description="How the model learns.")
+    distributed: Distributed | None = Field(default=None, description="How several devices share the work.")
+    checkpoint: Checkpoint | None = Field(default=None, description="What is saved, and when.")
+    log: Log | None = Field(default=None, description="What is written down.")
+    origins: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="Who set each value: `train.epochs` -> `mnist.exp:28`, `--set train.epochs=1` or `default`.",
+    )
+
+
+SECTIONS: Final[Mapping[str, type[Settings]]] = {
+    "data": Data,
+    "train": Train,
+    "distributed": Distributed,
+    "checkpoint": Checkpoint,
+    "log": Log,
+}
+"""The sections of a file, by name."""
+
+PLANNED_SECTIONS: Final = ("quantize", "prune", "export")
+"""Sections that belong to the language, and that this version of expc cannot carry out yet."""
+
+
+def keys(section: type[Settings]) -> dict[str, str]:
+    """The keys of a section as they are written, each with the name of its field: `async` -> `async_`."""
+    return {field.alias or name: name for name, field in section.model_fields.items()}
