@@ -1,0 +1,206 @@
+"""E08xx: what can only go wrong when files are read or written, and while a run goes on.
+
+Each is a `Problem` like those of the checker, so that the command line prints it in the same way: `raise RunError(
+DataNotFound(span=use.span, ...))`. Where nothing in the file is to blame, the span points at the option that is, as
+`option_span("--out", path)`. Nothing here imports torch, so that `expc explain` prints these pages at once.
+"""
+
+import errno
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expc.diagnostics import Problem, ProblemError, Source, Span
+
+
+class RunError(ProblemError):
+    """The run cannot go on; `problem` says what happened, and which line of the experiment asked for it."""
+
+
+def option_span(option: str, value: str) -> Span:
+    """The place of a value that was given on the command line: `option_span("--out", "runs/a")`."""
+    return Span(Source(option, value), 0, len(value))
+
+
+def from_os_error(error: OSError, path: str, span: Span) -> RunError:
+    """What to raise when writing `path` failed: `DiskFull` when there was no space, else `OutputUnwritable`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(DiskFull(span=span, path=path))
+    return RunError(OutputUnwritable(span=span, path=path, reason=error.strerror or str(error)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataNotFound(Problem):
+    """A data set is not where the experiment says, or could not be fetched.
+
+    Relative paths start at the folder of the `.exp` file, or at the folder that the environment variable `EXPC_DATA`
+    names. With `download=true` a data set that is missing is fetched once; what is there already is never changed.
+
+    ```exp wrong
+    data { train = MNIST("no/such/folder") -> ToTensor }
+    ```
+
+    ```exp right
+    data { train = MNIST("data", download=true) -> ToTensor }
+    ```
+    """
+
+    code: ClassVar[str] = "E0801"
+    name: ClassVar[str] = "data-not-found"
+    template: ClassVar[str] = "`{dataset}`: {reason} at {path}"
+
+    dataset: str
+    path: str
+    reason: str
+    """What is missing, in words that go before the path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDamaged(Problem):
+    """A file of a data set is there, but cannot be read: half of it is missing, or it is of another kind.
+
+    expc never deletes or overwrites data. Move the file away and fetch it again, with `download=true` where the data
+    set has it.
+
+    ```exp wrong
+    data { train = Text("photo.png", vocab=65, window=64) }
+    ```
+
+    ```exp right
+    data { train = Text("tinyshakespeare.txt", vocab=65, window=64) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0802"
+    name: ClassVar[str] = "data-damaged"
+    template: ClassVar[str] = "`{dataset}` cannot read {path}: {reason}"
+
+    dataset: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnexpectedData(Problem):
+    """What was read is not what the experiment declares: the number of classes, a vocabulary, the size of images.
+
+    What can only be known by reading is declared in the file, so that everything can be checked before; it is
+    verified when the data is opened.
+
+    ```exp wrong
+    data { train = Text("tinyshakespeare.txt", vocab=64, window=128) }
+    ```
+
+    ```exp right
+    data { train = Text("tinyshakespeare.txt", vocab=65, window=128) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0803"
+    name: ClassVar[str] = "unexpected-data"
+    template: ClassVar[str] = "`{dataset}` is declared with {declared}, but {path} has {found}"
+
+    dataset: str
+    path: str
+    declared: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputUnwritable(Problem):
+    """A file or a folder cannot be written.
+
+    Check that the folder given with `--out` exists or can be made, and that you may write there.
+
+    ```exp wrong
+    export { onnx = "/proc/net.onnx" }
+    ```
+
+    ```exp right
+    export { onnx = "net.onnx" }
+    ```
+    """
+
+    code: ClassVar[str] = "E0804"
+    name: ClassVar[str] = "output-unwritable"
+    template: ClassVar[str] = "cannot write {path}: {reason}"
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskFull(Problem):
+    """There was no space left to write a file.
+
+    What was written before is whole: files are written beside their place and moved there when they are complete. Make
+    space, or keep fewer checkpoints, and resume the run.
+
+    ```exp wrong
+    checkpoint { every = 1 epochs, keep = 1000 }
+    ```
+
+    ```exp right
+    checkpoint { every = 1 epochs, keep = 3 }
+    ```
+    """
+
+    code: ClassVar[str] = "E0805"
+    name: ClassVar[str] = "disk-full"
+    template: ClassVar[str] = "cannot write {path}: no space left on the disk"
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooLittleData(Problem):
+    """There are not enough samples: a part of a split is empty, a text is shorter than its window, or a batch that
+    must be full never is.
+
+    ```exp wrong
+    data {
+      train = FakeData(size=100) -> ToTensor
+      batch = 128
+      drop_last = true
+    }
+    ```
+
+    ```exp right
+    data {
+      train = FakeData(size=100) -> ToTensor
+      batch = 32
+      drop_last = true
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0806"
+    name: ClassVar[str] = "too-little-data"
+    template: ClassVar[str] = "{what} needs at least {needed}, but there are {found}"
+
+    what: str
+    needed: str
+    found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerDied(Problem):
+    """A process that prepares data ended before its time, most often because memory ran out.
+
+    Each of the `workers` holds batches in memory; in containers the shared memory (`/dev/shm`) is often small. Use
+    fewer workers, or a smaller `prefetch_factor`.
+
+    ```exp wrong
+    data { train = FakeData(size=100) -> ToTensor, batch = 8, workers = 4096 }
+    ```
+
+    ```exp right
+    data { train = FakeData(size=100) -> ToTensor, batch = 8, workers = 2 }
+    ```
+    """
+
+    code: ClassVar[str] = "E0807"
+    name: ClassVar[str] = "worker-died"
+    template: ClassVar[str] = "a data worker of `{role}` ended unexpectedly: {reason}"
+
+    role: str
+    reason: str
