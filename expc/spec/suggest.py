@@ -1,0 +1,57 @@
+"""The name that was probably meant."""
+
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that `word` is most like; none when nothing is like it.
+
+    Like are names a few slips of the finger apart (a letter too many, too few, wrong, or two swapped), names that differ
+    in case or in underscores, and names of which one starts with the other or holds it between underscores:
+    `batch_size` and `batch`, `valid` and `val`.
+    """
+    candidates = sorted((_likeness(word, name), name) for name in set(known) - {word})
+    if not candidates or candidates[0][0] == _UNLIKE:
+        return None
+    return candidates[0][1]
+
+
+def advice(word: str | None) -> str:
+    """The end of a message that names what was probably meant: `; did you mean `batch`?`, or nothing."""
+    return "" if word is None else f"; did you mean `{word}`?"
+
+
+_UNLIKE = (9, 0, 0)
+
+
+def _likeness(word: str, name: str) -> tuple[int, int, int]:
+    """Smaller is more alike: kind of likeness, slips, and how much of the beginning differs."""
+    plain, other = (text.casefold().replace("_", "") for text in (word, name))
+    start = next((i for i, (a, b) in enumerate(zip(plain, other, strict=False)) if a != b), min(len(plain), len(other)))
+    if plain == other:
+        return 0, 0, 0
+    slips = _slips(plain, other)
+    if slips <= _allowed(min(len(plain), len(other))):
+        return 1, slips, -start
+    short, long = sorted((word.casefold(), name.casefold()), key=len)
+    if len(short) >= 3 and (long.startswith(short) or short in long.split("_")):
+        return 2, slips, -start
+    return _UNLIKE
+
+
+def _allowed(length: int) -> int:
+    """How many slips two names may be apart, the shorter of which has `length` letters."""
+    return 0 if length < 3 else 1 if length < 6 else 2 if length < 9 else 3
+
+
+def _slips(a: str, b: str) -> int:
+    """How many letters to insert, delete, replace or swap with the next to make `b` of `a`."""
+    above: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        twice_above, above, row = above, row, [i]
+        for j, other in enumerate(b, 1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != other)))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                row[j] = min(row[j], twice_above[j - 2] + 1)
+    return row[-1]
