@@ -1,0 +1,6 @@
+"""`python -m expc`: the command line."""
+
+from expc.cli import main
+
+if __name__ == "__main__":
+    main()

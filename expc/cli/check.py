@@ -1,0 +1,74 @@
+"""`expc check`: every problem of some files, without running anything."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from expc.cli import FAILED, OK, UNUSABLE
+from expc.cli.reading import Unreadable, check_path, refused, show
+from expc.diagnostics import Problem, text
+
+if TYPE_CHECKING:
+    from expc.compiler.session import Checked
+
+
+@click.command("check", short_help="Find every problem of some files; imports no torch.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="For people (the default), for tools, or for GitHub Actions.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Check as if NAME had this value.")
+@click.option("--strict", is_flag=True, help="Refuse warnings too.")
+@click.option(
+    "--dump",
+    type=click.Choice(["syntax", "spec", "graph"]),
+    help="Print what a stage of the compiler made, instead of the problems.",
+)
+def command(files: tuple[str, ...], style: str, overrides: tuple[str, ...], strict: bool, dump: str | None) -> int:
+    """Find every problem of the FILEs: syntax, names, types, shapes, data, training.
+
+    Exit status: 0 where there is no error, 1 where there is one, 2 where a file cannot be read.
+    """
+    status = OK
+    problems: list[Problem] = []
+    for file in files:
+        started = time.perf_counter()
+        try:
+            checked = check_path(file, overrides)
+        except Unreadable as error:
+            error.show()
+            status = UNUSABLE
+            continue
+        if dump:
+            _dump(checked, dump)
+        elif style == "text":
+            show(checked.problems, err=False)
+            click.echo(f"{file}: {text.tally(checked.problems)} · {(time.perf_counter() - started) * 1000:.0f} ms")
+        problems += checked.problems
+    if not dump:
+        _print_for_tools(problems, style)
+    return max(status, FAILED if refused(problems, strict=strict) else OK)
+
+
+def _print_for_tools(problems: list[Problem], style: str) -> None:
+    if style == "json":
+        from expc.diagnostics import json
+
+        click.echo(json.render(problems))
+    elif style == "github":
+        from expc.diagnostics import github
+
+        for problem in problems:
+            click.echo(github.render(problem))
+
+
+def _dump(checked: "Checked", stage: str) -> None:
+    from expc.cli.dump import dump
+
+    show(checked.problems, err=True)
+    click.echo(dump(checked, stage))

@@ -1,0 +1,62 @@
+"""Checking a file that the command line names, and saying so where it cannot be read."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from expc.diagnostics import Problem, text
+
+if TYPE_CHECKING:
+    from expc.compiler.session import Checked
+
+
+class Unreadable(click.ClickException):
+    """A file cannot be read as an experiment at all: exit status 2."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say so in one line on standard error."""
+        click.echo(f"expc: {self.message}", file=file, err=file is None)
+
+
+def check_path(path: str, overrides: Sequence[str]) -> "Checked":
+    """Check the file at `path`. Raises `Unreadable` where there is no text to check."""
+    from expc.compiler.session import check_file
+
+    try:
+        return check_file(path, overrides)
+    except FileNotFoundError:
+        raise Unreadable(f"there is no file {path}{_near(path)}") from None
+    except IsADirectoryError:
+        raise Unreadable(f"{path} is a folder, not an .exp file{_inside(path)}") from None
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path} is not a text file: byte {error.start} is not UTF-8") from None
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def show(problems: Iterable[Problem], *, err: bool) -> None:
+    """Print `problems` for people, each followed by an empty line, to standard output or standard error."""
+    colour = text.wants_colour(click.get_text_stream("stderr" if err else "stdout"))
+    for problem in problems:
+        click.echo(text.render(problem, colour=colour) + "\n", err=err, color=colour)
+
+
+def refused(problems: Iterable[Problem], *, strict: bool) -> bool:
+    """Whether a file with these problems is not fit to run; `strict` refuses warnings as well as errors."""
+    return any(problem.severity == "error" or (strict and problem.severity == "warning") for problem in problems)
+
+
+def _near(path: str) -> str:
+    import difflib
+
+    folder = Path(path).parent
+    names = [entry.name for entry in folder.glob("*.exp")] if folder.is_dir() else []
+    near = difflib.get_close_matches(Path(path).name, names, 1)
+    return f"; did you mean {folder / near[0]}?" if near else ""
+
+
+def _inside(path: str) -> str:
+    inside = sorted(Path(path).glob("*.exp"))
+    return f"; it holds {inside[0]}" if inside else ""
