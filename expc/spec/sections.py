@@ -42,8 +42,8 @@ class Settings(BaseModel):
 class Data(Settings):
     """Where samples come from, and how they are put together.
 
-    `shuffle` is true, unlike in `torch.utils.data.DataLoader`: to learn from samples in a fixed order is nearly always a
-    mistake. It is about `train` alone; the other roles are always read in order.
+    `shuffle` is true, unlike in `torch.utils.data.DataLoader`: to learn from samples in a fixed order is nearly always
+    a mistake. It is about `train` alone; the other roles are always read in order.
     """
 
     train: Samples | None = Field(default=None, description="The samples that the model learns from.")

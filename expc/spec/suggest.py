@@ -6,8 +6,8 @@ from collections.abc import Iterable
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` is most like; none when nothing is like it.
 
-    Like are names a few slips of the finger apart (a letter too many, too few, wrong, or two swapped), names that differ
-    in case or in underscores, and names of which one starts with the other or holds it between underscores:
+    Like are names a few slips of the finger apart (a letter too many, too few, wrong, or two swapped), names that
+    differ in case or in underscores, and names of which one starts with the other or holds it between underscores:
     `batch_size` and `batch`, `valid` and `val`.
     """
     candidates = sorted((_likeness(word, name), name) for name in set(known) - {word})
