@@ -106,6 +106,8 @@ def _group_norm(call: Call) -> TensorType:
     channels = call.infer("num_channels", x.dims[1])
     groups: Size = call["num_groups"]
     call.require_divisible(channels, groups, "num_channels")
+    together = product((x.dims[0], channels // groups, *x.dims[2:]))
+    call.require_at_least(together, 2, "the number of values per group in a batch")
     return TensorType(x.dtype, x.dims)
 
 

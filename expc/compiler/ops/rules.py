@@ -15,6 +15,7 @@ from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType
 
 F32: Final = frozenset({"f32"})
 NUMBERS: Final = FLOATING | INTEGER
+ANY: Final = DTYPES
 INDICES: Final = frozenset({"i32", "i64"})
 
 SIDES: Final = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
@@ -82,6 +83,11 @@ def spread(value: Any, count: int) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,) * count
 
 
+def times(sizes: Iterable[Size]) -> str:
+    """The product of sizes as text, for an explanation."""
+    return " * ".join(f"({size})" if " " in str(size) else str(size) for size in sizes)
+
+
 def product(sizes: Iterable[Size]) -> Size:
     """All sizes multiplied."""
     result: Size = 1
@@ -110,7 +116,7 @@ class Window:
 
 
 def windows(call: Call, count: int) -> tuple[Window, ...]:
-    """The windows that the settings describe, one for each of `count` sides. A `stride` of none is the kernel's size."""
+    """The windows that the settings describe, one for each of `count` sides; `stride=none` is the kernel's size."""
     kernel = call["kernel_size"]
     stride = kernel if call["stride"] is None else call["stride"]
     padding = {"valid": 0, "same": 0}.get(str(call["padding"]), call["padding"])
@@ -163,6 +169,3 @@ def elementwise(name: str, doc: str, *settings: Param, dtypes: frozenset[str] = 
     more.setdefault("example", f"x -> {name}")
     more.setdefault("example_inputs", {"x": "f32[N, 8]"})
     return Operator(name, "layer", doc, settings, (INPUT,), **more)
-
-
-ANY: Final = DTYPES

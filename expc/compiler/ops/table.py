@@ -19,6 +19,8 @@ _FAMILIES: Final = (
     "recurrent",
     "attention",
     "shaping",
+    "resizing",
+    "distance",
     "pointwise",
     "reduction",
     "reshaping",
@@ -40,7 +42,9 @@ def operators() -> Mapping[str, Operator]:
     for family in _FAMILIES:
         try:
             module = import_module(f"expc.compiler.ops.{family}")
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as missing:
+            if missing.name != f"expc.compiler.ops.{family}":
+                raise
             continue
         for operator in module.OPERATORS:
             if operator.name in found:
