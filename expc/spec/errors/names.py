@@ -10,8 +10,8 @@ from expc.diagnostics import Problem
 class UnknownKey(Problem):
     """A section has a setting that the language does not know.
 
-    Most often the key is misspelt. Nothing is ever skipped silently: a setting without effect would be a mistake that nobody
-    sees.
+    Most often the key is misspelt. Nothing is ever skipped silently: a setting without effect would be a mistake that
+    nobody sees.
 
     ```exp wrong
     log { evry = 10 steps }
@@ -65,8 +65,8 @@ class DuplicateKey(Problem):
 class MissingKey(Problem):
     """A section lacks a setting that it cannot do without.
 
-    `train` needs a loss, an optimizer, and either `epochs` or `steps`. Where every `group` has a loss or an optimizer of its
-    own, `train` itself needs none.
+    `train` needs a loss, an optimizer, and either `epochs` or `steps`. Where groups have a loss or an
+    optimizer of their own, `train` itself needs none.
 
     ```exp wrong
     data {
@@ -307,8 +307,9 @@ class UnknownSection(Problem):
 class BadOverride(Problem):
     """An option `--set` does not say which value to set, or names one that cannot be set.
 
-    `--set NAME=VALUE` sets a `let` of the file, `--set SECTION.KEY=VALUE` a setting, which the file need not have. The value
-    is written as in a file: `--set train.optimizer='SGD(lr=0.1)'`. So that an option can change a number, give it a name:
+    `--set NAME=VALUE` sets a `let` of the file, `--set SECTION.KEY=VALUE` a setting, which the file need not have. The
+    value is written as in a file: `--set train.optimizer='SGD(lr=0.1)'`. For a number that options are to change, the
+    file has a `let`; here `--set width=128` makes a wider layer:
 
     ```exp right
     let width = 64
