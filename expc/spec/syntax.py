@@ -238,6 +238,7 @@ class Field(Node):
     name: str
     type: TypeExpr
     in_training: bool = False
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -305,6 +306,7 @@ class Declare(Statement):
     name: str
     type: TypeExpr
     value: Expr
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -342,6 +344,7 @@ class Parameter(Node):
     name: str
     type: TypeExpr | None
     default: Expr | None
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -350,6 +353,7 @@ class Let(Statement):
 
     name: str
     value: Expr
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -359,6 +363,7 @@ class Fn(Statement):
     name: str
     parameters: tuple[Parameter, ...]
     value: Expr
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -380,6 +385,7 @@ class ModelOf(Statement):
 
     name: str
     value: Expr
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -403,6 +409,7 @@ class Extern(Statement):
     inputs: tuple[TypeExpr, ...]
     result: TypeExpr | None
     target: Expr
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)

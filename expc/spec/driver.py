@@ -1,0 +1,247 @@
+"""Runs the parse tables over tokens, and goes on after a mistake.
+
+Comes in: tokens that are laid out and whose brackets balance. Goes out: whatever the builder made. Always true: one step
+per token and rule, no recursion; a mistake costs the smallest statement around it (or its header), is reported once, and
+the rest is read as if that statement were a `BROKEN` token. Which words are names depends on the state (`where`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from expc.diagnostics import Problem
+from expc.spec.lexing import BAD, SOFT, Token
+from expc.spec.tables import BROKEN, END, NEWLINE, Tables
+
+DEPTH_LIMIT = 150
+"""How deep a tree may be: those who walk it call themselves."""
+
+MENDED_LIMIT = 3
+"""How often one statement is read again after a token of it was mended."""
+
+
+Context = Literal["file", "section", "body", "header"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the driver stopped: token `at` of `tokens` fits nowhere.
+
+    Tokens `first` to `last` (excluded) are the smallest statement around it, or the header of one, and `context` says of
+    what. `accepts` tells whether a token of some kind would have fitted.
+    """
+
+    tokens: Sequence[Token]
+    first: int
+    at: int
+    last: int
+    context: Context
+    accepts: Callable[[str], bool]
+
+    @property
+    def token(self) -> Token:
+        """The token that fits nowhere."""
+        return self.tokens[self.at]
+
+    @property
+    def region(self) -> Sequence[Token]:
+        """The tokens of the broken statement."""
+        return self.tokens[self.first : self.last]
+
+
+class Interpreter(Protocol):
+    """What the driver asks of those who know what things mean."""
+
+    def build(self, rule: str, parts: list[Any], start: int, end: int) -> Any:
+        """The node that a rule makes of its parts."""
+
+    def complain(self, problem: Problem) -> None:
+        """Report a problem."""
+
+    def too_deep(self, start: int, end: int) -> None:
+        """Report what stands there as nested too deep."""
+
+    def explain(self, place: Place) -> bool:
+        """Report the token that does not fit. True: tokens were mended, read the statement again."""
+
+    def salvage(self, place: Place) -> Any:
+        """What is left of a broken statement."""
+
+
+class Driver:
+    """One reading of some tokens, the last of which is of kind `END`."""
+
+    def __init__(self, tables: Tables, interpreter: Interpreter, tokens: list[Token], start: str) -> None:
+        self._tables = tables
+        self._interpreter = interpreter
+        self._tokens = tokens
+        self._end = tables.ends[start]
+        # One entry per symbol on the stack: its state, value, depth, first and last character, first token.
+        self._states = [tables.starts[start]]
+        self._values: list[Any] = []
+        self._depths: list[int] = []
+        self._spans: list[tuple[int, int]] = []
+        self._firsts: list[int] = []
+        self._mended: Counter[int] = Counter()
+        self._index = 0
+
+    def run(self) -> Any:
+        """The value of the start rule; none if it is broken beyond repair."""
+        actions = self._tables.actions
+        while True:
+            token = self._tokens[self._index]
+            row = actions[self._states[-1]]
+            kind = token.text if token.kind == "NAME" and token.text in SOFT and token.text in row else token.kind
+            code = row.get(kind)
+            if code is None:
+                if not self._recover(reported=False):
+                    return None
+            elif code >= 0:
+                self._tell(token)
+                self._shift(code, token, (token.start, token.end), self._index)
+                self._index += 1
+            elif self._reduce(~code):
+                if kind == END and self._states[-1] == self._end:
+                    return self._values[-1]
+            elif not self._recover(reported=True):
+                return None
+
+    def _shift(self, state: int, value: Any, span: tuple[int, int], first: int) -> None:
+        self._states.append(state)
+        self._values.append(value)
+        self._depths.append(0)
+        self._spans.append(span)
+        self._firsts.append(first)
+
+    def _reduce(self, number: int) -> bool:
+        """Replace the last symbols by what the rule makes of them; false, and nothing done, where that is too deep."""
+        rule = self._tables.rules[number]
+        size = rule.size
+        if size:
+            span = (self._spans[-size][0], self._spans[-1][1])
+            first = self._firsts[-size]
+            depth = max(self._depths[-size:])
+        else:
+            here = self._tokens[self._index].start
+            span, first, depth = (here, here), self._index, 0
+        base = len(self._values) - size
+        parts: list[Any] = []
+        for position in rule.shape:
+            if position == 0 and 0 in rule.spliced:
+                parts = self._values[base]  # nobody else has this list: a long one grows in place
+            elif position is None:
+                parts.append(None)
+            elif position in rule.spliced:
+                parts += self._values[base + position]
+            else:
+                parts.append(self._values[base + position])
+        value: Any = parts
+        if rule.passes and len(parts) == 1:
+            value = parts[0]
+        elif not rule.origin.startswith("_"):
+            depth += 1
+            if depth > DEPTH_LIMIT:
+                self._interpreter.too_deep(*span)
+                return False
+            value = self._interpreter.build(rule.name, parts, *span)
+        self._cut(base)
+        self._states.append(self._tables.gotos[self._states[-1]][rule.origin])
+        self._values.append(value)
+        self._depths.append(depth)
+        self._spans.append(span)
+        self._firsts.append(first)
+        return True
+
+    # ------------------------------------------------------------------------------------------------ mistakes
+
+    def _recover(self, *, reported: bool) -> bool:
+        """Report the token that does not fit and cut out the statement around it; false where there is none."""
+        found = self._enclosing()
+        if found is None:
+            everything = Place(self._tokens, 0, self._index, len(self._tokens) - 1, "body", self._accepts)
+            _ = reported or self._report(everything)
+            return False
+        height, place = found
+        mended = not reported and self._report(place)
+        self._cut(height)
+        self._index = place.first
+        if mended:
+            return True
+        while (code := self._tables.actions[self._states[-1]][BROKEN]) < 0:
+            self._reduce(~code)
+        start = self._tokens[place.first].start
+        end = self._tokens[max(place.first, place.last - 1)].end
+        self._shift(code, self._interpreter.salvage(place), (start, end), place.first)
+        self._index = place.last
+        return True
+
+    def _report(self, place: Place) -> bool:
+        """Report what is wrong at `place`, once; true if it was mended and shall be read again."""
+        if place.token.kind == BAD:
+            self._tell(place.token)
+            return False
+        if any(token.repaired for token in place.region):
+            return False
+        self._mended[place.first] += 1
+        return self._interpreter.explain(place) and self._mended[place.first] <= MENDED_LIMIT
+
+    def _tell(self, token: Token) -> None:
+        if token.problem is not None:
+            self._interpreter.complain(token.problem)
+            token.problem = None
+
+    def _enclosing(self) -> tuple[int, Place] | None:
+        """The smallest statement or header around the current token, and how much of the stack stands before it."""
+        for height in range(len(self._values), -1, -1):
+            if BROKEN not in self._tables.actions[self._states[height]]:
+                continue
+            after = self._simulate(self._states[: height + 1], BROKEN)
+            if after is None:
+                continue
+            first = self._firsts[height] if height < len(self._firsts) else self._index
+            context: Context = "body"
+            if self._simulate(after, "{"):
+                context = "header"
+            elif self._simulate(after, ","):
+                context = "section"
+            elif self._tokens[first].depth == 0:
+                context = "file"
+            last = self._stop(first, context)
+            if last is not None:
+                return height, Place(self._tokens, first, self._index, last, context, self._accepts)
+        return None
+
+    def _stop(self, first: int, context: Context) -> int | None:
+        """Where the statement ends that starts at token `first`; none if it is no header after all."""
+        depth = self._tokens[first].depth
+        separators = (NEWLINE, ";", ",") if context == "section" else (NEWLINE, ";")
+        for index in range(self._index, len(self._tokens)):
+            token = self._tokens[index]
+            if token.kind == END or token.depth < depth or (token.depth == depth and token.kind in separators):
+                return None if context == "header" else max(index, min(first + 1, len(self._tokens) - 1))
+            if context == "header" and token.depth == depth and token.kind == "{":
+                return index
+        return None
+
+    def _cut(self, height: int) -> None:
+        del self._states[height + 1 :]
+        for stack in (self._values, self._depths, self._spans, self._firsts):
+            del stack[height:]  # type: ignore[attr-defined]
+
+    def _accepts(self, kind: str) -> bool:
+        return self._simulate(self._states, kind) is not None
+
+    def _simulate(self, states: Sequence[int], kind: str) -> list[int] | None:
+        """The states after a token of `kind`, if it fits."""
+        stack = list(states)
+        while True:
+            code = self._tables.actions[stack[-1]].get(kind)
+            if code is None:
+                return stack if kind == END and stack[-1] == self._end else None
+            if code >= 0:
+                return [*stack, code]
+            rule = self._tables.rules[~code]
+            if rule.size:
+                del stack[-rule.size :]
+            stack.append(self._tables.gotos[stack[-1]][rule.origin])

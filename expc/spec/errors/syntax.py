@@ -1,0 +1,433 @@
+"""E01xx: text that cannot be read."""
+
+from dataclasses import dataclass
+
+from expc.diagnostics import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unexpected(Problem):
+    """Something stands where the language asks for something else.
+
+    The message says what could stand there. Everything around the broken statement is still checked.
+
+    ```exp wrong
+    model Net(x: f32[N, 1, 28, 28]) {
+      Flatten -> Linear(10 bias=false)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 1, 28, 28]) {
+      Flatten -> Linear(10, bias=false)
+    }
+    ```
+    """
+
+    code = "E0101"
+    name = "unexpected-text"
+    template = "expected {expected}, found {found}"
+
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unclosed(Problem):
+    """A bracket is opened and never closed.
+
+    The place is where the closing bracket is missed first, going by the lines and how they are indented; the second
+    place is the bracket that it should close.
+
+    ```exp wrong
+    model Net(x: f32[N, 1, 28, 28]) {
+      repeat 2 {
+        Conv2d(8, 3) -> ReLU
+      Flatten -> Linear(10)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 1, 28, 28]) {
+      repeat 2 {
+        Conv2d(8, 3) -> ReLU
+      }
+      Flatten -> Linear(10)
+    }
+    ```
+    """
+
+    code = "E0102"
+    name = "unclosed-bracket"
+    template = "`{closer}` is missing: the `{opener}` of line {line} is not closed"
+
+    opener: str
+    closer: str
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surplus(Problem):
+    """A closing bracket closes nothing.
+
+    ```exp wrong
+    model Net(x: f32[N, 1, 28, 28]) {
+      Flatten -> Linear(10))
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 1, 28, 28]) {
+      Flatten -> Linear(10)
+    }
+    ```
+    """
+
+    code = "E0103"
+    name = "surplus-bracket"
+    template = "this `{closer}` closes nothing"
+
+    closer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatched(Problem):
+    """A bracket is closed by one of another kind.
+
+    ```exp wrong
+    let mean = [0.1307, 0.3081)
+    ```
+
+    ```exp right
+    let mean = [0.1307, 0.3081]
+    ```
+    """
+
+    code = "E0104"
+    name = "mismatched-bracket"
+    template = "`{opener}` is closed by `{found}`; write `{closer}`"
+
+    opener: str
+    closer: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnclosedText(Problem):
+    """A text in quotes does not end on its line.
+
+    ```exp wrong
+    data { train = MNIST("data) }
+    ```
+
+    ```exp right
+    data { train = MNIST("data") }
+    ```
+    """
+
+    code = "E0105"
+    name = "unclosed-text"
+    template = "this text has no closing quote on its line"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrangeCharacter(Problem):
+    """A character has no meaning in the language, outside texts and comments.
+
+    ```exp wrong
+    let width = $64
+    ```
+
+    ```exp right
+    let width = 64
+    ```
+    """
+
+    code = "E0106"
+    name = "strange-character"
+    template = "{character} means nothing here"
+
+    character: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadNumber(Problem):
+    """Numbers are decimal: `3`, `60_000`, `0.1`, `1e-3`, and a unit stands apart: `30 min`.
+
+    ```exp wrong
+    let p = .5
+    ```
+
+    ```exp right
+    let p = 0.5
+    ```
+    """
+
+    code = "E0107"
+    name = "bad-number"
+    template = "`{text}` is not a number; {advice}"
+
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadText(Problem):
+    r"""A text in quotes holds a brace or a backslash that means nothing.
+
+    `{expr}` puts a value into the text, `{{` and `}}` are plain braces; `\n`, `\t`, `\"` and `\\` are the escapes.
+
+    ```exp wrong
+    let name = "layer{1"
+    ```
+
+    ```exp right
+    let name = "layer{1}"
+    ```
+    """
+
+    code = "E0108"
+    name = "bad-text"
+    template = "{what}; {advice}"
+
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownUnit(Problem):
+    """A quantity has a unit that the language does not know.
+
+    The units are `steps`, `epochs`, `s`, `min`, `h`, `B`, `KiB`, `MiB` and `GiB`.
+
+    ```exp wrong
+    checkpoint { every = 10 stepps }
+    ```
+
+    ```exp right
+    checkpoint { every = 10 steps }
+    ```
+    """
+
+    code = "E0109"
+    name = "unknown-unit"
+    template = "`{unit}` is no unit; {advice}"
+
+    unit: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reserved(Problem):
+    """A word of the language stands where a name is expected.
+
+    ```exp wrong
+    let model = 3
+    ```
+
+    ```exp right
+    let size = 3
+    ```
+    """
+
+    code = "E0110"
+    name = "reserved-word"
+    template = "`{word}` is a word of the language and cannot be a name; choose another one{hint}"
+
+    word: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign(Problem):
+    """Something is written as in another language.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) { Linear(10, bias=False) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) { Linear(10, bias=false) }
+    ```
+    """
+
+    code = "E0111"
+    name = "foreign-spelling"
+    template = "`{written}` is not of this language: {advice}"
+
+    written: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainedComparison(Problem):
+    """Comparisons do not chain.
+
+    ```exp wrong
+    let n = 3
+    let small = 1 if 0 < n < 5 else 2
+    ```
+
+    ```exp right
+    let n = 3
+    let small = 1 if 0 < n and n < 5 else 2
+    ```
+    """
+
+    code = "E0112"
+    name = "chained-comparison"
+    template = "comparisons do not chain; join them with `and`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooDeep(Problem):
+    """Brackets, braces or operators are nested deeper than any readable program needs.
+
+    Name the inner parts with `let`, `block` or a bound name.
+
+    ```exp wrong
+    let x = ----------------------------------------------------------------------------------------------------------------------------------------------------------------------------------1
+    ```
+
+    ```exp right
+    let x = -1
+    ```
+    """  # noqa: E501
+
+    code = "E0113"
+    name = "nested-too-deep"
+    template = "this is nested more than {limit} levels deep; name the inner parts"
+
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotText(Problem):
+    """The file holds control characters that no text holds: it is binary, or in another encoding than UTF-8.
+
+    Save it as UTF-8 text. This example has no wrong form that could be shown here.
+
+    ```exp right
+    let width = 64
+    ```
+    """
+
+    code = "E0114"
+    name = "not-text"
+    template = "this is not text: it holds the control character {character}"
+
+    character: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadTarget(Problem):
+    """What stands left of `=` is not a name, or several names.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) {
+      layer.out = Linear(4)
+      layer.out -> Linear(10)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) {
+      out = Linear(4)
+      out -> Linear(10)
+    }
+    ```
+    """
+
+    code = "E0115"
+    name = "bad-target"
+    template = "only names can stand left of `=`{advice}"
+
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotASetting(Problem):
+    """A line of a section is something else than a setting.
+
+    ```exp wrong
+    train {
+      epochs: 5
+    }
+    ```
+
+    ```exp right
+    train {
+      epochs = 5
+    }
+    ```
+    """
+
+    code = "E0116"
+    name = "not-a-setting"
+    template = "a setting is written `{key} = value`"
+
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoreFollow(Problem):
+    """There are more mistakes than are worth showing at once.
+
+    Mend those above first. This example has no wrong form that could be shown here.
+
+    ```exp right
+    let width = 64
+    ```
+    """
+
+    code = "E0117"
+    name = "more-mistakes-follow"
+    template = "more mistakes follow; mend the {shown} above first"
+
+    shown: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misplaced(Problem):
+    """A statement stands in a place that is meant for others.
+
+    Declarations and sections stand at top level; chains and named values stand in the body of a `block` or `model`;
+    sections hold settings.
+
+    ```exp wrong
+    width = 64
+    ```
+
+    ```exp right
+    let width = 64
+    ```
+    """
+
+    code = "E0118"
+    name = "misplaced"
+    template = "{what} cannot stand {where}; {advice}"
+
+    what: str
+    where: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownExtern(Problem):
+    """`extern` is followed by a kind of Python code that the language does not know.
+
+    ```exp wrong
+    extern module Fast(): f32[N, C] -> f32[N, C] = "my.layers:Fast"
+    ```
+
+    ```exp right
+    extern layer Fast(): f32[N, C] -> f32[N, C] = "my.layers:Fast"
+    ```
+    """
+
+    code = "E0119"
+    name = "unknown-extern"
+    template = "`{kind}` is no kind of Python code; write one of {kinds}"
+
+    kind: str
+    kinds: str
