@@ -38,14 +38,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, but an unknown command is answered with the nearest known one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
+            from expc.spec.suggest import advice, nearest
 
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            if args[0].endswith(".exp"):
-                hint = f" Did you mean `expc run {args[0]}`?"
-            else:
-                hint = f" Did you mean `{near[0]}`?" if near else ""
-            ctx.fail(f"no command is called `{args[0]}`.{hint}")
+            meant = f"run {args[0]}" if args[0].endswith(".exp") else nearest(args[0], COMMANDS)
+            ctx.fail(f"no command is called `{args[0]}`{advice(meant)}")
         return super().resolve_command(ctx, args)
 
 

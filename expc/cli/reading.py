@@ -49,12 +49,12 @@ def refused(problems: Iterable[Problem], *, strict: bool) -> bool:
 
 
 def _near(path: str) -> str:
-    import difflib
+    from expc.spec.suggest import nearest
 
     folder = Path(path).parent
-    names = [entry.name for entry in folder.glob("*.exp")] if folder.is_dir() else []
-    near = difflib.get_close_matches(Path(path).name, names, 1)
-    return f"; did you mean {folder / near[0]}?" if near else ""
+    names = {entry.stem: entry for entry in folder.glob("*.exp")} if folder.is_dir() else {}
+    near = nearest(Path(path).stem, names)
+    return f"; did you mean {names[near]}?" if near else ""
 
 
 def _inside(path: str) -> str:

@@ -1,0 +1,114 @@
+"""What a network costs: parameters, and multiply-accumulates of one forward pass, read off the graph."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from expc.compiler.dimensions import Size, substitute
+from expc.compiler.graph import Apply, Container, Invoke, Leaf, Record, Result, Value
+from expc.compiler.ops.declare import REQUIRED, Call
+from expc.diagnostics import Span
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step of a network that has weights or does multiplications, or a container with the sum of what is in it.
+
+    `key` is the module's whole name, as in the `state_dict`; of a function it is empty. `parameters` counts a tensor
+    that several modules share once, where it first appears.
+    """
+
+    key: str
+    title: str
+    depth: int
+    result: str
+    parameters: int
+    macs: Size
+    span: Span
+
+
+def rows(model: Container, sizes: Mapping[str, Size]) -> tuple[Row, ...]:
+    """The rows of `model`, in the order of its steps; the first is the network itself, with the totals.
+
+    `sizes` gives numbers to symbols; MACs stay symbolic in the others.
+    """
+    return tuple(_Walk(sizes, set()).container(model, key="", depth=0))
+
+
+class _Walk:
+    """Goes through the steps as they run. `seen` has the containers and leaves that were counted already."""
+
+    def __init__(self, sizes: Mapping[str, Size], seen: set[int]) -> None:
+        self._sizes = sizes
+        self._seen = seen
+
+    def container(self, container: Container, key: str, depth: int) -> list[Row]:
+        inside: list[Row] = []
+        for name, declared in container.params.items():
+            count = 0 if id(container) in self._seen else _count(declared.type.dims)
+            inside.append(Row(_join(key, name), "param", depth + 1, str(declared.type), count, 0, declared.span))
+        self._seen.add(id(container))
+        for step in container.steps:
+            if isinstance(step, Invoke):
+                child = container.children[step.module]
+                assert isinstance(child, Container), step.module  # noqa: S101 - what `Invoke` says
+                inside += self.container(child, _join(key, step.module), depth + 1)
+            elif isinstance(step, Apply):
+                inside += self._apply(container, step, key, depth + 1)
+        direct = [row for row in inside if row.depth == depth + 1]
+        macs: Size = 0
+        for row in direct:
+            macs = macs + row.macs
+        total = sum(row.parameters for row in direct)
+        return [Row(key, container.title, depth, text(container.result), total, macs, container.span), *inside]
+
+    def _apply(self, container: Container, step: Apply, key: str, depth: int) -> Iterator[Row]:
+        operator = step.operator
+        leaf = container.children[step.module] if step.module is not None else None
+        if leaf is None and operator.macs is None:
+            return
+        parameters = 0
+        if isinstance(leaf, Leaf) and id(leaf) not in self._seen:
+            self._seen.add(id(leaf))
+            parameters = sum(_count(dims) for name, dims in leaf.weights.items() if name not in leaf.tied)
+        settings = leaf.settings if isinstance(leaf, Leaf) else {}
+        macs = 0 if operator.macs is None else operator.macs(_call(step, settings), _types(step.result))
+        whole = "" if step.module is None else _join(key, step.module)
+        yield Row(whole, operator.name, depth, text(step.result), parameters, substitute(macs, self._sizes), step.span)
+
+
+def text(result: Result) -> str:
+    """The type of what a step gives, as the language writes it."""
+    if isinstance(result, Value):
+        return str(result.type)
+    if isinstance(result, Record):
+        return "(" + ", ".join(f"{name}: {value.type}" for name, value in result.fields.items()) + ")"
+    if isinstance(result, tuple):
+        return "(" + ", ".join(map(text, result)) + ")"
+    return "none"
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _count(dims: tuple[Size, ...]) -> int:
+    return prod(dim for dim in dims if isinstance(dim, int))
+
+
+def _call(step: Apply, settings: Mapping[str, Any]) -> Call:
+    """The call as the operator's type rule saw it."""
+    declared = (*step.operator.settings, *step.operator.arguments)
+    defaults = {param.name: param.default for param in declared if param.default is not REQUIRED}
+    given = {name: _types(argument) for name, argument in step.arguments.items()}
+    return Call(step.operator, {**defaults, **settings, **given}, require=lambda _: None)
+
+
+def _types(argument: Any) -> Any:
+    """Values replaced by their types, in nested tuples too."""
+    if isinstance(argument, Value):
+        return argument.type
+    if isinstance(argument, tuple):
+        return tuple(map(_types, argument))
+    return argument

@@ -1,0 +1,127 @@
+"""The embedding API: check, load, build and run an experiment from Python."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+from expc.diagnostics import Problem
+from expc.diagnostics.text import render
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from expc.compiler.graph import Model
+    from expc.compiler.program import Program
+    from expc.compiler.session import Checked
+    from expc.runtime.run import RunResult
+
+Settings = Mapping[str, Any]
+"""What `--set` takes on the command line: `{"train.epochs": 1}`. A string is text of the language, as it is there:
+`{"train.optimizer": "SGD(lr=0.1)"}`; any other value is written as the language writes it."""
+
+
+class CheckError(Exception):
+    """An experiment with errors was to be built or run. `problems` has them, the message shows them."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n\n".join(["the experiment has errors", *map(render, self.problems)]))
+
+
+def check(
+    path: str | PathLike[str] | None = None,
+    *,
+    text: str | None = None,
+    set: Settings | None = None,  # noqa: A002 - the name of the option
+) -> tuple[Problem, ...]:
+    """Every problem of the `.exp` file at `path`, or of `text`, in the order of the text. Imports no torch.
+
+    Raises OSError or UnicodeDecodeError where the file cannot be read.
+    """
+    return _checked(path, text, set).problems
+
+
+def load(
+    path: str | PathLike[str] | None = None,
+    *,
+    text: str | None = None,
+    set: Settings | None = None,  # noqa: A002 - the name of the option
+) -> "Experiment":
+    """The experiment in the `.exp` file at `path`, or in `text`, with its problems. Imports no torch.
+
+    Raises OSError or UnicodeDecodeError where the file cannot be read; what is wrong with the experiment is in
+    `Experiment.problems`, and raised by what cannot be done because of it.
+    """
+    return Experiment(_checked(path, text, set))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment that was checked."""
+
+    checked: "Checked"
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with it, in the order of the text."""
+        return self.checked.problems
+
+    @property
+    def program(self) -> "Program":
+        """The experiment with everything resolved. Raises CheckError where it has errors."""
+        if self.checked.program is None or self.checked.has_errors:
+            raise CheckError(problem for problem in self.problems if problem.severity == "error")
+        return self.checked.program
+
+    def build(self, device: str = "cpu", seed: int | None = None) -> "nn.Module":
+        """The network as an `nn.Module` on `device`, its parameters freshly initialised.
+
+        `seed` makes them the same each time; by default it is the one that the file says. Raises CheckError where the
+        experiment has errors, ValueError where it declares no model.
+        """
+        from expc.compiler.lower import lower
+
+        model, train = self._model, self.program.experiment.train
+        if seed is None and train is not None:
+            seed = train.seed
+        inits = self.program.train.inits if self.program.train is not None else ()
+        return lower(model, device=device, seed=seed, inits=inits)
+
+    def run(
+        self, *, out: str | PathLike[str] | None = None, device: str = "auto", progress: bool = False
+    ) -> "RunResult":
+        """Train and evaluate, as `expc run` does, and write the run directory `out`, or a new one under `runs/`.
+
+        Raises CheckError where the experiment has errors, `expc.runtime.errors.RunError` where the run cannot go on.
+        """
+        from expc.runtime.run import run
+
+        return run(self.program, out=None if out is None else fspath(out), device=device, progress=progress)
+
+    def summary(self, **sizes: int) -> str:
+        """Layers, types, parameters and multiply-accumulates as a table; `summary(H=224)` counts at that size.
+
+        Raises CheckError where the experiment has errors, ValueError where it declares no model or has no such size.
+        """
+        from expc.compiler.summary import summary
+
+        return summary(self._model, sizes)
+
+    @property
+    def _model(self) -> "Model":
+        if self.program.model is None:
+            raise ValueError(f"{self.program.source.name} declares no model")
+        return self.program.model
+
+
+def _checked(path: str | PathLike[str] | None, text: str | None, settings: Settings | None) -> "Checked":
+    from expc.compiler.session import check_file, check_text
+    from expc.spec.values import show
+
+    overrides = [
+        f"{name}={value if isinstance(value, str) else show(value)}" for name, value in (settings or {}).items()
+    ]
+    if (path is None) == (text is None):
+        raise TypeError("give either a path or text=")
+    return check_text(text, overrides=overrides) if text is not None else check_file(fspath(path), overrides)
