@@ -122,6 +122,8 @@ def _checked(path: str | PathLike[str] | None, text: str | None, settings: Setti
     overrides = [
         f"{name}={value if isinstance(value, str) else show(value)}" for name, value in (settings or {}).items()
     ]
-    if (path is None) == (text is None):
-        raise TypeError("give either a path or text=")
-    return check_text(text, overrides=overrides) if text is not None else check_file(fspath(path), overrides)
+    if path is not None and text is None:
+        return check_file(fspath(path), overrides)
+    if text is not None and path is None:
+        return check_text(text, overrides=overrides)
+    raise TypeError("give either a path or text=")

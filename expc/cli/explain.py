@@ -1,5 +1,6 @@
 """`expc explain`: the page of a problem, by its code or its name."""
 
+import sys
 from textwrap import indent
 
 import click
@@ -27,7 +28,7 @@ def command(code: str | None) -> int:
 
         near = nearest(code.upper(), known) or nearest(code.lower(), names)
         raise click.UsageError(f"no problem is called `{code}`{advice(near)}")
-    click.echo(_page(asked, Painter(wants_colour(click.get_text_stream("stdout")))), color=True)
+    click.echo(_page(asked, Painter(wants_colour(sys.stdout))), color=True)
     return OK
 
 

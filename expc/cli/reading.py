@@ -1,5 +1,6 @@
 """Checking a file that the command line names, and saying so where it cannot be read."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def check_path(path: str, overrides: Sequence[str]) -> "Checked":
 
 def show(problems: Iterable[Problem], *, err: bool) -> None:
     """Print `problems` for people, each followed by an empty line, to standard output or standard error."""
-    colour = text.wants_colour(click.get_text_stream("stderr" if err else "stdout"))
+    colour = text.wants_colour(sys.stderr if err else sys.stdout)
     for problem in problems:
         click.echo(text.render(problem, colour=colour) + "\n", err=err, color=colour)
 

@@ -156,14 +156,17 @@ class _View:
         for source, edits in groupby(sorted(fix.edits, key=lambda e: (e.span.source.name, e.span.start)), _source_of):
             for first, last, hunk in _hunks(source, list(edits)):
                 start = source.line_starts[first - 1]
-                after = source.text[start : source.line_starts[last - 1] + len(source.line(last))]
+                end = source.line_starts[last - 1] + len(source.line(last))
+                after = source.text[start:end]
                 for edit in reversed(hunk):
                     after = after[: edit.span.start - start] + edit.text + after[edit.span.end - start :]
+                before, now = source.text[start:end].splitlines(), after.splitlines()
+                while before and now and before[-1] == now[-1]:
+                    before, now = before[:-1], now[:-1]
                 column = hunk[0].span.start - start
-                for number in range(first, last + 1):
-                    yield self.row(number, self.paint("removed", "-"), _Line(source.line(number)).around(column)[0])
-                for number, text in enumerate(after.splitlines(), first):
-                    yield self.row(number, self.paint("added", "+"), _Line(text).around(column)[0])
+                for sign, style, lines in (("-", "removed", before), ("+", "added", now)):
+                    for number, text in enumerate(lines, first):
+                        yield self.row(number, self.paint(style, sign), _Line(text).around(column)[0])
 
 
 def _source_of(edit: Edit) -> Source:
@@ -201,7 +204,7 @@ class _Line:
         self.text, self._starts = "".join(shown), starts
 
     def cell(self, offset: int) -> int:
-        """In which cell, from 0, the character at `offset` of the line starts; past the end, the cell after the last."""
+        """The cell, from 0, where the character at `offset` of the line starts; past the end, the last one and 1."""
         return self._starts[min(offset, len(self._starts) - 1)]
 
     def around(self, cell: int) -> tuple[str, int]:

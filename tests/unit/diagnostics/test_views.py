@@ -1,0 +1,184 @@
+"""How problems look: each case is drawn and compared with the text in `tests/golden/diagnostics`.
+
+`EXPC_RENEW=1 python -m pytest tests/unit/diagnostics` writes these texts anew.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Source, Span, github, text
+from expc.diagnostics import json as as_json
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "diagnostics"
+
+NET = Source(
+    "net.exp",
+    """\
+model Net(x: f32[N, 8]) -> f32[N, 10] {
+  a = Linear(4)
+  b = Linear(5)
+
+  # both branches, side by side
+  cat([a, b], dim=0)
+  Linear(12)
+}
+""",
+)
+OTHER = Source("blocks/other.exp", "block Other {\n  Linear(5)\n}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong(Problem):
+    code: ClassVar[str] = "E0999"
+    name: ClassVar[str] = "something-wrong"
+    template: ClassVar[str] = "`{operator}`: sizes {left} and {right} differ"
+
+    operator: str = "cat"
+    left: str = "4"
+    right: str = "5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubtful(Wrong):
+    code: ClassVar[str] = "W0999"
+    name: ClassVar[str] = "something-doubtful"
+    severity: ClassVar[Severity] = "warning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improvable(Wrong):
+    code: ClassVar[str] = "W0998"
+    name: ClassVar[str] = "something-improvable"
+    severity: ClassVar[Severity] = "hint"
+
+
+def at(part: str, source: Source = NET) -> Span:
+    start = source.text.index(part)
+    return Span(source, start, start + len(part))
+
+
+def plain() -> Problem:
+    return Wrong(span=at("cat([a, b], dim=0)"))
+
+
+def with_everything() -> Problem:
+    return Wrong(
+        span=at("dim=0"),
+        labels=(
+            Label(at("Linear(4)"), "4 arises here"),
+            Label(at("Linear(5)"), "5 arises here"),
+            Label(at("[a, b]"), "these are joined"),
+        ),
+        notes=("x: f32[N, 8]\n  -> Linear(5): f32[N, 5]", "sizes are compared from the left"),
+        fixes=(Fix("write `dim=1`", (Edit(at("dim=0"), "dim=1"),), "safe"),),
+    )
+
+
+def other_file() -> Problem:
+    return Doubtful(span=at("Linear(12)"), labels=(Label(at("Linear(5)", OTHER), "the other one is here"),))
+
+
+def insertion_over_lines() -> Problem:
+    end = at("Linear(12)").end
+    gone = Edit(at("  a = Linear(4)\n"), "")
+    added = Edit(Span(NET, end, end), " -> ReLU\n  Linear(10)")
+    return Improvable(span=at("Linear(12)"), fixes=(Fix("add a layer, and drop `a`", (added, gone)),))
+
+
+def option() -> Problem:
+    return Wrong(span=at("fast", Source("--set train.lr=fast", "fast")))
+
+
+def end_of_text() -> Problem:
+    return Wrong(span=Span(NET, len(NET.text), len(NET.text)))
+
+
+def several_lines() -> Problem:
+    return Wrong(span=at("{\n  a = Linear(4)\n  b"))
+
+
+def wide_and_steering_characters() -> Problem:
+    source = Source("wide.exp", '\tlet 名前 = "\x1b[31m漢字" + oops\n')
+    return Wrong(span=at("oops", source), operator="\x1b[31m", labels=(Label(at("名前", source), "named here"),))
+
+
+def long_line() -> Problem:
+    source = Source("long.exp", "{" * 100_000 + "here" + "}" * 100_000)
+    return Wrong(span=at("here", source), labels=(Label(Span(source, 0, 1), "opened far away"),))
+
+
+CASES = [
+    plain,
+    with_everything,
+    other_file,
+    insertion_over_lines,
+    option,
+    end_of_text,
+    several_lines,
+    wide_and_steering_characters,
+    long_line,
+]
+
+
+def agrees(name: str, drawn: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("EXPC_RENEW"):
+        path.write_text(drawn, "utf-8")
+    assert drawn == path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_text(case: Callable[[], Problem]) -> None:
+    agrees(f"{case.__name__}.txt", text.render(case()) + "\n")
+
+
+def test_colours_change_nothing_but_colours() -> None:
+    import re
+
+    for case in CASES:
+        coloured = text.render(case(), colour=True)
+        assert "\x1b[1;3" in coloured
+        assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == text.render(case())
+
+
+def test_nothing_from_the_file_steers_the_terminal() -> None:
+    assert "\x1b" not in text.render(wide_and_steering_characters())
+
+
+def test_json_is_the_contract() -> None:
+    agrees("with_everything.json", as_json.render([with_everything(), other_file()]) + "\n")
+    data = json.loads(as_json.render([plain(), other_file(), insertion_over_lines()]))
+    assert (data["version"], data["errors"], data["warnings"]) == (1, 1, 1)
+    assert [d["severity"] for d in data["diagnostics"]] == ["error", "warning", "hint"]
+    start, end = (data["diagnostics"][0][key] for key in ("start", "end"))
+    assert NET.text[start["offset"] : end["offset"]] == "cat([a, b], dim=0)"
+    assert (start["line"], start["column"]) == (6, 3)
+
+
+def test_github_escapes_what_would_end_a_command() -> None:
+    problem = Wrong(span=at("Linear(12)", Source("a,b:c.exp", "Linear(12)")), operator="100%\n::error::no")
+    line = github.render(problem)
+    assert "\n" not in line
+    assert line.startswith(
+        "::error file=a%2Cb%3Ac.exp,line=1,col=1,endLine=1,endColumn=11,title=E0999 something-wrong::`100%25"
+    )
+    assert github.render(other_file()).startswith("::warning ")
+    assert github.render(insertion_over_lines()).startswith("::notice ")
+
+
+@pytest.mark.parametrize(
+    ("problems", "words"),
+    [
+        ([], "no problems"),
+        ([plain()], "1 error"),
+        ([plain(), other_file(), plain(), insertion_over_lines()], "2 errors, 1 warning, 1 hint"),
+    ],
+)
+def test_tally(problems: list[Problem], words: str) -> None:
+    assert text.tally(problems) == words
