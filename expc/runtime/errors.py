@@ -204,3 +204,129 @@ class WorkerDied(Problem):
 
     role: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputExists(Problem):
+    """The folder given with `--out` holds something already, perhaps another run. Nothing in it was touched.
+
+    Give the name of a folder that does not exist yet, or is empty. Without `--out`, each run makes a new folder of its
+    own under `runs/`.
+
+    ```exp wrong
+    export { onnx = "." }
+    ```
+
+    ```exp right
+    export { onnx = "net.onnx" }
+    ```
+    """
+
+    code: ClassVar[str] = "E0808"
+    name: ClassVar[str] = "output-exists"
+    template: ClassVar[str] = "{path} {reason}: give the name of a new folder"
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossNotFinite(Problem):
+    """The loss became infinite or not a number: the run cannot learn from it any more, and stopped.
+
+    Most often the learning rate is too high, at the start above all: lower it, warm it up with `LinearLR`, or limit the
+    gradients with `clip`. In `f16` try `bf16`. A logarithm or a root of zero in a loss of one's own does it too. The
+    checkpoints that were saved before are kept.
+
+    ```exp wrong
+    train { optimizer = SGD(lr=1e6) }
+    ```
+
+    ```exp right
+    train { optimizer = SGD(lr=0.1), clip = norm(1.0) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0809"
+    name: ClassVar[str] = "loss-not-finite"
+    template: ClassVar[str] = "the {phase} loss `{term}` is {value} {when}"
+
+    phase: str
+    term: str
+    value: str
+    when: str
+    """In words: `between steps 51 and 100`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingToTrain(Problem):
+    """A run needs a model, training data, and a `train` section with a loss, an optimizer and a length.
+
+    A file without them can be checked, built and imported, but there is nothing to run.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2) }
+    ```
+
+    ```exp right
+    data { train = FakeData(size=64) -> ToTensor, batch = 8 }
+
+    model Net(x: f32[N, 3, 224, 224]) -> f32[N, 10] { AdaptiveAvgPool2d(1) -> Flatten -> Linear(10) }
+
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0810"
+    name: ClassVar[str] = "nothing-to-train"
+    template: ClassVar[str] = "cannot run `{experiment}`: it has no {missing}"
+
+    experiment: str
+    missing: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceUnavailable(Problem):
+    """The device that was asked for is not there, or this PyTorch was built without support for it.
+
+    `auto` takes a GPU where there is one, and the CPU otherwise.
+
+    ```exp wrong
+    train { precision = f16 }
+    ```
+
+    ```exp right
+    train { precision = auto }
+    ```
+    """
+
+    code: ClassVar[str] = "E0601"
+    name: ClassVar[str] = "device-unavailable"
+    template: ClassVar[str] = "cannot run on `{device}`: {reason}"
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformFailed(Problem):
+    """A transform could not be carried out on a sample, which no check of the types could tell before.
+
+    `Resize` with a `max_size`, for instance, leaves nothing of an image that is very long and thin.
+
+    ```exp wrong
+    data { train = ImageFolder("photos", classes=3) -> Resize(64, max_size=65) -> CenterCrop(64) -> ToTensor }
+    ```
+
+    ```exp right
+    data { train = ImageFolder("photos", classes=3) -> Resize(64) -> CenterCrop(64) -> ToTensor }
+    ```
+    """
+
+    code: ClassVar[str] = "E0808"
+    name: ClassVar[str] = "transform-failed"
+    template: ClassVar[str] = "`{transform}` fails on {found}: {reason}"
+
+    transform: str
+    found: str
+    reason: str

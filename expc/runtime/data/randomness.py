@@ -50,7 +50,8 @@ class Draws:
         """The random words themselves."""
         samples = self.samples.astype(np.uint64)
         epoch, purpose = (np.full_like(samples, value) for value in (self.epoch, self.purpose))
-        return philox((samples & _LOW, samples >> _32, epoch, purpose), (self.seed & 0xFFFFFFFF, self.seed >> 32 & 0xFFFFFFFF))
+        key = (self.seed & 0xFFFFFFFF, self.seed >> 32 & 0xFFFFFFFF)
+        return philox((samples & _LOW, samples >> _32, epoch, purpose), key)
 
     def uniform(self, which: int = 0) -> NDArray[np.float64]:
         """A number from 0 (included) to 1 (excluded) for each sample; `which` is 0 to 3."""

@@ -1,0 +1,282 @@
+"""Opening data sets: what was declared is verified, and samples become tensors.
+
+An open data set holds what it can in memory, so that a batch is one indexing operation; images of a folder are decoded
+when they are asked for.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expc.compiler.program import Use
+from expc.diagnostics import Span
+from expc.runtime.data.download import fetch
+from expc.runtime.data.randomness import Indices
+from expc.runtime.errors import DataDamaged, DataNotFound, RunError, TooLittleData, UnexpectedData
+from expc.runtime.torchvision_compat import import_torchvision
+
+Raw = dict[str, Tensor | list[Tensor]]
+"""The fields of several samples: one tensor `[B, ...]`, or a list of tensors where sizes may differ."""
+
+
+class Samples(Protocol):
+    """An open data set."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        ...
+
+    def fetch(self, indices: Indices) -> Raw:
+        """The samples at `indices`. Raises `RunError` where one cannot be read."""
+        ...
+
+
+def data_root(folder: Path) -> Path:
+    """Where relative paths of an experiment in `folder` start: there, or where `EXPC_DATA` says."""
+    return Path(os.environ.get("EXPC_DATA") or folder)
+
+
+def open_dataset(use: Use, root: Path) -> Samples:
+    """The data set that `use` declares, its relative path starting at `root`. Raises `RunError`."""
+    return _OPEN[use.name](use, root)
+
+
+class Stored:
+    """Samples that are held in memory, one tensor `[n, ...]` for each field."""
+
+    def __init__(self, fields: Mapping[str, Tensor]) -> None:
+        self._fields = fields
+
+    def __len__(self) -> int:
+        return len(next(iter(self._fields.values())))
+
+    def fetch(self, indices: Indices) -> Raw:
+        """One indexing operation for each field."""
+        rows = torch.from_numpy(indices)
+        return {name: values.index_select(0, rows) for name, values in self._fields.items()}
+
+
+class Windows:
+    """Every window of a text; `target` is one token later."""
+
+    def __init__(self, tokens: Tensor, window: int) -> None:
+        self._tokens = tokens
+        self._offsets = torch.arange(window + 1)
+
+    def __len__(self) -> int:
+        return len(self._tokens) - len(self._offsets) + 1
+
+    def fetch(self, indices: Indices) -> Raw:
+        """Tokens `[B, window]` and targets, i64."""
+        found = self._tokens[torch.from_numpy(indices)[:, None] + self._offsets].long()
+        return {"tokens": found[:, :-1].contiguous(), "target": found[:, 1:].contiguous()}
+
+
+class Fake:
+    """Random images, the same numbers as `torchvision.datasets.FakeData`.
+
+    That class seeds torch's own generators for each sample, those of GPUs without restoring them; this one has its own.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+
+    def __len__(self) -> int:
+        return int(self._settings["size"])
+
+    def fetch(self, indices: Indices) -> Raw:
+        """Images u8 `[B, C, H, W]` and labels."""
+        made = [self._make(int(index)) for index in indices]
+        return {"image": torch.stack([image for image, _ in made]), "label": torch.stack([label for _, label in made])}
+
+    def _make(self, index: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(index + self._settings["random_offset"])
+        image = torch.randn(*self._settings["image_size"], generator=generator)
+        label = torch.randint(0, self._settings["num_classes"], (), generator=generator)
+        return image.mul(255).byte(), label
+
+
+class Folder:
+    """Images in files, each decoded when it is asked for."""
+
+    def __init__(self, use: Use, files: list[tuple[str, int]], load: Callable[[str], Any]) -> None:
+        self._dataset, self._span = use.name, use.span
+        self._files = files
+        self._load = load
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def fetch(self, indices: Indices) -> Raw:
+        """A list of images u8 `[3, H, W]`, and labels."""
+        chosen = [self._files[index] for index in indices]
+        labels = torch.tensor([label for _, label in chosen])
+        return {"image": [self._decode(path) for path, _ in chosen], "label": labels}
+
+    def _decode(self, path: str) -> Tensor:
+        try:
+            pixels = np.array(self._load(path))
+        except Exception as error:  # Pillow raises whatever a decoder meets, SyntaxError included
+            raise _damaged(self._dataset, self._span, Path(path), str(error)) from error
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+# ------------------------------------------------------------------------------------------------ opening
+
+
+def _open_mnist(use: Use, root: Path) -> Samples:
+    import_torchvision()
+    from torchvision import datasets
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    reader = getattr(datasets, use.name)
+    folder = root / use.settings["root"]
+    raw = Path(use.name, "raw")
+    part = "train" if use.settings["train"] else "t10k"
+    names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
+    missing = [name for name in names if not (folder / raw / name).is_file()]
+    if len(missing) == 2 and use.settings["download"]:
+        every = [str(raw / archive.removesuffix(".gz")) for archive, _ in reader.resources]
+        fetch(use, folder, lambda temporary: reader(temporary, download=True), every)
+    elif missing:
+        raise _not_found(use, folder / raw, root, f"there is no {' and no '.join(missing)}")
+    images = _read(use, folder / raw / names[0], read_image_file)
+    labels = _read(use, folder / raw / names[1], read_label_file)
+    _verify_mnist(use, folder / raw, images, labels)
+    return Stored({"image": images[:, None], "label": labels})
+
+
+def _verify_mnist(use: Use, path: Path, images: Tensor, labels: Tensor) -> None:
+    if images.shape[1:] != (28, 28):
+        raise _unexpected(use, path, "images of 28 x 28", f"{images.shape[1]} x {images.shape[2]}")
+    if len(images) != len(labels):
+        raise _damaged(use.name, use.span, path, f"it holds {len(images)} images and {len(labels)} labels")
+    if len(labels) and int(labels.max()) >= 10:
+        raise _unexpected(use, path, "10 classes", f"a label {int(labels.max())}")
+    _need_samples(use, len(images))
+
+
+def _open_cifar(use: Use, root: Path) -> Samples:
+    import_torchvision()
+    from torchvision import datasets
+
+    reader = getattr(datasets, use.name)
+    folder = root / use.settings["root"]
+    path = folder / reader.base_folder
+    if not path.exists():
+        if not use.settings["download"]:
+            raise _not_found(use, path, root, "there are no files")
+        fetch(use, folder, lambda temporary: reader(temporary, download=True), [reader.base_folder])
+
+    def read(_: str) -> Any:
+        return reader(str(folder), train=use.settings["train"])
+
+    found = _read(use, path, read)
+    images = torch.from_numpy(np.ascontiguousarray(found.data.transpose(0, 3, 1, 2)))
+    return Stored({"image": images, "label": torch.tensor(found.targets)})
+
+
+def _open_fake_data(use: Use, _: Path) -> Samples:
+    return Fake(use.settings)
+
+
+def _open_image_folder(use: Use, root: Path) -> Samples:
+    import_torchvision()
+    from torchvision.datasets import ImageFolder
+
+    folder = root / use.settings["root"]
+    if not folder.is_dir():
+        raise _not_found(use, folder, root, "there is no folder")
+    try:
+        found = ImageFolder(str(folder), allow_empty=use.settings["allow_empty"])
+    except OSError as error:
+        raise _not_found(use, folder, root, f"{str(error).split(chr(10))[0].rstrip('.')},") from error
+    if len(found.classes) != use.settings["classes"]:
+        folders = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")
+        raise _unexpected(use, folder, f"classes={use.settings['classes']}", f"{len(found.classes)} folders: {folders}")
+    _need_samples(use, len(found.samples))
+    return Folder(use, found.samples, found.loader)
+
+
+def _open_text(use: Use, root: Path) -> Samples:
+    path = root / use.settings["path"]
+    if not path.is_file():
+        raise _not_found(use, path, root, "there is no file")
+    tokens = _read(use, path, _bytes if use.settings["tokens"] == "byte" else _characters)
+    window = use.settings["window"]
+    if use.settings["tokens"] == "char":
+        count = int(tokens.max()) + 1 if len(tokens) else 0
+        if count != use.settings["vocab"]:
+            raise _unexpected(use, path, f"vocab={use.settings['vocab']}", f"{count} different characters")
+    if len(tokens) <= window:
+        needed = f"{window + 1} tokens"
+        problem = TooLittleData(span=use.span, what=f"a window of {window}", needed=needed, found=len(tokens))
+        raise RunError(problem)
+    return Windows(tokens, window)
+
+
+def _bytes(path: str) -> Tensor:
+    return torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+
+
+def _characters(path: str) -> Tensor:
+    """The number of each character among all that the text has, in the order of Unicode."""
+    points = np.frombuffer(Path(path).read_bytes().decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
+    _, numbers = np.unique(points, return_inverse=True)
+    return torch.from_numpy(numbers.astype(np.int32))
+
+
+_OPEN: Mapping[str, Callable[[Use, Path], Samples]] = {
+    "MNIST": _open_mnist,
+    "FashionMNIST": _open_mnist,
+    "CIFAR10": _open_cifar,
+    "CIFAR100": _open_cifar,
+    "FakeData": _open_fake_data,
+    "ImageFolder": _open_image_folder,
+    "Text": _open_text,
+}
+
+
+# ------------------------------------------------------------------------------------------------ refusing
+
+
+def _read(use: Use, path: Path, read: Callable[[str], Any]) -> Any:
+    """What `read` makes of the file. Readers of foreign formats raise anything when a file is damaged."""
+    try:
+        with warnings.catch_warnings():
+            # CIFAR's files were pickled by Python 2, which numpy now remarks upon.
+            warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
+            return read(str(path))
+    except UnicodeDecodeError as error:
+        reason = f"it is not a text in UTF-8 (byte {error.start})"
+        raise _damaged(use.name, use.span, path, reason, 'tokens="byte" reads any file') from error
+    except Exception as error:
+        reason = str(error).split("\n")[0] or "it is not a whole file of this format"
+        raise _damaged(use.name, use.span, path, reason) from error
+
+
+def _damaged(dataset: str, span: Span, path: Path, reason: str, *notes: str) -> RunError:
+    return RunError(DataDamaged(span=span, dataset=dataset, path=str(path), reason=reason, notes=notes))
+
+
+def _not_found(use: Use, path: Path, root: Path, reason: str) -> RunError:
+    notes = [f"relative paths start at {root}; the environment variable EXPC_DATA names another folder"]
+    if use.settings.get("download") is False:
+        notes.append("`download=true` fetches the data where there is a network")
+    problem = DataNotFound(span=use.span, dataset=use.name, path=str(path), reason=reason, notes=tuple(notes))
+    return RunError(problem)
+
+
+def _unexpected(use: Use, path: Path, declared: str, found: str) -> RunError:
+    return RunError(UnexpectedData(span=use.span, dataset=use.name, path=str(path), declared=declared, found=found))
+
+
+def _need_samples(use: Use, found: int) -> None:
+    if not found:
+        raise RunError(TooLittleData(span=use.span, what=f"`{use.name}`", needed="1 sample", found=0))
