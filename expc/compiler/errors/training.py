@@ -1,0 +1,134 @@
+"""E05xx: training. Losses against their targets."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expc.diagnostics import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooFewOutputs(Problem):
+    """A loss gets fewer outputs than there are classes.
+
+    A target that is a class index picks one of the outputs. An index beyond them is an error while training runs, on a
+    GPU one that stops the process without saying which line caused it.
+
+    ```exp wrong
+    data {
+      train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor
+      batch = 10
+    }
+    model Net(x: f32[N, 1, 8, 8]) {
+      Flatten -> Linear(9)
+    }
+    train {
+      epochs = 1
+      loss = CrossEntropyLoss
+      optimizer = SGD(lr=0.1)
+    }
+    ```
+
+    ```exp right
+    data {
+      train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor
+      batch = 10
+    }
+    model Net(x: f32[N, 1, 8, 8]) {
+      Flatten -> Linear(10)
+    }
+    train {
+      epochs = 1
+      loss = CrossEntropyLoss
+      optimizer = SGD(lr=0.1)
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0501"
+    name: ClassVar[str] = "too-few-outputs"
+    template: ClassVar[str] = "`{operator}` gets {outputs} outputs {found} for {classes} classes"
+
+    operator: str
+    outputs: str
+    classes: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetEncoding(Problem):
+    """A target is written in another way than the loss reads it.
+
+    Cross entropy takes class indices (`class(10)[N]`, whole numbers) or one probability for each class (`f32[N, 10]`).
+    Losses that compare numbers, and binary cross entropy, take floating-point targets of the outputs' shape.
+
+    ```exp wrong
+    data {
+      train = FakeData(100, image_size=[1, 8, 8], num_classes=2) -> ToTensor
+      batch = 10
+    }
+    model Net(x: f32[N, 1, 8, 8]) {
+      Flatten -> Linear(1) -> flatten(0)
+    }
+    train {
+      epochs = 1
+      loss = BCEWithLogitsLoss
+      optimizer = SGD(lr=0.1)
+    }
+    ```
+
+    ```exp right
+    data {
+      train = FakeData(100, image_size=[1, 8, 8], num_classes=2) -> ToTensor
+      batch = 10
+    }
+    model Net(x: f32[N, 1, 8, 8]) {
+      Flatten -> Linear(2)
+    }
+    train {
+      epochs = 1
+      loss = CrossEntropyLoss
+      optimizer = SGD(lr=0.1)
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0502"
+    name: ClassVar[str] = "target-encoding"
+    template: ClassVar[str] = "`{operator}` takes {expected}, but the target is {found}"
+
+    operator: str
+    expected: str
+    """In words: `a target of class indices`."""
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetShape(Problem):
+    """Output and target of a loss have different shapes.
+
+    Where the shapes broadcast, PyTorch only warns and goes on: an output of [N, 1] against a target of [N] becomes N
+    times N comparisons, and the model learns the mean of the targets. So it is an error here.
+
+    ```exp wrong
+    model Net(x: f32[N, 8], y: f32[N]) -> f32[] {
+      prediction = Linear(1)
+      return mse_loss(prediction, y)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8], y: f32[N]) -> f32[] {
+      prediction = Linear(1) -> squeeze(1)
+      return mse_loss(prediction, y)
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0503"
+    name: ClassVar[str] = "target-broadcast"
+    template: ClassVar[str] = "`{operator}` compares {output} with {target}: {reason}"
+
+    operator: str
+    output: str
+    target: str
+    reason: str

@@ -1,0 +1,88 @@
+"""How parameters start: every function of `torch.nn.init`, by its name without the underscore."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from expc.compiler.ops.declare import Param
+from expc.compiler.ops.kinds import FLOAT, POSITIVE, PROBABILITY, choice
+
+_GAINS: Final = choice(
+    "linear",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "selu",
+)
+
+
+@dataclass(frozen=True)
+class Initialiser:
+    """A function that fills one parameter: `torch.nn.init.<name>_(parameter, **settings)`.
+
+    It takes parameters of `min_rank` to `max_rank` dimensions; torch refuses others.
+    """
+
+    name: str
+    settings: tuple[Param, ...]
+    doc: str
+    min_rank: int = 0
+    max_rank: int | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _kaiming(name: str, spread: str) -> Initialiser:
+    return Initialiser(
+        name,
+        (
+            Param("a", FLOAT, 0, "The slope for negative values; only for leaky_relu."),
+            Param("mode", choice("fan_in", "fan_out"), "fan_in", "What keeps its variance: outputs or gradients."),
+            Param("nonlinearity", _GAINS, "leaky_relu", "The function that comes after."),
+        ),
+        f"He's initialisation, {spread}: variance kept through ReLU layers.",
+        min_rank=2,
+    )
+
+
+def _xavier(name: str, spread: str) -> Initialiser:
+    gain = Param("gain", FLOAT, 1.0, "A factor on the spread.")
+    return Initialiser(name, (gain,), f"Glorot's initialisation, {spread}: variance kept both ways.", min_rank=2)
+
+
+_MEAN: Final = Param("mean", FLOAT, 0.0)
+_STD: Final = Param("std", FLOAT, 1.0)
+
+INITIALISERS: Final = (
+    Initialiser("zeros", (), "Zeros."),
+    Initialiser("ones", (), "Ones."),
+    Initialiser("constant", (Param("val", FLOAT),), "One number everywhere."),
+    Initialiser("uniform", (Param("a", FLOAT, 0.0), Param("b", FLOAT, 1.0)), "Uniform from a to b."),
+    Initialiser("normal", (_MEAN, _STD), "Normal with a mean and a standard deviation."),
+    Initialiser(
+        "trunc_normal",
+        (_MEAN, _STD, Param("a", FLOAT, -2.0), Param("b", FLOAT, 2.0)),
+        "Normal, with everything outside a to b drawn again.",
+    ),
+    _xavier("xavier_uniform", "uniform"),
+    _xavier("xavier_normal", "normal"),
+    _kaiming("kaiming_uniform", "uniform"),
+    _kaiming("kaiming_normal", "normal"),
+    Initialiser("orthogonal", (Param("gain", FLOAT, 1),), "An orthogonal matrix.", min_rank=2),
+    Initialiser("eye", (), "The identity, for matrices.", min_rank=2, max_rank=2),
+    Initialiser("dirac", (Param("groups", POSITIVE, 1),), "The identity, for convolutions.", min_rank=3, max_rank=5),
+    Initialiser(
+        "sparse",
+        (Param("sparsity", PROBABILITY), Param("std", FLOAT, 0.01)),
+        "A part of each column zero, the rest normal.",
+        min_rank=2,
+        max_rank=2,
+    ),
+)

@@ -1,0 +1,429 @@
+"""Functions that arrange the elements of one tensor anew."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from expc.compiler.dimensions import Size, least, maximum, minimum
+from expc.compiler.ops.arguments import (
+    AXES,
+    AXIS,
+    INPUT,
+    axes,
+    axis,
+    dim,
+    function,
+    is_size,
+    listed,
+    numel,
+    refuse,
+    whole_quotient,
+)
+from expc.compiler.ops.declare import Call, Kind, Param
+from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, choice, list_of, optional, sizes
+from expc.compiler.types import TensorType
+
+SHAPE: Final = list_of(INT)
+"""A list of sizes; -1 stands for the one that follows from the others."""
+
+
+def _as_torch(name: str, argument: str) -> Any:
+    """`x.name(3, 4)`: the method with the sizes one by one, as people write it."""
+
+    def build(_: Any, values: dict[str, Any]) -> Any:
+        return getattr(values["input"], name)(*values[argument])
+
+    return build
+
+
+def resolved(call: Call, total: Size, wanted: Sequence[Size], what: str) -> tuple[Size, ...]:
+    """`wanted` sizes for `total` elements, with the one -1 worked out; `what` names the total in messages."""
+    free = [at for at, size in enumerate(wanted) if isinstance(size, int) and size == -1]
+    if len(free) > 1:
+        refuse(call, f"{_sizes(wanted)} has -1 more than once: only one size can follow from the others")
+    if any(isinstance(size, int) and size < -1 for size in wanted):
+        refuse(call, f"{_sizes(wanted)} has a negative size")
+    known = numel([size for at, size in enumerate(wanted) if at not in free])
+    if not free:
+        call.require_equal(known, total, what)
+        return tuple(wanted)
+    return tuple(whole_quotient(call, total, known, what) if at in free else s for at, s in enumerate(wanted))
+
+
+def _sizes(wanted: Sequence[Size]) -> str:
+    return "[" + ", ".join(map(str, wanted)) + "]"
+
+
+def _flatten(call: Call) -> TensorType:
+    x = call.tensor()
+    first, last = axis(call, call["start_dim"], x.rank, "start_dim"), axis(call, call["end_dim"], x.rank, "end_dim")
+    if first > last:
+        refuse(call, f"start_dim={call['start_dim']} comes after end_dim={call['end_dim']} in {x}")
+    return x.with_dims(*x.dims[:first], numel(x.dims[first : last + 1]), *x.dims[last + 1 :])
+
+
+def _unflatten(call: Call) -> TensorType:
+    x = call.tensor()
+    if x.rank == 0:
+        refuse(call, "a scalar has no dimension to unflatten")
+    at = axis(call, call["dim"], x.rank)
+    if not call["sizes"]:
+        refuse(call, "sizes must not be empty")
+    parts = resolved(call, x.dims[at], call["sizes"], f"dimension {call['dim']}")
+    return x.with_dims(*x.dims[:at], *parts, *x.dims[at + 1 :])
+
+
+def _reshape(call: Call) -> TensorType:
+    x = call.tensor()
+    return x.with_dims(*resolved(call, numel(x.dims), listed(call["shape"]), "the number of elements"))
+
+
+def _permute(call: Call) -> TensorType:
+    x = call.tensor()
+    wanted = listed(call["dims"])
+    order = axes(call, wanted, x.rank, "dims")
+    if len(order) != x.rank:
+        refuse(call, f"dims={list(wanted)} must name each of the {x.rank} dimensions of {x} once")
+    return x.with_dims(*(x.dims[at] for at in order))
+
+
+def _transpose(call: Call) -> TensorType:
+    x = call.tensor()
+    a, b = axis(call, call["dim0"], x.rank, "dim0"), axis(call, call["dim1"], x.rank, "dim1")
+    swapped = list(x.dims)
+    if swapped:
+        swapped[a], swapped[b] = swapped[b], swapped[a]
+    return x.with_dims(*swapped)
+
+
+def _t(call: Call) -> TensorType:
+    x = call.tensor()
+    if x.rank > 2:
+        refuse(call, f"takes a matrix, but gets {x}: write transpose(-2, -1)")
+    return x.with_dims(*reversed(x.dims))
+
+
+def _squeeze(call: Call) -> TensorType:
+    x = call.tensor()
+    asked = call["dim"]
+    dropped = set()
+    for at in axes(call, asked, x.rank) if x.rank else ():
+        size = x.dims[at]
+        if isinstance(size, int):
+            if size == 1:
+                dropped.add(at)
+        elif asked is not None:
+            call.require_equal(1, size, f"dimension {at}, which is squeezed,")
+            dropped.add(at)
+        elif (least(size) or 0) <= 1:
+            refuse(
+                call, f"without dim it would also drop {size} where that is 1: write squeeze(dim) for the one you mean"
+            )
+    return x.with_dims(*(size for at, size in enumerate(x.dims) if at not in dropped))
+
+
+def _unsqueeze(call: Call) -> TensorType:
+    x = call.tensor()
+    at = axis(call, call["dim"], x.rank + 1)
+    return x.with_dims(*x.dims[:at], 1, *x.dims[at:])
+
+
+def _movedim(call: Call) -> TensorType:
+    x = call.tensor()
+    source = axes(call, call["source"], x.rank, "source")
+    target = axes(call, call["destination"], x.rank, "destination")
+    if len(source) != len(target):
+        refuse(call, "source and destination must be equally many")
+    rest = iter([at for at in range(x.rank) if at not in source])
+    moved = dict(zip(target, source, strict=True))
+    return x.with_dims(*(x.dims[moved[at] if at in moved else next(rest)] for at in range(x.rank)))
+
+
+def _flip(call: Call) -> TensorType:
+    x = call.tensor()
+    axes(call, listed(call["dims"]), x.rank, "dims")
+    return x
+
+
+def _roll(call: Call) -> TensorType:
+    x = call.tensor()
+    shifts, over = listed(call["shifts"]), call["dims"]
+    if over is None or listed(over) == ():
+        if len(shifts) != 1:
+            refuse(call, "several shifts need as many dims")
+        return x
+    if len(shifts) != len(listed(over)):
+        refuse(call, f"{len(shifts)} shifts for {len(listed(over))} dims: they must be equally many")
+    for at in listed(over):
+        axis(call, at, x.rank, "dims")
+    return x
+
+
+def _expand(call: Call) -> TensorType:
+    x = call.tensor()
+    wanted = listed(call["size"])
+    if len(wanted) < x.rank:
+        refuse(call, f"{_sizes(wanted)} has fewer sizes than {x} has dimensions")
+    new = len(wanted) - x.rank
+    result: list[Size] = []
+    for at, size in enumerate(wanted):
+        keeps = isinstance(size, int) and size == -1
+        if at < new:
+            if isinstance(size, int) and size < 0:
+                refuse(call, f"{_sizes(wanted)} keeps a dimension that {x} does not have")
+            result.append(size)
+        elif keeps:
+            result.append(x.dims[at - new])
+        else:
+            old = x.dims[at - new]
+            if not (isinstance(old, int) and old == 1):
+                call.require_equal(size, old, f"dimension {at - new}")
+            result.append(size)
+    return x.with_dims(*result)
+
+
+def _tile(call: Call) -> TensorType:
+    x = call.tensor()
+    times = listed(call["dims"])
+    rank = max(len(times), x.rank)
+    sizes_ = (1,) * (rank - x.rank) + x.dims
+    factors = (1,) * (rank - len(times)) + times
+    if any(isinstance(factor, int) and factor < 0 for factor in factors):
+        refuse(call, f"{_sizes(times)} has a negative number of repetitions")
+    return x.with_dims(*(size * factor for size, factor in zip(sizes_, factors, strict=True)))
+
+
+def _repeat_interleave(call: Call) -> TensorType:
+    x = call.tensor()
+    times = call["repeats"]
+    if call["dim"] is None:
+        return x.with_dims(numel(x.dims) * times)
+    at = axis(call, call["dim"], x.rank)
+    return x.with_dims(*x.dims[:at], (x.dims[at] if x.rank else 1) * times, *x.dims[at + 1 :])
+
+
+def _triangle(call: Call) -> TensorType:
+    x = call.tensor()
+    if x.rank < 2:
+        refuse(call, f"takes matrices, at least 2 dimensions, but gets {x}")
+    return x
+
+
+def _diagonal(call: Call) -> TensorType:
+    x = call.tensor()
+    a, b = axis(call, call["dim1"], x.rank, "dim1"), axis(call, call["dim2"], x.rank, "dim2")
+    if a == b:
+        refuse(call, "dim1 and dim2 must be two dimensions")
+    offset = call["offset"]
+    rows, columns = x.dims[a], x.dims[b]
+    size = minimum(rows, columns - offset) if offset >= 0 else minimum(rows + offset, columns)
+    return x.with_dims(*(s for at, s in enumerate(x.dims) if at not in (a, b)), maximum(size, 0))
+
+
+def _pad(call: Call) -> TensorType:
+    x = call.tensor()
+    pad, mode = tuple(call["pad"]), call["mode"]
+    if len(pad) % 2:
+        refuse(call, f"pad={list(pad)} needs two numbers, before and after, for each dimension from the last")
+    padded = len(pad) // 2
+    if padded > x.rank:
+        refuse(call, f"pad={list(pad)} is for {padded} dimensions, but {x} has {x.rank}")
+    if mode != "constant":
+        _check_copied(call, x, pad, mode)
+    result = list(x.dims)
+    for number in range(padded):
+        before, after = pad[2 * number], pad[2 * number + 1]
+        size = result[-1 - number] + before + after
+        call.require_at_least(size, 0 if mode == "constant" else 1, f"dimension {-1 - number} after padding")
+        result[-1 - number] = size
+    value = call["value"]
+    filled = mode == "constant" and (
+        isinstance(x.classes, int) and is_size(value or 0) and 0 <= (value or 0) < x.classes
+    )
+    return TensorType(x.dtype, tuple(result), x.classes if filled or mode != "constant" else None)
+
+
+def _check_copied(call: Call, x: TensorType, pad: tuple[int, ...], mode: str) -> None:
+    """Padding that copies elements works on the last 1 to 3 dimensions, after one or two others."""
+    padded = len(pad) // 2
+    if call["value"] is not None:
+        refuse(call, f'mode="{mode}" takes no value')
+    if x.dtype == "bool" and mode != "circular":
+        refuse(call, f'mode="{mode}" does not take booleans')
+    if not 1 <= padded <= 3 or x.rank - padded not in (1, 2):
+        refuse(
+            call,
+            f'mode="{mode}" pads the last 1 to 3 dimensions, after a batch and channels; {x} is padded in {padded}',
+        )
+    for number in range(padded):
+        for amount in pad[2 * number : 2 * number + 2]:
+            size = x.dims[-1 - number]
+            if mode == "reflect":
+                call.require_at_least(size, amount + 1, f"dimension {-1 - number}, to reflect {amount},")
+            elif mode == "circular":
+                call.require_at_least(size, amount, f"dimension {-1 - number}, to wrap {amount},")
+
+
+def _contiguous(call: Call) -> TensorType:
+    return call.tensor()
+
+
+_IMAGE: Final = {"x": "f32[N, 3, 8, 8]"}
+_MATRIX: Final = {"x": "f32[N, 8, 8]"}
+
+
+def _shape_param(name: str, kind: Kind = SHAPE) -> Param:
+    return Param(name, kind, variadic=True)
+
+
+OPERATORS: Final = (
+    function(
+        "flatten",
+        "Several neighbouring dimensions as one.",
+        (INPUT, Param("start_dim", AXIS, 0), Param("end_dim", AXIS, -1)),
+        _flatten,
+        "x -> flatten(1)",
+        _IMAGE,
+    ),
+    function(
+        "unflatten",
+        "One dimension as several.",
+        (INPUT, dim(), Param("sizes", SHAPE)),
+        _unflatten,
+        "x -> unflatten(1, [2, 4])",
+    ),
+    function(
+        "reshape",
+        "The elements in another shape; -1 is the size that follows from the others.",
+        (INPUT, _shape_param("shape")),
+        _reshape,
+        "x -> reshape(N, 4, -1)",
+        build=_as_torch("reshape", "shape"),
+    ),
+    function(
+        "view",
+        "The elements in another shape, without a copy: only for tensors that are contiguous.",
+        (INPUT, _shape_param("shape")),
+        _reshape,
+        "x -> view(N, 4, -1)",
+        home="torch.Tensor",
+        build=_as_torch("view", "shape"),
+    ),
+    function(
+        "permute",
+        "The dimensions in another order.",
+        (INPUT, _shape_param("dims", list_of(AXIS))),
+        _permute,
+        "x -> permute(0, 2, 3, 1)",
+        _IMAGE,
+        build=_as_torch("permute", "dims"),
+    ),
+    function(
+        "transpose",
+        "Two dimensions swapped.",
+        (INPUT, dim(name="dim0"), dim(name="dim1")),
+        _transpose,
+        "x -> transpose(1, 2)",
+        _IMAGE,
+    ),
+    function("t", "A matrix transposed.", (INPUT,), _t),
+    function(
+        "squeeze",
+        "Dimensions of size 1 dropped.",
+        (INPUT, Param("dim", optional(AXES), None)),
+        _squeeze,
+        "x -> squeeze(1)",
+        {"x": "f32[N, 1, 8]"},
+    ),
+    function("unsqueeze", "A dimension of size 1 put in.", (INPUT, dim()), _unsqueeze, "x -> unsqueeze(1)"),
+    function(
+        "movedim",
+        "Some dimensions moved, the others in their order.",
+        (INPUT, Param("source", AXES), Param("destination", AXES)),
+        _movedim,
+        "x -> movedim(1, -1)",
+        _IMAGE,
+    ),
+    function(
+        "flip",
+        "The elements in reverse along dimensions.",
+        (INPUT, _shape_param("dims", list_of(AXIS))),
+        _flip,
+        "x -> flip(1)",
+        build=_as_torch("flip", "dims"),
+    ),
+    function(
+        "roll",
+        "The elements shifted along dimensions, wrapping around.",
+        (INPUT, Param("shifts", sizes()), Param("dims", optional(AXES), None)),
+        _roll,
+        "x -> roll(1, dims=1)",
+    ),
+    function(
+        "expand",
+        "Dimensions of size 1 repeated without a copy; -1 keeps a size.",
+        (INPUT, _shape_param("size")),
+        _expand,
+        "x -> expand(N, 4, 8)",
+        {"x": "f32[N, 1, 8]"},
+        home="torch.Tensor",
+        build=_as_torch("expand", "size"),
+    ),
+    function(
+        "broadcast_to",
+        "Dimensions of size 1 repeated without a copy.",
+        (INPUT, Param("size", SHAPE)),
+        _expand,
+        "x -> broadcast_to([N, 4, 8])",
+        {"x": "f32[N, 1, 8]"},
+    ),
+    function(
+        "tile",
+        "The tensor repeated along its dimensions.",
+        (INPUT, _shape_param("dims")),
+        _tile,
+        "x -> tile(1, 2)",
+        build=_as_torch("tile", "dims"),
+    ),
+    function(
+        "repeat_interleave",
+        "Each element repeated along a dimension.",
+        (INPUT, Param("repeats", NATURAL), dim(None)),
+        _repeat_interleave,
+        "x -> repeat_interleave(2, dim=1)",
+    ),
+    *(
+        function(name, doc, (INPUT, Param("diagonal", AXIS, 0)), _triangle, f"x -> {name}", _MATRIX)
+        for name, doc in (
+            ("tril", "The lower triangle of matrices, zeros above."),
+            ("triu", "The upper triangle of matrices, zeros below."),
+        )
+    ),
+    function(
+        "diagonal",
+        "The diagonal of matrices.",
+        (INPUT, Param("offset", AXIS, 0), dim(0, "dim1"), dim(1, "dim2")),
+        _diagonal,
+        "x -> diagonal(dim1=1, dim2=2)",
+        _MATRIX,
+    ),
+    function(
+        "pad",
+        "The tensor with a margin: two numbers for each dimension, from the last.",
+        (
+            INPUT,
+            Param("pad", list_of(INT)),
+            Param("mode", choice("constant", "reflect", "replicate", "circular"), "constant"),
+            Param("value", optional(FLOAT), None),
+        ),
+        _pad,
+        "x -> pad([1, 1])",
+        home="torch.nn.functional",
+    ),
+    function(
+        "contiguous",
+        "The tensor with its elements in order in memory.",
+        (INPUT,),
+        _contiguous,
+        home="torch.Tensor",
+    ),
+)
