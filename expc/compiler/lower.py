@@ -78,14 +78,10 @@ def _leaf(leaf: Leaf) -> nn.Module:
     operator = leaf.operator
     settings = {name: fixed_value(value) for name, value in leaf.settings.items()}
     try:
-        if operator.home == "expc":
-            module = getattr(lower_layers, operator.name)(**settings)
-        elif operator.kind == "loss":
+        if operator.kind == "loss":
             module = make_loss(torch, operator, settings)
-        elif operator.build is not None:
-            module = operator.build(nn, settings)
         else:
-            module = getattr(nn, operator.name)(**settings)
+            module = operator.make(lower_layers if operator.home == "expc" else nn, settings)
     except Exception as error:
         raise build_failure(error, leaf.span) from error
     assert isinstance(module, nn.Module)  # noqa: S101 - what the table declares is a module

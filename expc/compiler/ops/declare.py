@@ -176,6 +176,14 @@ class Operator:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[Callable[..., "Operator"], tuple[Any, ...]]:
+        """Pickles as its name where the table has it: its rules are functions, some of them without a name."""
+        from expc.compiler.ops.table import operators
+
+        if operators().get(self.name) is self:
+            return _from_table, (self.name,)
+        return _from_fields, (vars(self),)
+
     @property
     def positional(self) -> tuple[Param, ...]:
         """What may be written without a name, in order.
@@ -199,3 +207,13 @@ class Operator:
             if (value := values[param.name]) != param.default
         }
         return getattr(home, self.name)(**settings) if self.build is None else self.build(home, settings)
+
+
+def _from_table(name: str) -> Operator:
+    from expc.compiler.ops.table import operators
+
+    return operators()[name]
+
+
+def _from_fields(fields: dict[str, Any]) -> Operator:
+    return Operator(**fields)
