@@ -25,7 +25,7 @@ from expc.spec.errors.names import (
     WrongType,
     WrongUnit,
 )
-from expc.spec.fields import choices, either, words
+from expc.spec.fields import choices, enumeration, note, words
 from expc.spec.repairs import repairs
 from expc.spec.sections import PLANNED, PLANNED_SECTIONS, SECTIONS, Experiment, Settings, keys
 from expc.spec.suggest import advice, nearest
@@ -46,9 +46,10 @@ def bind(name: str, tables: Mapping[str, Table], report: Report, names: Collecti
     """
     origins: dict[str, str] = {}
     sections: dict[str, Any] = {}
+    strays = set(_strays(tables))
     for section, table in tables.items():
         if section in SECTIONS:
-            sections[section] = _Section(section, table, report, names).bind(origins)
+            sections[section] = _Section(section, table, report, names).bind(origins, strays)
         elif section in PLANNED_SECTIONS:
             report.add(NotAvailableYet(span=_name_span(table), what=section))
         else:
@@ -87,13 +88,16 @@ class _Section:
         self.model = SECTIONS[name]
         self.fields = {key: self.model.model_fields[field] for key, field in keys(self.model).items()}
 
-    def bind(self, origins: dict[str, str]) -> Settings:
-        """The section's settings; what was written wrongly is reported and has its default."""
+    def bind(self, origins: dict[str, str], strays: Collection[str]) -> Settings:
+        """The section's settings; what was written wrongly is reported and has its default.
+
+        `strays` are keys that were surely meant, and are reported elsewhere: they are not missing too.
+        """
         written = self._written()
         values = {key: self._value(key, setting) for key, setting in written.items()}
         usable = {key: value for key, value in values.items() if value is not UNEVALUATED}
         if self.name == "train":
-            self._check_train(written)
+            self._check_train(written, strays)
             if "epochs" in usable and "steps" in usable:
                 del usable["steps"]
         settings, wrong = self._validated(usable)
@@ -176,14 +180,14 @@ class _Section:
             self._complain_about_word(key, word, span, field)
         else:
             problem = {"range": OutOfRange, "unit": WrongUnit}.get(verdict, WrongType)
-            self.report.add(problem(span=span, key=key, expected=expected, found=found, fixes=fixes))
+            self.report.add(problem(span=span, key=key, expected=expected, found=found, notes=note(field), fixes=fixes))
 
     def _complain_about_key(self, key: str, setting: _Written) -> None:
         homes = [f"`{name}`" for name, model in SECTIONS.items() if key in keys(model)]
         notes: tuple[str, ...] = ()
         near = None
         if homes:
-            notes = (f"`{key}` is a setting of {either(homes)}",)
+            notes = (f"`{key}` is a setting of {enumeration(homes, 'or')}",)
         elif self.name == "train" and key in _OF_THE_OPTIMIZER:
             notes = (f"`{key}` is a setting of the optimizer: `optimizer = AdamW({key}=...)`",)
         else:
@@ -204,7 +208,7 @@ class _Section:
 
     # ------------------------------------------------------------------------------------------- what train needs
 
-    def _check_train(self, written: Mapping[str, _Written]) -> None:
+    def _check_train(self, written: Mapping[str, _Written], strays: Collection[str]) -> None:
         given = {key: setting for key, setting in written.items() if setting.value is not None}
         lengths = [given[key] for key in ("epochs", "steps") if key in given]
         if len(lengths) == 2:
@@ -218,10 +222,14 @@ class _Section:
                     labels=(Label(first.key_span, "the run's length is set here too"),),
                 )
             )
-        missing = [f"`{key}`" for key in ("loss", "optimizer") if not self._has(key, given)]
-        needs = (["`epochs` or `steps`"] if not lengths else []) + missing
-        for need in needs:
-            self.report.add(MissingKey(span=_name_span(self.table), section=self.name, keys=need))
+        missing = [
+            enumeration([f"`{key}`" for key in wanted], "or")
+            for wanted in (("epochs", "steps"), ("loss",), ("optimizer",))
+            if not any(key in strays or self._has(key, given) for key in wanted)
+        ]
+        if missing:
+            needs = enumeration(missing, "and")
+            self.report.add(MissingKey(span=_name_span(self.table), section=self.name, keys=needs))
 
     def _has(self, key: str, given: Mapping[str, _Written]) -> bool:
         """Whether `key` is given, or a group has one of its own."""
@@ -238,6 +246,16 @@ _VERDICTS: Final = {
     "reported": "reported",
 }
 """Pydantic's types of errors, and those of `expc.spec.fields`, in the words of this module; all others are `type`."""
+
+
+def _strays(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Keys that stand in a section that has no such key, and the keys of the section that they look like."""
+    for name, table in tables.items():
+        known = keys(SECTIONS[name]) if name in SECTIONS else {}
+        for key in _keys_of(table):
+            if key not in known:
+                yield key
+                yield nearest(key, known) or key
 
 
 def _keys_of(table: Table) -> Iterator[str]:

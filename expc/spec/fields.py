@@ -4,7 +4,7 @@ A kind is written once here and read three times: by Pydantic when a section is 
 that does not fit, and by the reference pages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -24,6 +24,7 @@ from expc.spec.values import (
     Recipe,
     Table,
     Watched,
+    show,
 )
 
 Verdict = Literal["fits", "type", "range", "unit", "reported"]
@@ -39,6 +40,8 @@ class Kind:
 
     words: str
     judge: Callable[[Any], Verdict]
+    note: str = ""
+    """What a message about such a value adds."""
 
     def check(self, value: Any) -> Any:
         """The value itself. Raises an error whose type is the verdict, for the binding step to translate."""
@@ -48,7 +51,8 @@ class Kind:
         raise PydanticCustomError(verdict, "expected {words}", {"words": self.words})
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.check)
+        written = core_schema.plain_serializer_function_ser_schema(show, when_used="json")
+        return core_schema.no_info_plain_validator_function(self.check, serialization=written)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "description": self.words}
@@ -151,9 +155,9 @@ Clip = Annotated[Recipe, Kind("`norm(x)` or `value(x)` with a number `x` above 0
 EarlyStop = Annotated[
     Recipe,
     Kind(
-        "`min(...)` or `max(...)` of a measured value, with `patience` of at least 1 and `min_delta` of at least 0, "
-        "such as `min(val.loss, patience=5)`",
+        "`min(...)` or `max(...)` of a measured value, such as `min(val.loss, patience=5)`",
         _early_stop,
+        "it takes `patience`, a whole number of at least 1, and `min_delta`, a number of at least 0",
     ),
 ]
 Best = Annotated[Recipe, Kind("`max(...)` or `min(...)` of a measured value, such as `max(val.accuracy)`", _best)]
@@ -179,18 +183,12 @@ def words(field: FieldInfo) -> str:
 
 
 def _words(annotation: Any, metadata: tuple[Any, ...]) -> str:
-    kinds = [item for item in metadata if isinstance(item, Kind)]
-    if kinds:
-        return kinds[0].words
-    if get_origin(annotation) is Annotated:
-        inner, *more = get_args(annotation)
-        return _words(inner, (*more, *metadata))
-    parts = get_args(annotation)
+    annotation, metadata = _bare(annotation, metadata)
+    kind = next((item for item in metadata if isinstance(item, Kind)), None)
+    if kind is not None:
+        return kind.words
     if get_origin(annotation) is Literal:
-        return either([f"`{choice}`" for choice in parts])
-    if NoneType in parts:
-        (inner,) = (part for part in parts if part is not NoneType)
-        return _words(inner, metadata)
+        return enumeration([f"`{choice}`" for choice in get_args(annotation)], "or")
     if annotation is bool:
         return "`true` or `false`"
     if annotation is int:
@@ -199,10 +197,26 @@ def _words(annotation: Any, metadata: tuple[Any, ...]) -> str:
     raise TypeError(f"a setting of type {annotation} has no name for people")
 
 
+def note(field: FieldInfo) -> tuple[str, ...]:
+    """What a message about a setting's value adds, if anything."""
+    _, metadata = _bare(field.annotation, tuple(field.metadata))
+    return tuple(item.note for item in metadata if isinstance(item, Kind) and item.note)
+
+
+def _bare(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """An annotation without `Annotated` and `None`, and what they said about it."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _bare(parts[0], (*parts[1:], *metadata))
+    if NoneType in parts and len(parts) == 2:
+        return _bare(next(part for part in parts if part is not NoneType), metadata)
+    return annotation, metadata
+
+
 def _flat(metadata: tuple[Any, ...]) -> list[Any]:
     return [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
 
 
-def either(items: list[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} or {items[-1]}"
+def enumeration(items: Sequence[str], last: str) -> str:
+    """`a`, `a or b`, `a, b or c`, where `last` is `or`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"

@@ -31,6 +31,8 @@ def _guesses(key: str, value: Any, span: Span, choices: tuple[str, ...]) -> Iter
             yield show(truth), truth, "safe"
         case str():
             yield from _unquoted(value)
+            if value.isidentifier() and value[0].isupper():
+                yield value, Recipe(value), "safe"
             yield f"[{span.text}]", (value,), "safe"
         case bool():
             return

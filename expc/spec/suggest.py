@@ -31,7 +31,7 @@ def _likeness(word: str, name: str) -> tuple[int, int, int]:
     if plain == other:
         return 0, 0, 0
     slips = _slips(plain, other)
-    if slips <= _allowed(min(len(plain), len(other))):
+    if slips <= _allowed(plain, other):
         return 1, slips, -start
     short, long = sorted((word.casefold(), name.casefold()), key=len)
     if len(short) >= 3 and (long.startswith(short) or short in long.split("_")):
@@ -39,9 +39,12 @@ def _likeness(word: str, name: str) -> tuple[int, int, int]:
     return _UNLIKE
 
 
-def _allowed(length: int) -> int:
-    """How many slips two names may be apart, the shorter of which has `length` letters."""
-    return 0 if length < 3 else 1 if length < 6 else 2 if length < 9 else 3
+def _allowed(a: str, b: str) -> int:
+    """How many slips two names may be apart. Names of two letters may lack one; another letter makes another name."""
+    length = min(len(a), len(b))
+    if length < 3:
+        return int(length == 2 and len(a) != len(b))
+    return 1 if length < 6 else 2 if length < 9 else 3
 
 
 def _slips(a: str, b: str) -> int:

@@ -41,7 +41,8 @@ class Quantity:
 
     def __str__(self) -> str:
         plural = "s" if self.unit in ("step", "epoch") and self.number != 1 else ""
-        return f"{self.number} {self.unit}{plural}"
+        unit = {"second": "s", "minute": "min", "hour": "h"}.get(self.unit, self.unit)
+        return f"{self.number} {unit}{plural}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Recipe:
 
     name: str
     arguments: tuple[Given, ...] = ()
-    target: syntax.Statement | None = field(default=None, compare=False, repr=False)
+    target: Any = field(default=None, compare=False, repr=False)
     span: Span | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
