@@ -1,11 +1,13 @@
 """`expc run`: check a file, then train and evaluate what it says."""
 
 import re
+import signal
+import sys
 import time
 
 import click
 
-from expc.cli import FAILED, INTERRUPTED, OK
+from expc.cli import FAILED, OK
 from expc.cli.reading import check_path, refused, show
 from expc.diagnostics import text
 
@@ -43,11 +45,13 @@ def command(file: str, overrides: tuple[str, ...], out: str | None, device: str,
     from expc.runtime.run import run
 
     try:
-        result = run(checked.program, out=out, device=device)
+        result = run(checked.program, out=out, device=device, command=sys.argv)
     except RunError as error:
         show([error.problem], err=True)
         return FAILED
     for name, value in result.metrics.items():
         click.echo(f"{name} {value:.4g}")
     click.echo(str(result.directory))
-    return INTERRUPTED if result.status == "interrupted" else OK
+    if result.status == "interrupted":
+        return 128 + (result.signal or signal.SIGINT)  # as a shell says it: 130 after Ctrl-C
+    return OK
