@@ -1,4 +1,4 @@
-"""Sections of `.exp` text as tables, for tests of what comes after evaluation: no names, no arithmetic."""
+"""Sections of `.exp` text as tables, for tests of what comes after evaluation: no arithmetic, few names."""
 
 from typing import Any
 
@@ -19,19 +19,22 @@ def tables(text: str, name: str = "net.exp") -> dict[str, values.Table]:
 
 def tables_of(file: syntax.File) -> dict[str, values.Table]:
     """The sections of a tree."""
-    return {item.name: table(item) for item in file.statements if isinstance(item, syntax.Section)}
+    lets = {item.name: value(item.value) for item in file.statements if isinstance(item, syntax.Let)}
+    return {item.name: table(item, lets) for item in file.statements if isinstance(item, syntax.Section)}
 
 
-def table(section: syntax.Section) -> values.Table:
-    """One section."""
+def table(section: syntax.Section, lets: dict[str, Any]) -> values.Table:
+    """One section; a value that is the name of a `let` is that of the `let`."""
     settings: list[Any] = []
     for line in section.statements:
         match line:
             case syntax.Bind():
                 assert line.target.name is not None
-                settings.append(values.Setting(line.target.name, value(line.value), line.value.span, line.target.span))
+                named = line.value.id if isinstance(line.value, syntax.Name) else ""
+                found = lets[named] if named in lets else value(line.value)
+                settings.append(values.Setting(line.target.name, found, line.value.span, line.target.span))
             case syntax.Section():
-                settings.append(table(line))
+                settings.append(table(line, lets))
             case _:
                 raise AssertionError(line)
     selector = None if section.selector is None else value(section.selector)

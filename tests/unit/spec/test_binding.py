@@ -1,13 +1,15 @@
 """Binding: what people are told about settings that do not fit, where, and once."""
 
+import inspect
 import re
 
 import pytest
 from evaluated import tables
 from test_sections import LEGAL, NEEDED
 
-from expc.diagnostics import Report
+from expc.diagnostics import Problem, Report
 from expc.spec.binding import bind
+from expc.spec.errors import names
 from expc.spec.sections import SECTIONS, keys
 from expc.spec.values import Quantity
 
@@ -18,14 +20,14 @@ PYDANTIC = re.compile(
 NEEDS = "epochs = 1, loss = MSELoss, optimizer = SGD"
 
 
-def bound(text, names=()):
+def bound(text, known=()):
     report = Report()
-    experiment = bind("net", tables(text), report, names)
+    experiment = bind("net", tables(text), report, known)
     return experiment, report.problems
 
 
-def only(text, names=()):
-    _, problems = bound(text, names)
+def only(text, known=()):
+    _, problems = bound(text, known)
     assert len(problems) == 1, [problem.message for problem in problems]
     return problems[0]
 
@@ -58,6 +60,7 @@ def mended(text, problem):
         ("data { train = 3 }", "E0204", "3", '`train` must be a data set and its transforms, such as `MNIST("', None),
         (f"train {{ {NEEDS}, metrics = Accuracy }}", "E0204", "Accuracy", "must be a list of metrics", "[Accuracy]"),
         (f"train {{ {NEEDS}, clip = 1.0 }}", "E0204", "1.0", "`clip` must be `norm(x)` or `value(x)`", "norm(1.0)"),
+        (f"train {{ {NEEDS}, clip = norm(true) }}", "E0204", "norm(true)", "a number `x` above 0", None),
         (f"train {{ {NEEDS}, clip = norm(-1) }}", "E0205", "norm(-1)", "a number `x` above 0", None),
         (
             f"train {{ {NEEDS}, early_stop = min(val.loss, patience=0) }}",
@@ -200,6 +203,23 @@ def test_wrong_values_never_stop_the_rest_nor_show_the_validator(section, wrong)
             assert experiment.origins[f"{section}.{key}"] == "default"
         intact = next(name for name in LEGAL[section] if name != key)
         assert experiment.origins[f"{section}.{intact}"].startswith("net.exp:")
+
+
+PAGES = [item for item in vars(names).values() if isinstance(item, type) and issubclass(item, Problem) and item.code]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_are_wrong_and_right(page):
+    examples = re.findall(r"```exp (wrong|right)\n(.*?)```", inspect.cleandoc(page.__doc__), re.DOTALL)
+    assert [kind for kind, _ in examples] == (["right"] if page is names.BadOverride else ["wrong", "right"])
+    for kind, text in examples:
+        codes = [problem.code for problem in bound(text, ("often",))[1]]
+        assert codes == ([page.code] if kind == "wrong" else [])
+
+
+def test_codes_are_those_of_settings_and_none_is_used_twice():
+    assert sorted(page.code for page in PAGES) == [f"E{number:04}" for number in range(201, 201 + len(PAGES))]
+    assert len(PAGES) <= 19
 
 
 def test_who_set_each_value_is_remembered():
