@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, SettingRefused
 from expc.compiler.ops.declare import REQUIRED, Call, Kind, Operator, Param
-from expc.compiler.ops.kinds import BOOL, DTYPE, TENSOR, TENSOR_OR_NUMBER, TENSORS, list_of, optional
+from expc.compiler.ops.kinds import BOOL, DTYPE, TENSOR, TENSORS, is_number, list_of, optional
 from expc.compiler.types import FLOATING, INTEGER, TensorType, category
 
 
@@ -23,6 +23,9 @@ AXES: Final = Kind(
 )
 
 
+OPERAND: Final = Kind("a tensor or a number", lambda value: is_number(value) or isinstance(value, bool))
+
+
 def tensor(name: str = "input", kind: Kind = TENSOR) -> Param:
     """A tensor argument that a call must have, or the flow gives."""
     return Param(name, kind, tensor=True)
@@ -30,7 +33,7 @@ def tensor(name: str = "input", kind: Kind = TENSOR) -> Param:
 
 def operand(name: str) -> Param:
     """A tensor, or a number in its place."""
-    return Param(name, TENSOR_OR_NUMBER, tensor=True)
+    return Param(name, OPERAND, tensor=True)
 
 
 def optional_tensor(name: str, *, by_name: bool = False) -> Param:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from expc.compiler.errors.shapes import DtypeMismatch
 from expc.compiler.ops.arguments import (
     INPUT,
+    OPERAND,
     OTHER,
     floated,
     function,
@@ -18,7 +19,7 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
-from expc.compiler.ops.kinds import FLOAT, TENSOR_OR_NUMBER, choice, optional
+from expc.compiler.ops.kinds import FLOAT, choice, optional
 from expc.compiler.types import TensorType, category, promote_number, result_dtype
 
 Dtypes = Callable[[Call, str], str]
@@ -54,6 +55,8 @@ def _no_booleans(call: Call, dtype: str) -> str:
     if dtype == "bool":
         both = " and ".join(_shown(call[name]) for name in ("input", "other"))
         call.fail(DtypeMismatch, operator=str(call.operator), expected="numbers, not booleans", found=both)
+    if isinstance(call["other"], int) and call["other"] == 0 and category(dtype) < 2:
+        refuse(call, f"divides whole numbers ({call['input']}) by 0")
     return dtype
 
 
@@ -79,7 +82,7 @@ def _divided(call: Call, dtype: str) -> str:
 
 def _power(call: Call, dtype: str) -> str:
     base, exponent = call["input"], call["exponent"]
-    if dtype == "bool" and not isinstance(exponent, bool) and not isinstance(base, bool):
+    if dtype == "bool" and not isinstance(exponent, bool):
         both = f"{_shown(base)} and {_shown(exponent)}"
         call.fail(DtypeMismatch, operator=str(call.operator), expected="numbers, not booleans", found=both)
     if isinstance(exponent, int) and exponent < 0 and category(dtype) < 2:
@@ -182,7 +185,9 @@ def _operator(symbol: str) -> Callable[[Any, dict[str, Any]], Any]:
         alpha, rounding = values.get("alpha", 1), values.get("rounding_mode")
         if rounding is not None:
             return torch.div(a, b, rounding_mode=rounding)
-        return combine(a, b) if isinstance(alpha, int) and alpha == 1 else combine(a, b * alpha)
+        if isinstance(alpha, int) and alpha == 1:
+            return combine(a, b)
+        return (torch.add if symbol == "+" else torch.sub)(a, b, alpha=alpha)
 
     return build
 
@@ -249,8 +254,8 @@ OPERATORS: Final = (
         "Each element kept within bounds.",
         (
             INPUT,
-            Param("min", optional(TENSOR_OR_NUMBER), None, tensor=True),
-            Param("max", optional(TENSOR_OR_NUMBER), None, tensor=True),
+            Param("min", optional(OPERAND), None, tensor=True),
+            Param("max", optional(OPERAND), None, tensor=True),
         ),
         _clamp,
         "x -> clamp(min=0.0, max=1.0)",

@@ -20,7 +20,7 @@ from expc.compiler.ops.arguments import (
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Kind, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, either, is_number, list_of, optional
-from expc.compiler.types import FLOATING, TensorType
+from expc.compiler.types import FLOATING, TensorType, category
 
 _SIZE: Final = Param("size", list_of(NATURAL), variadic=True)
 _NUMBER: Final = either(FLOAT, BOOL)
@@ -90,6 +90,8 @@ def _arange(call: Call) -> TensorType:
     dtype = dtype_or(call, "i64" if all(map(is_size, numbers)) else "f32")
     if dtype == "bool":
         refuse(call, "dtype=bool holds no range of numbers")
+    if category(dtype) < 2 and not all(map(is_size, numbers)):
+        refuse(call, f"whole numbers ({dtype}) need a whole start, end and step")
     below = end if _is_classes(dtype) and all(map(is_size, numbers)) and _is_below(start, step) else None
     return TensorType(dtype, (count,), below)
 
@@ -185,7 +187,7 @@ def _drawn(call: Call) -> TensorType:
 
 def _normal(call: Call) -> TensorType:
     found = [value for value in (call["mean"], call["std"]) if isinstance(value, TensorType)]
-    need_floating(call, *found)
+    need_floating(call, *found[:1])
     if call["size"] is not None:
         if found:
             refuse(call, "takes a size only when mean and std are numbers")

@@ -37,7 +37,7 @@ def _attention(call: Call) -> TensorType:
     if isinstance(mask, TensorType):
         if call["is_causal"]:
             refuse(call, "takes attn_mask or is_causal, not both")
-        need_dtype(call, mask, frozenset({"bool", query.dtype}), f"a mask of booleans or {query.dtype}")
+        need_dtype(call, mask, frozenset({"bool", "f32", query.dtype}), f"a mask of booleans or {query.dtype}")
         _fits(call, mask, (*batch, *scores))
     return TensorType(query.dtype, (*batch, query.dims[-2], value.dims[-1]))
 
@@ -53,8 +53,8 @@ def _grouped(call: Call, query: TensorType, key: TensorType, value: TensorType) 
 
 
 def _fits(call: Call, mask: TensorType, wanted: tuple[Size, ...]) -> None:
-    if mask.rank > len(wanted):
-        need_rank(call, mask, range(len(wanted) + 1), f"a mask of at most {len(wanted)} dimensions")
+    if not 2 <= mask.rank <= len(wanted):
+        need_rank(call, mask, (), f"a mask of 2 to {len(wanted)} dimensions [..., tokens of query, tokens of key]")
     for at in range(-mask.rank, 0):
         if not (isinstance(mask.dims[at], int) and mask.dims[at] == 1):
             call.require_equal(wanted[at], mask.dims[at], f"dimension {at} of attn_mask")

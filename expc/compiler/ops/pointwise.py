@@ -14,6 +14,7 @@ from expc.compiler.ops.arguments import (
     function,
     need_dtype,
     need_floating,
+    need_rank,
     refuse,
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
@@ -55,6 +56,8 @@ def _dimension(call: Call) -> TensorType:
     x = call.tensor()
     axis(call, call["dim"], x.rank)
     dtype = dtype_or(call, x.dtype)
+    if str(call.operator) == "softmin":
+        need_dtype(call, x, NOT_BOOL, "numbers, not booleans")
     if call["dtype"] is None:
         need_floating(call, x)
     elif dtype not in FLOATING:
@@ -83,8 +86,8 @@ def _dropout(*ranks: int) -> ShapeRule:
     def shape(call: Call) -> TensorType:
         x = call.tensor()
         need_floating(call, x)
-        if ranks and x.rank not in ranks:
-            refuse(call, f"takes a batch of {ranks[0]} dimensions, but gets {x}")
+        if ranks:
+            need_rank(call, x, ranks, f"a tensor of {ranks[0]} dimensions, a batch of channels")
         return TensorType(x.dtype, x.dims)
 
     return shape
@@ -269,8 +272,8 @@ OPERATORS: Final = (
     ),
     _dropped("dropout", "In training, zeroes elements at random and scales the rest.", "f32[N, 8]"),
     _dropped("alpha_dropout", "Dropout that keeps mean and variance of SELU networks.", "f32[N, 8]"),
-    _dropped("dropout1d", "In training, zeroes whole channels of [N, C, L].", "f32[N, 4, L]", 3),
+    _dropped("dropout1d", "In training, zeroes whole channels of [N, C, L].", "f32[N, 4, L]", 3, 2),
     _dropped("dropout2d", "In training, zeroes whole channels of [N, C, H, W].", "f32[N, 4, H, W]", 4),
-    _dropped("dropout3d", "In training, zeroes whole channels of [N, C, D, H, W].", "f32[N, 4, D, H, W]", 5),
-    _dropped("feature_alpha_dropout", "Alpha dropout of whole channels.", "f32[N, 4, H, W]"),
+    _dropped("dropout3d", "In training, zeroes whole channels of [N, C, D, H, W].", "f32[N, 4, D, H, W]", 5, 4),
+    _dropped("feature_alpha_dropout", "Alpha dropout of whole channels.", "f32[N, 4, H, W]", 4, 5, 3, 2, *range(6, 20)),
 )

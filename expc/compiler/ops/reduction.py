@@ -23,7 +23,7 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, INT, NATURAL, choice, either, number
-from expc.compiler.types import DTYPES, FLOATING, TensorType, category
+from expc.compiler.types import DTYPES, FLOATING, TensorType, category, promote
 
 NOT_BOOL: Final = DTYPES - {"bool"}
 
@@ -42,7 +42,14 @@ def _reduced(call: Call, x: TensorType) -> tuple[Size, ...]:
 
 def _sum(call: Call) -> TensorType:
     x = call.tensor()
+    if str(call.operator) == "prod":
+        _need_dim(call)
     return TensorType(dtype_or(call, summed(x.dtype)), _reduced(call, x))
+
+
+def _need_dim(call: Call) -> None:
+    if call["keepdim"] and call["dim"] is None:
+        refuse(call, "keepdim needs a dim")
 
 
 def _mean(call: Call) -> TensorType:
@@ -59,8 +66,10 @@ def _norm(call: Call) -> TensorType:
     x = call.tensor()
     need_floating(call, x)
     dtype = dtype_or(call, x.dtype)
-    if dtype not in FLOATING:
-        refuse(call, f"dtype={dtype} cannot hold a norm: a floating-point one can")
+    if dtype not in FLOATING or promote(dtype, x.dtype) != dtype:
+        refuse(call, f"dtype={dtype} cannot hold a norm of {x.dtype}")
+    if call["p"] == "fro" and isinstance(call["dim"], list | tuple) and len(call["dim"]) > 2:
+        refuse(call, 'p="fro" takes at most 2 dimensions: write p=2')
     return TensorType(dtype, _reduced(call, x))
 
 
@@ -77,7 +86,9 @@ def _extreme(call: Call) -> TensorType:
 
 def _truth(call: Call) -> TensorType:
     x = call.tensor()
-    return TensorType("u8" if x.dtype == "u8" else "bool", _reduced(call, x))
+    none = isinstance(call["dim"], list | tuple) and not call["dim"]
+    dims_ = x.dims if none else _reduced(call, x)
+    return TensorType("u8" if x.dtype == "u8" else "bool", dims_)
 
 
 def _position(call: Call) -> TensorType:
@@ -99,8 +110,7 @@ def _picked(allowed: frozenset[str]) -> ShapeRule:
         x = call.tensor()
         need_dtype(call, x, allowed, "numbers, not booleans")
         if call["dim"] is None:
-            if call["keepdim"]:
-                refuse(call, "keepdim needs a dim")
+            _need_dim(call)
             return TensorType(x.dtype, (), x.classes)
         left = _reduced(call, x)
         values = TensorType(x.dtype, left, x.classes)
@@ -111,13 +121,18 @@ def _picked(allowed: frozenset[str]) -> ShapeRule:
 
 def _logsumexp(call: Call) -> TensorType:
     x = call.tensor()
+    if isinstance(call["dim"], list | tuple) and not call["dim"]:
+        refuse(call, "dim must not be empty")
     return TensorType(floated(x.dtype), _reduced(call, x))
 
 
 def _cumulative(call: Call) -> TensorType:
     x = call.tensor()
     axis(call, call["dim"], x.rank)
-    return TensorType(dtype_or(call, summed(x.dtype)), x.dims)
+    dtype = dtype_or(call, summed(x.dtype))
+    if dtype == "bool":
+        refuse(call, "dtype=bool cannot hold running numbers")
+    return TensorType(dtype, x.dims)
 
 
 def _running_extreme(call: Call) -> Any:
@@ -203,8 +218,8 @@ OPERATORS: Final = (
             ("median", "The middle element; with a dim, the middle ones and their indices.", NOT_BOOL),
         )
     ),
-    _along("amax", "The largest elements over dimensions.", _extreme, dims(()), KEEPDIM),
-    _along("amin", "The smallest elements over dimensions.", _extreme, dims(()), KEEPDIM),
+    _along("amax", "The largest elements over dimensions.", _extreme, Param("dim", dims().kind, ()), KEEPDIM),
+    _along("amin", "The smallest elements over dimensions.", _extreme, Param("dim", dims().kind, ()), KEEPDIM),
     _along("argmax", "Where the largest element stands.", _position, dim(None), KEEPDIM),
     _along("argmin", "Where the smallest element stands.", _position, dim(None), KEEPDIM),
     *(

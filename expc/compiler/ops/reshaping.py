@@ -30,7 +30,9 @@ def _as_torch(name: str, argument: str) -> Any:
     """`x.name(3, 4)`: the method with the sizes one by one, as people write it."""
 
     def build(_: Any, values: dict[str, Any]) -> Any:
-        return getattr(values["input"], name)(*values[argument])
+        sizes_ = values[argument]
+        method = getattr(values["input"], name)
+        return method(*sizes_) if sizes_ else method(sizes_)
 
     return build
 
@@ -106,8 +108,8 @@ def _squeeze(call: Call) -> TensorType:
     x = call.tensor()
     asked = call["dim"]
     dropped = set()
-    for at in axes(call, asked, x.rank) if x.rank else ():
-        size = x.dims[at]
+    for at in axes(call, asked, x.rank):
+        size = x.dims[at] if x.rank else 0
         if isinstance(size, int):
             if size == 1:
                 dropped.add(at)
@@ -154,6 +156,8 @@ def _roll(call: Call) -> TensorType:
     if len(shifts) != len(listed(over)):
         refuse(call, f"{len(shifts)} shifts for {len(listed(over))} dims: they must be equally many")
     for at in listed(over):
+        if x.rank == 0:
+            refuse(call, "a scalar has no dimension to roll")
         axis(call, at, x.rank, "dims")
     return x
 
@@ -197,8 +201,10 @@ def _repeat_interleave(call: Call) -> TensorType:
     times = call["repeats"]
     if call["dim"] is None:
         return x.with_dims(numel(x.dims) * times)
+    if x.rank == 0:
+        refuse(call, "a scalar has no dimension to repeat along")
     at = axis(call, call["dim"], x.rank)
-    return x.with_dims(*x.dims[:at], (x.dims[at] if x.rank else 1) * times, *x.dims[at + 1 :])
+    return x.with_dims(*x.dims[:at], x.dims[at] * times, *x.dims[at + 1 :])
 
 
 def _triangle(call: Call) -> TensorType:

@@ -106,6 +106,7 @@ def _index_select(call: Call) -> TensorType:
     if index.rank > 1:
         refuse(call, f"takes a list of indices, one dimension, but gets {index}")
     if x.rank == 0:
+        call.require_equal(1, index.dims[0] if index.rank else 1, "the number of indices into a scalar")
         return x
     _bounded(call, index, x.dims[at])
     return _piece(x, at, index.dims[0] if index.rank else 1)
