@@ -1,0 +1,60 @@
+"""What `expc summary` counts is what torch has."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import expc
+from expc.cli import invoke
+from expc.compiler.cost import rows
+from expc.compiler.graph import Model
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+INPUTS = {
+    "mnist.exp": ({}, torch.zeros(1, 1, 28, 28, device="meta")),
+    "resnet18.exp": ({"H": 224, "W": 224}, torch.zeros(1, 3, 224, 224, device="meta")),
+    "unet.exp": ({"H": 32, "W": 48}, torch.zeros(1, 3, 32, 48, device="meta")),
+    "vae.exp": ({}, torch.zeros(1, 1, 28, 28, device="meta")),
+    "gpt.exp": ({"T": 16}, torch.zeros(1, 16, dtype=torch.long, device="meta")),
+}
+
+
+def macs(network: nn.Module, *inputs: torch.Tensor) -> int:
+    """Multiply-accumulates as torch counts them: two floating-point operations each."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        network.eval()(*inputs)
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("example", INPUTS)
+def test_counts_are_those_of_torch(example: str) -> None:
+    sizes, given = INPUTS[example]
+    experiment = expc.load(EXAMPLES / example)
+    network = experiment.build(device="meta")
+    model = experiment.program.model
+    assert isinstance(model, Model)
+    total, *layers = rows(model.body, {"N": 1, **sizes})
+    assert total.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert sum(row.parameters for row in layers if row.depth == 1) == total.parameters
+    assert total.macs == macs(network, given)
+
+
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["summary", str(EXAMPLES / "resnet18.exp"), "--at", "H=224", "--at", "W=224"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("ResNet18(x: f32[N, 3, H, W]) -> f32[N, 1000]\n")
+    assert re.search(r"^  0 +BasicBlock ", out, re.MULTILINE)
+    assert re.search(r"^fc +Linear +f32\[N, 1000\] +513,000 +512,000 +16$", out, re.MULTILINE)
+    assert "11,689,512 parameters" in out
+    assert "1,814,073,344 multiply-accumulates at N=1, H=224, W=224" in out
+
+
+def test_a_size_that_the_model_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["summary", str(EXAMPLES / "resnet18.exp"), "--at", "T=4"]) == 2
+    assert "no size called T; its sizes are N, H, W" in capsys.readouterr().err
