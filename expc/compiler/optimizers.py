@@ -1,0 +1,162 @@
+"""The optimizers of `torch.optim`: their settings by torch's names, in torch's order, with torch's defaults.
+
+Left out are the parameters themselves, and what says how torch computes rather than what (`foreach`, `fused`,
+`capturable`, `differentiable`): torch chooses well. `maximize` is left out because a loss is minimised: negate it.
+LBFGS and SparseAdam ask for another kind of loop or of gradient, and are not offered.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Final
+
+from expc.compiler.ops.declare import Param
+from expc.compiler.ops.kinds import BOOL, list_of, number, optional
+from expc.compiler.program import Optimizer
+
+AMOUNT: Final = number(0)
+SHARE: Final = number(0, 1)
+PAIR: Final = list_of(SHARE, 2)
+
+
+@cache
+def optimizers() -> Mapping[str, Optimizer]:
+    """Every optimizer by its name."""
+    declared = (*_descent(), *_adam_family(), *_adaptive_scale())
+    return MappingProxyType({optimizer.name: optimizer for optimizer in declared})
+
+
+def _optimizer(name: str, doc: str, *settings: Param, lr: float = 1e-3, example: str | None = None) -> Optimizer:
+    rate = Param("lr", AMOUNT, lr, "the learning rate, before any schedule")
+    return Optimizer(name, doc, (rate, *settings), example or f"{name}(lr={lr})")
+
+
+def _weight_decay(default: float = 0) -> Param:
+    return Param("weight_decay", AMOUNT, default, "how strongly weights are pulled towards zero")
+
+
+def _betas() -> Param:
+    return Param("betas", PAIR, (0.9, 0.999), "decay of the running averages of the gradient and of its square")
+
+
+def _eps(default: float = 1e-8) -> Param:
+    return Param("eps", AMOUNT, default, "added to the denominator, so that it is never zero")
+
+
+def _decoupled() -> Param:
+    return Param("decoupled_weight_decay", BOOL, False, "decay the weights themselves, as AdamW does, not the gradient")
+
+
+def _descent() -> tuple[Optimizer, ...]:
+    momentum = Param("momentum", AMOUNT, 0, "how much of the last update goes on")
+    return (
+        _optimizer(
+            "SGD",
+            "Stochastic gradient descent, with momentum if asked for.",
+            momentum,
+            Param("dampening", AMOUNT, 0, "how much the gradient is damped where there is momentum"),
+            _weight_decay(),
+            Param("nesterov", BOOL, False, "look ahead along the momentum; needs momentum, and no dampening"),
+            example="SGD(lr=0.1, momentum=0.9, weight_decay=5e-4)",
+        ),
+        _optimizer(
+            "ASGD",
+            "Averaged stochastic gradient descent.",
+            Param("lambd", AMOUNT, 1e-4, "decay term"),
+            Param("alpha", AMOUNT, 0.75, "power by which the learning rate falls"),
+            Param("t0", AMOUNT, 1e6, "the step at which averaging starts"),
+            _weight_decay(),
+            lr=0.01,
+        ),
+        _optimizer(
+            "RMSprop",
+            "Divides the gradient by a running average of its size.",
+            Param("alpha", SHARE, 0.99, "decay of the running average of the squared gradient"),
+            _eps(),
+            _weight_decay(),
+            momentum,
+            Param("centered", BOOL, False, "subtract the running mean of the gradient first"),
+            lr=0.01,
+        ),
+        _optimizer(
+            "Rprop",
+            "Resilient backpropagation: for full batches only, goes by the sign of the gradient.",
+            Param("etas", list_of(AMOUNT, 2), (0.5, 1.2), "factors by which a step shrinks and grows"),
+            Param("step_sizes", list_of(AMOUNT, 2), (1e-6, 50), "the smallest and the largest step"),
+            lr=0.01,
+        ),
+    )
+
+
+def _adam_family() -> tuple[Optimizer, ...]:
+    amsgrad = Param("amsgrad", BOOL, False, "never let the average of the squared gradient fall")
+    return (
+        _optimizer(
+            "Adam",
+            "Adaptive moments; weight decay, if any, is added to the gradient.",
+            _betas(),
+            _eps(),
+            _weight_decay(),
+            amsgrad,
+            Param("decoupled_weight_decay", BOOL, False, "decay the weights themselves, as AdamW does", by_name=True),
+        ),
+        _optimizer(
+            "AdamW",
+            "Adam with weight decay apart from the gradient.",
+            _betas(),
+            _eps(),
+            _weight_decay(0.01),
+            amsgrad,
+            example="AdamW(lr=2e-3, weight_decay=0.01)",
+        ),
+        _optimizer("Adamax", "Adam with the infinity norm.", _betas(), _eps(), _weight_decay(), lr=0.002),
+        _optimizer(
+            "NAdam",
+            "Adam with Nesterov momentum.",
+            _betas(),
+            _eps(),
+            _weight_decay(),
+            Param("momentum_decay", AMOUNT, 0.004, "how fast the momentum changes"),
+            _decoupled(),
+            lr=0.002,
+        ),
+        _optimizer(
+            "RAdam", "Adam whose first steps are rectified.", _betas(), _eps(), _weight_decay(), _decoupled(), lr=1e-3
+        ),
+    )
+
+
+def _adaptive_scale() -> tuple[Optimizer, ...]:
+    return (
+        _optimizer(
+            "Adagrad",
+            "Divides the gradient by the root of the sum of all its squares so far.",
+            Param("lr_decay", AMOUNT, 0, "how fast the learning rate falls"),
+            _weight_decay(),
+            Param("initial_accumulator_value", AMOUNT, 0, "where the sum of squares starts"),
+            _eps(1e-10),
+            lr=0.01,
+        ),
+        _optimizer(
+            "Adadelta",
+            "Scales each update by the size of the updates before it.",
+            Param("rho", SHARE, 0.9, "decay of the running averages"),
+            _eps(1e-6),
+            _weight_decay(),
+            lr=1.0,
+        ),
+        _optimizer(
+            "Adafactor",
+            "Keeps the squared gradient of a matrix as one row and one column.",
+            Param("beta2_decay", number(None, 0), -0.8, "power by which the running average slows down"),
+            Param(
+                "eps",
+                list_of(optional(AMOUNT), 2),
+                (None, 1e-3),
+                "added to the squared gradient, to the scale of a step",
+            ),
+            Param("d", AMOUNT, 1.0, "where updates are clipped"),
+            _weight_decay(0.0),
+            lr=0.01,
+        ),
+    )

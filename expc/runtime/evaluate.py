@@ -1,0 +1,49 @@
+"""Evaluation: one pass over a role's data, in evaluation mode and without gradients."""
+
+from dataclasses import dataclass
+
+import torch
+
+from expc.runtime.data.loader import Loader
+from expc.runtime.device import move
+from expc.runtime.interrupts import Interrupts
+from expc.runtime.metrics import Means, Metrics
+from expc.runtime.precision import Precision
+from expc.runtime.seeds import drawing_from
+from expc.runtime.task import Task, samples_in
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Measures one model, with metrics of its own: those of training go on meanwhile."""
+
+    task: Task
+    metrics: Metrics
+    precision: Precision
+    device: torch.device
+    seed: int
+    interrupts: Interrupts
+
+    def measure(self, loader: Loader) -> dict[str, float] | None:
+        """The losses and metrics over all samples, each counting the same; none when a signal came before the end.
+
+        Random numbers of the model come from `seed`, and training goes on as if nothing had been drawn.
+        """
+        means = Means()
+        self.metrics.reset()
+        self.task.eval()
+        try:
+            with torch.inference_mode(), drawing_from(self.seed, self.device):
+                for cpu_batch in loader.epoch(0):
+                    if self.interrupts.received:
+                        return None
+                    batch = move(cpu_batch, self.device)
+                    samples = samples_in(batch)
+                    with self.precision.autocast():
+                        named = self.task.named(batch)
+                        losses = self.task.losses(named, samples)
+                    means.add(losses, samples)
+                    self.metrics.update(named)
+                return {**means.read(), **self.metrics.read()}
+        finally:
+            self.task.train()

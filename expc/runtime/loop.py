@@ -1,0 +1,188 @@
+"""The training loop, from top to bottom on a page."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import Optimizer
+
+from expc.compiler.program import TrainPlan
+from expc.runtime.data.loader import Loader
+from expc.runtime.device import move
+from expc.runtime.errors import LossNotFinite, RunError
+from expc.runtime.evaluate import Evaluator
+from expc.runtime.interrupts import Interrupts
+from expc.runtime.keeping import Keeping
+from expc.runtime.metrics import Means, Metrics
+from expc.runtime.optim import Schedules
+from expc.runtime.precision import Precision
+from expc.runtime.progress import Progress, numbers
+from expc.runtime.records import Records
+from expc.runtime.task import Batch, Task, samples_in, split
+from expc.runtime.watch import Every, Watcher
+
+
+@dataclass
+class Training:
+    """Everything that a run trains with, and how far it is."""
+
+    plan: TrainPlan
+    task: Task
+    loader: Loader
+    validation: Loader | None
+    optimizer: Optimizer
+    schedules: Schedules
+    precision: Precision
+    metrics: Metrics
+    evaluator: Evaluator
+    device: torch.device
+    total_steps: int
+    accumulate: int
+    log_every: Every
+    early_stop: Watcher | None
+    keeping: Keeping
+    records: Records
+    progress: Progress
+    interrupts: Interrupts
+    step: int = 0
+    """Optimizer steps taken."""
+    window: Means = field(default_factory=Means)
+    """Losses since the last log point."""
+    whole: Means = field(default_factory=Means)
+    """Losses since the epoch began, up to the last log point."""
+    window_start: int = 0
+    epoch_start: float = field(default_factory=time.monotonic)
+    values: dict[str, float] = field(default_factory=dict)
+    """What was measured last, by the names that are watched: `val.accuracy`."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training data."""
+        return len(self.loader)
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training data, the last perhaps not whole."""
+        return math.ceil(self.total_steps / self.steps_per_epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the last step belongs to, from 1."""
+        return math.ceil(self.step / self.steps_per_epoch)
+
+
+def train(run: Training) -> None:
+    """Train to the end, until it gets no better, or until a signal."""
+    run.task.train()
+    for batch in batches(run):
+        if run.step == 1:
+            run.records.graph(run.task.model, run.task.inputs(batch))
+        learn(run, batch)
+        if run.log_every.due(run.step):
+            log(run)
+        if run.step % run.steps_per_epoch == 0 or run.step == run.total_steps:
+            finish_epoch(run)
+        run.keeping.checkpoint_if_due(run.step, run.epoch)
+        if run.interrupts.received or (run.early_stop is not None and run.early_stop.lost_patience):
+            break
+
+
+def batches(run: Training) -> Iterator[Batch]:
+    """The batches of all steps that are left; `run.step` counts the one being taken."""
+    while run.step < run.total_steps:
+        done = run.step % run.steps_per_epoch
+        run.progress.begin_epoch(run.steps_per_epoch)
+        for batch in run.loader.epoch(run.step // run.steps_per_epoch, start_step=done):
+            run.step += 1
+            yield move(batch, run.device)
+            run.progress.step()
+            if run.step == run.total_steps:
+                return
+
+
+def learn(run: Training, batch: Batch) -> None:
+    """One optimizer step. Each part of a batch weighs as much as it has samples: together they are the mean of all."""
+    samples = samples_in(batch)
+    for part in split(batch, run.accumulate):
+        size = samples_in(part)
+        with run.precision.autocast():
+            named = run.task.named(part)
+            losses = run.task.losses(named, size)
+        run.precision.backward(losses["loss"] * (size / samples))
+        run.window.add(losses, size)
+        run.metrics.update(named)
+    if run.plan.clip is not None:
+        run.precision.unscale(run.optimizer)
+        clip(run.plan.clip, [p for group in run.optimizer.param_groups for p in group["params"]])
+    run.precision.step(run.optimizer)
+    run.optimizer.zero_grad(set_to_none=True)
+    run.schedules.step()
+
+
+def clip(how: tuple[str, float], parameters: list[Tensor]) -> None:
+    """Limit the norm of all gradients together, or each value of them."""
+    kind, limit = how
+    if kind == "norm":
+        clip_grad_norm_(parameters, limit)
+    else:
+        clip_grad_value_(parameters, limit)
+
+
+def log(run: Training) -> None:
+    """Write down the losses since the last log point; the one place in an epoch that waits for the device."""
+    values = finite(run, run.window.read(), "train")
+    run.records.write("train", run.step, run.epoch, values, over="steps", lr=run.schedules.rate)
+    run.progress.show(values)
+    run.whole.merge(run.window)
+    run.window.reset()
+    run.window_start = run.step
+
+
+def finish_epoch(run: Training) -> None:
+    """Write down the epoch's losses and metrics, validate, and see whether this is the best so far."""
+    run.whole.merge(run.window)
+    run.window.reset()
+    measured = {**finite(run, run.whole.read(), "train"), **run.metrics.read()}
+    run.records.write("train", run.step, run.epoch, measured, over="epoch", lr=run.schedules.rate)
+    run.values |= {f"train.{name}": value for name, value in measured.items()}
+    line = f"epoch {run.epoch}/{run.epochs}  train {numbers(measured)}"
+    run.whole.reset()
+    run.metrics.reset()
+    run.window_start = run.step
+    validated = validate(run)
+    if validated is not None:
+        line += f"  ·  val {numbers(validated)}"
+    if run.validation is None or validated is not None:
+        run.keeping.weigh(run.values, run.step)
+        if run.early_stop is not None:
+            run.early_stop.improved(run.values, run.step)
+    run.progress.line(f"{line}  ·  {time.monotonic() - run.epoch_start:.1f} s")
+    run.progress.end_epoch()
+    run.epoch_start = time.monotonic()
+
+
+def validate(run: Training) -> dict[str, float] | None:
+    """Measure the model on the validation data, if there is any and no signal comes."""
+    if run.validation is None:
+        return None
+    validated = run.evaluator.measure(run.validation)
+    if validated is None:
+        return None
+    run.records.write("val", run.step, run.epoch, validated, over="epoch")
+    run.values |= {f"val.{name}": value for name, value in validated.items()}
+    run.schedules.validated(run.values)
+    return validated
+
+
+def finite(run: Training, losses: dict[str, float], phase: str) -> dict[str, float]:
+    """The losses themselves. Raises `RunError` (E0809) where one is infinite or not a number."""
+    for term, value in losses.items():
+        if not math.isfinite(value):
+            when = f"between steps {run.window_start + 1} and {run.step}"
+            span = run.plan.loss.body.span
+            raise RunError(LossNotFinite(span=span, phase=phase, term=term, value=str(value), when=when))
+    return losses

@@ -1,0 +1,130 @@
+"""The optimizer with its parameter groups, and the chain of schedules that moves their learning rates."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from expc.compiler.ops.declare import REQUIRED
+from expc.compiler.program import GroupPlan, SchedulePart, Use
+from expc.compiler.schedules import settings_in_steps, steps_of
+
+
+def make_optimizer(use: Use, groups: Sequence[GroupPlan], model: nn.Module) -> Optimizer:
+    """The optimizer over all parameters that learn.
+
+    A parameter that several groups match takes each setting from the last of them that says it. Parameters with the
+    same settings share a group of the optimizer; those that no group changes come first, and their learning rate is the
+    one that is logged.
+    """
+    parameters = {key: p for key, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
+    changes: dict[nn.Parameter, dict[str, Any]] = {parameter: {} for parameter in parameters.values()}
+    for group in groups:
+        for key in group.keys:
+            if key in parameters:
+                changes[parameters[key]].update(_tupled(group.settings))
+    members: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {(): []}
+    for parameter, settings in changes.items():
+        members.setdefault(tuple(sorted(settings.items())), []).append(parameter)
+    param_groups = [{"params": listed, **dict(settings)} for settings, listed in members.items() if listed]
+    optimizer = getattr(torch.optim, use.name)(param_groups, **_tupled(use.settings))
+    assert isinstance(optimizer, Optimizer)  # noqa: S101 - the table names optimizers only
+    return optimizer
+
+
+def _tupled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+class Schedules:
+    """A chain of torch's schedules, moved on once after each optimizer step.
+
+    Each part is made when its time comes, and starts from the optimizer's own learning rates, as the parts of torch's
+    `SequentialLR` do. What repeats its length (`T_max`, `total_iters`) is filled in.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[SchedulePart],
+        optimizer: Optimizer,
+        steps_per_epoch: int,
+        total_steps: int,
+        higher_is_better: Mapping[str, bool] | None = None,
+    ) -> None:
+        self._parts: Final = parts
+        self._optimizer: Final = optimizer
+        self._steps_per_epoch: Final = steps_per_epoch
+        self._higher_is_better: Final = higher_is_better or {}
+        self._base: Final = [
+            {**{name: value for name, value in group.items() if name != "params"}, "initial_lr": group["lr"]}
+            for group in optimizer.param_groups
+        ]
+        self._lengths: Final = _lengths(parts, steps_per_epoch, total_steps)
+        self._part = 0
+        self._done = 0
+        """Steps taken in the present part."""
+        self._current = self._start() if parts else None
+        # A step without gradients moves nothing. It tells torch that the optimizer goes first even if f16 skips its
+        # first step; torch would warn otherwise.
+        optimizer.zero_grad()
+        optimizer.step()
+
+        self.rate = float(optimizer.param_groups[0]["lr"])
+        """The learning rate of the first group in the last step, or in the first one before any is taken."""
+
+    def step(self) -> None:
+        """Set the learning rates for the next step. Call it after the optimizer's."""
+        self.rate = float(self._optimizer.param_groups[0]["lr"])
+        if self._current is None:
+            return
+        self._done += 1
+        if self._done >= self._lengths[self._part] and self._part + 1 < len(self._parts):
+            self._part, self._done = self._part + 1, 0
+            self._current = self._start()
+            return
+        stepped = self._parts[self._part].use.declaration.stepped
+        if stepped == "step" or (stepped == "epoch" and self._done % self._steps_per_epoch == 0):
+            self._current.step()
+
+    def validated(self, values: Mapping[str, float]) -> None:
+        """Take in what a validation measured, for a schedule that watches it."""
+        use = self._parts[self._part].use if self._parts else None
+        if use is not None and use.declaration.stepped == "validation":
+            self._current.step(values[use.settings["metric"].name])  # type: ignore[union-attr, arg-type]
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold, as plain values."""
+        current = {} if self._current is None else self._current.state_dict()
+        plain = {name: value for name, value in current.items() if isinstance(value, _PLAIN)}
+        return {"part": self._part, "done": self._done, "current": plain}
+
+    def _start(self) -> LRScheduler:
+        """The schedule of the present part, over the optimizer as it was before any schedule changed it."""
+        for group, base in zip(self._optimizer.param_groups, self._base, strict=True):
+            group.update(base)
+        use = self._parts[self._part].use
+        settings = settings_in_steps(use.declaration, use.settings, self._steps_per_epoch)
+        follows = use.declaration.follows_length
+        if follows is not None and settings.get(follows) in (None, REQUIRED):
+            settings[follows] = self._lengths[self._part]
+        watched = settings.pop("metric", None)
+        if watched is not None and settings.get("mode") is None:
+            settings["mode"] = "max" if self._higher_is_better.get(watched.name.rpartition(".")[2]) else "min"
+        schedule = getattr(torch.optim.lr_scheduler, use.name)(self._optimizer, **settings)
+        assert isinstance(schedule, LRScheduler)  # noqa: S101 - the table names schedules only
+        return schedule
+
+
+_PLAIN: Final = (int, float, str, list, type(None))
+
+
+def _lengths(parts: Sequence[SchedulePart], steps_per_epoch: int, total_steps: int) -> list[int]:
+    """How many steps each part lasts; what has no duration lasts to the end of the run."""
+    lengths: list[int] = []
+    for part in parts:
+        rest = max(1, total_steps - sum(lengths))
+        lengths.append(rest if part.duration is None else steps_of(part.duration, steps_per_epoch))
+    return lengths

@@ -1,0 +1,149 @@
+"""Putting a run together: first what may fail without a trace, then what writes to the run directory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from expc.compiler.program import Program, TrainPlan, Watch
+from expc.diagnostics import Span
+from expc.runtime.checkpoint import Checkpoints
+from expc.runtime.data.datasets import data_root
+from expc.runtime.data.loader import Loader
+from expc.runtime.device import choose_device
+from expc.runtime.errors import NothingToTrain, RunError
+from expc.runtime.evaluate import Evaluator
+from expc.runtime.interrupts import Interrupts
+from expc.runtime.keeping import Keeping
+from expc.runtime.loop import Training
+from expc.runtime.metrics import Metrics, scores_of
+from expc.runtime.optim import Schedules, make_optimizer
+from expc.runtime.precision import Precision
+from expc.runtime.progress import Progress
+from expc.runtime.records import Records
+from expc.runtime.rundir import RunDirectory
+from expc.runtime.task import Task
+from expc.runtime.watch import Every, Watcher
+from expc.spec.sections import Checkpoint, Data, Log, Train
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs before anything is written: open data, and a model on its device."""
+
+    program: Program
+    plan: TrainPlan
+    train: Train
+    checkpoint: Checkpoint
+    log: Log
+    device: torch.device
+    precision: Precision
+    loaders: Mapping[str, Loader]
+    """By role: `train`, and `val` and `test` where the file has them."""
+    task: Task
+
+
+def prepare(program: Program, device: str) -> Prepared:
+    """Open the data and build the model. Raises `RunError` where something is missing."""
+    experiment, plan = program.experiment, program.train
+    if program.model is None:
+        raise _incomplete(program, "model")
+    if plan is None or experiment.train is None:
+        raise _incomplete(program, "`train` section")
+    if "train" not in program.data or experiment.data is None:
+        raise _incomplete(program, "data to train on")
+    where = choose_device(device)
+    precision = Precision(experiment.train.precision, where)
+    return Prepared(
+        program=program,
+        plan=plan,
+        train=experiment.train,
+        checkpoint=experiment.checkpoint or Checkpoint(),
+        log=experiment.log or Log(),
+        device=where,
+        precision=precision,
+        loaders=_loaders(program, experiment.data, experiment.train.seed),
+        task=Task(program, where, experiment.train.seed),
+    )
+
+
+def make_training(run: Prepared, directory: RunDirectory, progress: Progress, interrupts: Interrupts) -> Training:
+    """The training of a prepared run, which writes to `directory`."""
+    steps_per_epoch = len(run.loaders["train"])
+    total_steps = run.train.steps or (run.train.epochs or 1) * steps_per_epoch
+    optimizer = make_optimizer(run.plan.optimizer, run.plan.groups, run.task.model)
+    directions = {metric.name: bool(metric.higher_is_better) for metric in run.plan.metrics}
+    schedules = Schedules(run.plan.schedule, optimizer, steps_per_epoch, total_steps, directions)
+    best = _best(run)
+    early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)
+    keeping = Keeping(
+        directory=directory,
+        checkpoints=Checkpoints(directory, run.checkpoint.keep),
+        every=Every(run.checkpoint.every, steps_per_epoch),
+        model=run.task.model,
+        optimizer=optimizer,
+        schedules=schedules,
+        precision=run.precision,
+        device=run.device,
+        best=None if best is None else Watcher(best),
+        early_stop=early_stop,
+    )
+    scores = scores_of(run.plan.loss.body)
+    measuring = Metrics(run.plan.metrics, run.device, scores)
+    return Training(
+        plan=run.plan,
+        task=run.task,
+        loader=run.loaders["train"],
+        validation=run.loaders.get("val"),
+        optimizer=optimizer,
+        schedules=schedules,
+        precision=run.precision,
+        metrics=Metrics(run.plan.metrics, run.device, scores),
+        evaluator=Evaluator(run.task, measuring, run.precision, run.device, run.train.seed, interrupts),
+        device=run.device,
+        total_steps=total_steps,
+        accumulate=run.train.accumulate,
+        log_every=Every(run.log.every, steps_per_epoch),
+        early_stop=early_stop,
+        keeping=keeping,
+        records=Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph),
+        progress=progress,
+        interrupts=interrupts,
+    )
+
+
+def start_of(program: Program) -> Span:
+    """The start of the experiment's file: the place of what is nowhere in it."""
+    return Span(program.source, 0, 0)
+
+
+def _incomplete(program: Program, missing: str) -> RunError:
+    return RunError(NothingToTrain(span=start_of(program), experiment=program.name, missing=missing))
+
+
+def _loaders(program: Program, data: Data, seed: int) -> dict[str, Loader]:
+    root = data_root(Path(program.source.name).parent)
+    return {
+        role: Loader(
+            plan,
+            root=root,
+            seed=seed,
+            batch=data.batch,
+            shuffle=data.shuffle and role == "train",
+            drop_last=data.drop_last and role == "train",
+            workers=data.workers,
+            pin_memory=data.pin_memory,
+            persistent_workers=data.persistent_workers,
+            prefetch_factor=data.prefetch_factor,
+        )
+        for role, plan in program.data.items()
+        if role in ("train", "val", "test")
+    }
+
+
+def _best(run: Prepared) -> Watch | None:
+    """What the best weights are best at: as the file says; else the lowest validation loss, where there is one."""
+    if run.program.best is not None or "val" not in run.loaders:
+        return run.program.best
+    return Watch("val.loss", "min", {}, start_of(run.program))

@@ -1,0 +1,67 @@
+"""What a person sees while a run goes on: a few lines, and bars where standard error is a terminal."""
+
+import sys
+from collections.abc import Mapping
+from typing import Final, Never, TextIO
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Writes to standard error; nothing at all where `shown` is false."""
+
+    def __init__(self, *, shown: bool, stream: TextIO | None = None) -> None:
+        self._stream: Final = sys.stderr if stream is None else stream
+        self._shown: Final = shown
+        self._bars: Final = shown and self._stream.isatty()
+        self._epochs: tqdm[Never] | None = None
+        self._steps: tqdm[Never] | None = None
+
+    def line(self, text: str) -> None:
+        """One line, above the bars."""
+        if self._shown:
+            tqdm.write(text, file=self._stream)
+
+    def begin(self, epochs: int) -> None:
+        """The bar of all epochs."""
+        self._epochs = self._bar(epochs, "epochs", "epoch", position=0)
+
+    def begin_epoch(self, steps: int) -> None:
+        """The bar of one epoch's steps, in the place of the last one's."""
+        if self._steps is not None:
+            self._steps.close()
+        self._steps = self._bar(steps, "steps", "step", position=1)
+
+    def step(self) -> None:
+        """One step more."""
+        if self._steps is not None:
+            self._steps.update()
+
+    def show(self, values: Mapping[str, float]) -> None:
+        """Numbers beside the bar of steps."""
+        if self._steps is not None:
+            self._steps.set_postfix_str(numbers(values, " "))
+
+    def end_epoch(self) -> None:
+        """One epoch more."""
+        if self._epochs is not None:
+            self._epochs.update()
+
+    def close(self) -> None:
+        """Take the bars away."""
+        for bar in (self._steps, self._epochs):
+            if bar is not None:
+                bar.close()
+        self._steps = self._epochs = None
+
+    def _bar(self, total: int, title: str, unit: str, position: int) -> "tqdm[Never] | None":
+        if not self._bars:
+            return None
+        return tqdm(
+            total=total, desc=title, unit=unit, position=position, leave=False, file=self._stream, dynamic_ncols=True
+        )
+
+
+def numbers(values: Mapping[str, float], joint: str = "  ") -> str:
+    """`loss 0.1234  accuracy 0.9876`."""
+    return joint.join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,0 +1,157 @@
+"""`run`: from a checked program to a run directory."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from expc.compiler.program import Program
+from expc.diagnostics import ProblemError
+from expc.runtime.data.loader import Loader
+from expc.runtime.errors import RunError
+from expc.runtime.interrupts import Interrupts
+from expc.runtime.keeping import FINAL
+from expc.runtime.loop import Training, train
+from expc.runtime.prepare import Prepared, make_training, prepare
+from expc.runtime.progress import Progress, numbers
+from expc.runtime.records import finite
+from expc.runtime.rundir import RunDirectory, now, refuse_used, versions
+from expc.runtime.seeds import algorithms, seed_all
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended. `metrics` has what was measured last, by name: `val.accuracy`, `test.loss`."""
+
+    status: Literal["finished", "interrupted"]
+    directory: Path
+    metrics: Mapping[str, float]
+    steps: int
+    """Optimizer steps taken."""
+    signal: int | None = None
+    """The number of the signal that ended the run, if one did."""
+
+
+def run(
+    program: Program,
+    *,
+    out: str | PathLike[str] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    command: Sequence[str] | None = None,
+) -> RunResult:
+    """Train, validate and test what `program` says, and leave a run directory: `out`, or a new one under `runs/`.
+
+    `progress` shows lines and bars on standard error. `command` is noted in `run.json`. Ctrl-C and SIGTERM end the run
+    cleanly. Raises `RunError` where the run cannot go on; what was saved before stays.
+    """
+    path = None if out is None else Path(out)
+    with _as_run_errors():
+        if path is not None:
+            refuse_used(path)
+        prepared = prepare(program, device)
+        directory = RunDirectory.create(program.name, path)
+        shown = Progress(shown=progress)
+        try:
+            _describe(prepared, directory, sys.argv if command is None else command)
+            with algorithms(deterministic=prepared.train.deterministic), Interrupts() as interrupts:
+                training = make_training(prepared, directory, shown, interrupts)
+                with closing(training.records):
+                    _announce(training, prepared, directory)
+                    seed_all(prepared.train.seed)
+                    return _train_and_test(training, prepared.loaders.get("test"), directory)
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            # What went wrong may be the disk: then the status cannot be written either, and the first error matters.
+            with suppress(RunError):
+                directory.record(status=status, ended=now(), error=str(error) or type(error).__name__)
+            raise
+        finally:
+            shown.close()
+
+
+def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory) -> RunResult:
+    training.progress.begin(training.epochs)
+    train(training)
+    training.progress.close()
+    training.keeping.finish()
+    if training.early_stop is not None and training.early_stop.lost_patience:
+        training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
+    if test is not None and training.interrupts.received is None:
+        _test(training, test)
+    received = training.interrupts.received
+    if received is not None:
+        training.keeping.checkpoint(training.step, training.epoch)
+        training.progress.line(
+            f"stopped by {received.name} after step {training.step:,} of {training.total_steps:,}; "
+            f"what was learnt is in {directory.path / FINAL}"
+        )
+    status: Literal["finished", "interrupted"] = "finished" if received is None else "interrupted"
+    directory.record(
+        status=status,
+        ended=now(),
+        steps=training.step,
+        best=_best_so_far(training),
+        metrics=finite(training.values),
+    )
+    return RunResult(status, directory.path, training.values, training.step, received)
+
+
+def _test(training: Training, test: Loader) -> None:
+    training.keeping.load_best()
+    measured = training.evaluator.measure(test)
+    if measured is None:
+        return
+    training.records.write("test", training.step, training.epoch, measured, over="epoch")
+    training.values |= {f"test.{name}": value for name, value in measured.items()}
+    best = _best_so_far(training)
+    weights = "the last weights" if best is None else f"the best weights, of step {best['step']:,}"
+    training.progress.line(f"test  {numbers(measured)}  ·  {weights}")
+
+
+def _best_so_far(training: Training) -> dict[str, float] | None:
+    best = training.keeping.best
+    if best is None or best.best is None:
+        return None
+    return {best.metric: best.best, "step": best.best_step}
+
+
+def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str]) -> None:
+    directory.record(
+        name=prepared.program.name,
+        status="running",
+        started=now(),
+        versions=versions(),
+        device=_name(prepared.device),
+        precision=prepared.precision.name,
+        command=list(command),
+    )
+    directory.describe(prepared.program)
+
+
+def _announce(training: Training, prepared: Prepared, directory: RunDirectory) -> None:
+    parameters = sum(parameter.numel() for parameter in training.task.model.parameters())
+    samples = ", ".join(f"{loader.samples:,} {role}" for role, loader in prepared.loaders.items())
+    length = f"{training.total_steps:,} steps in {training.epochs:,} epochs of {training.steps_per_epoch:,}"
+    training.progress.line(f"{prepared.program.name}: {parameters:,} parameters · {samples} samples · {length}")
+    training.progress.line(f"on {_name(training.device)} in {training.precision.name} · writing {directory.path}")
+
+
+def _name(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+@contextmanager
+def _as_run_errors() -> Iterator[None]:
+    """Any problem that a part has found, such as a step of the network that torch refused, ends a run as `RunError`."""
+    try:
+        yield
+    except RunError:
+        raise
+    except ProblemError as error:
+        raise RunError(error.problem) from error

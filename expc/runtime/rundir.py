@@ -1,0 +1,139 @@
+"""The run directory: everything that a run leaves behind.
+
+`sources/` and `resolved.yaml` say what was run, `run.json` how it went, `metrics.jsonl` and `tensorboard/` what was
+measured; `checkpoints/`, `best.safetensors` and `final.safetensors` hold weights. A file appears under its name only
+when it is whole, and nothing that existed before is touched.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from expc.compiler.program import Program
+from expc.diagnostics import Span
+from expc.runtime.errors import OutputExists, RunError, from_os_error, option_span
+
+STEP_DIGITS: Final = 6
+
+
+class RunDirectory:
+    """A directory that this run has made, or found empty."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self._run: dict[str, Any] = {}
+
+    @classmethod
+    def create(cls, name: str, out: Path | None) -> "RunDirectory":
+        """Make `out`, or a new directory `runs/NAME-TIME` under the working directory.
+
+        Raises `RunError`: E0808 where `out` holds something, E0804 and E0805 where it cannot be made.
+        """
+        if out is not None:
+            refuse_used(out)
+            with writing(out):
+                out.mkdir(parents=True, exist_ok=True)
+            return cls(out)
+        stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        with writing(Path("runs")):
+            Path("runs").mkdir(exist_ok=True)
+            for attempt in range(1, 1000):
+                path = Path("runs") / (stem if attempt == 1 else f"{stem}-{attempt}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(path)
+        raise RunError(OutputExists(span=option_span("--out", stem), path=stem, reason="was made a thousand times"))
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Write a file that appears whole or not at all, in the place of an older one."""
+        path = self.path / name
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content.encode() if isinstance(content, str) else content)
+
+    def record(self, **facts: Any) -> None:
+        """Add facts to `run.json`."""
+        self._run |= facts
+        self.write("run.json", json.dumps(self._run, indent=2, allow_nan=False, default=str) + "\n")
+
+    def describe(self, program: Program) -> None:
+        """Write what is run: copies of every file that was read, and every setting with who set it."""
+        from expc.spec.resolved import resolved_yaml
+
+        for name, text in _copies(program).items():
+            self.write(f"sources/{name}", text)
+        self.write("resolved.yaml", resolved_yaml(program.experiment))
+
+
+def refuse_used(out: Path) -> None:
+    """Raise `RunError` (E0808, E0804) where `out` cannot become a run directory."""
+    span = option_span("--out", str(out))
+    with writing(out):
+        if out.is_dir():
+            if any(out.iterdir()):
+                is_run = (out / "run.json").exists()
+                reason = "holds another run" if is_run else "is not empty"
+                raise RunError(OutputExists(span=span, path=str(out), reason=reason))
+        elif out.exists() or out.is_symlink():
+            raise RunError(OutputExists(span=span, path=str(out), reason="is a file"))
+
+
+@contextmanager
+def writing(path: Path, span: Span | None = None) -> Iterator[None]:
+    """Tell an `OSError` inside as what it means for the user: E0805 where the disk is full, else E0804."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, str(path), span or option_span("--out", str(path))) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside `path`, then move there. Raises OSError, and leaves what was there as it was."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def now() -> str:
+    """The time, as files have it: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> Mapping[str, str]:
+    """The versions of what the numbers of a run depend on."""
+    import torch
+
+    import expc
+
+    found = {"python": platform.python_version(), "torch": torch.__version__, "expc": expc.__version__}
+    for package in ("torchvision", "torchmetrics"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _copies(program: Program) -> dict[str, str]:
+    """Where each source goes under `sources/`, its folder kept as far as it tells files of one name apart."""
+    paths = {Path(source.name): source.text for source in program.sources or (program.source,)}
+    names = [path.name for path in paths]
+    copies: dict[str, str] = {}
+    for number, (path, text) in enumerate(paths.items()):
+        name = path.name if names.count(path.name) == 1 else f"{number}-{path.name}"
+        copies[name] = text
+    return copies

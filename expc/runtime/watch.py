@@ -1,0 +1,67 @@
+"""Watching: whether a measured number has become better, and whether it is time again."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from expc.compiler.program import Watch
+from expc.spec.values import Quantity
+
+SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+
+
+class Watcher:
+    """Follows one measured number, such as `val.accuracy`."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.metric: Final = watch.metric
+        self._sign: Final = 1.0 if watch.mode == "max" else -1.0
+        self._min_delta: Final = float(watch.settings.get("min_delta", 0.0))
+        self._patience: Final = watch.settings.get("patience")
+        self.best: float | None = None
+        self.best_step = 0
+        self.waited = 0
+        """Measurements since the best one."""
+
+    def improved(self, values: Mapping[str, float], step: int) -> bool:
+        """Take in what was measured after `step`; whether it is the best so far. Not a number is never better."""
+        value = values.get(self.metric)
+        if value is None:
+            return False
+        if not math.isnan(value) and (self.best is None or self._sign * (value - self.best) > self._min_delta):
+            self.best, self.best_step, self.waited = value, step, 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def lost_patience(self) -> bool:
+        """Whether `patience` measurements in a row were no better."""
+        return self._patience is not None and self.waited >= int(self._patience)
+
+    def state(self) -> dict[str, float | int | None]:
+        """What a checkpoint must hold."""
+        return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+
+
+class Every:
+    """Says when an interval (`50 steps`, `2 epochs`, `30 min`) has passed; never, for none."""
+
+    def __init__(self, interval: Quantity | None, steps_per_epoch: int) -> None:
+        self._steps = 0
+        self._seconds = math.inf
+        if interval is not None and interval.unit in SECONDS:
+            self._seconds = interval.number * SECONDS[interval.unit]
+        elif interval is not None:
+            self._steps = max(1, round(interval.number * (steps_per_epoch if interval.unit == "epoch" else 1)))
+        self._last = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether it is time after `step` optimizer steps."""
+        if self._steps:
+            return step % self._steps == 0
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True
