@@ -138,16 +138,18 @@ def _open_mnist(use: Use, root: Path) -> Samples:
     reader = getattr(datasets, use.name)
     folder = root / use.settings["root"]
     raw = Path(use.name, "raw")
+    pairs = {part: (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
     part = "train" if use.settings["train"] else "t10k"
-    names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
-    missing = [name for name in names if not (folder / raw / name).is_file()]
+    there = {part: [name for name in pair if (folder / raw / name).is_file()] for part, pair in pairs.items()}
+    missing = [name for name in pairs[part] if name not in there[part]]
     if len(missing) == 2 and use.settings["download"]:
-        every = [str(raw / archive.removesuffix(".gz")) for archive, _ in reader.resources]
-        fetch(use, folder, lambda temporary: reader(temporary, download=True), every)
+        # Images of one origin are never joined with labels of another.
+        wanted = [str(raw / name) for other, pair in pairs.items() if not there[other] for name in pair]
+        fetch(use, folder, lambda temporary: reader(temporary, download=True), wanted)
     elif missing:
         raise _not_found(use, folder / raw, root, f"there is no {' and no '.join(missing)}")
-    images = _read(use, folder / raw / names[0], read_image_file)
-    labels = _read(use, folder / raw / names[1], read_label_file)
+    images = _read(use, folder / raw / pairs[part][0], read_image_file)
+    labels = _read(use, folder / raw / pairs[part][1], read_label_file)
     _verify_mnist(use, folder / raw, images, labels)
     return Stored({"image": images[:, None], "label": labels})
 

@@ -1,6 +1,7 @@
 """Batches of a role, epoch by epoch, prepared in this process or by workers: the same ones, bit for bit."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,14 +101,14 @@ class Loader:
         return {name: value.pin_memory() for name, value in batch.items()} if self._pin else batch
 
     def _answers(self, loader: "DataLoader[Any]") -> Iterator[Batch]:
-        answers = iter(loader)
+        answers = _iterate(loader)
         while True:
             try:
                 answer = next(answers)
             except StopIteration:
                 return
             except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+                if "DataLoader worker (pid" not in str(error):
                     raise
                 reason = str(error).split("\n")[0]
                 raise RunError(WorkerDied(span=self._plan.span, role=self._plan.role, reason=reason)) from error
@@ -147,6 +148,18 @@ class _Answers(Dataset[Any]):
             return self._pipeline.batch(*request)
         except ProblemError as error:
             return _Failure(error.problem)
+
+
+def _iterate(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """`iter(loader)`, without the handler of signals that it installs.
+
+    That handler raises when a worker dies, wherever this process happens to be. Without it the next batch raises.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    answers = iter(loader)
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return answers
 
 
 def _unchanged(answer: Any) -> Any:
