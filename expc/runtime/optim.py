@@ -58,10 +58,7 @@ class Schedules:
         self._optimizer: Final = optimizer
         self._steps_per_epoch: Final = steps_per_epoch
         self._higher_is_better: Final = higher_is_better or {}
-        self._base: Final = [
-            {**{name: value for name, value in group.items() if name != "params"}, "initial_lr": group["lr"]}
-            for group in optimizer.param_groups
-        ]
+        self._base: Final = [dict(group) for group in optimizer.param_groups]
         self._lengths: Final = _lengths(parts, steps_per_epoch, total_steps)
         self._part = 0
         self._done = 0
@@ -104,6 +101,8 @@ class Schedules:
     def _start(self) -> LRScheduler:
         """The schedule of the present part, over the optimizer as it was before any schedule changed it."""
         for group, base in zip(self._optimizer.param_groups, self._base, strict=True):
+            # What earlier parts added goes too: each of torch's schedules keeps its own `initial_lr` there.
+            group.clear()
             group.update(base)
         use = self._parts[self._part].use
         settings = settings_in_steps(use.declaration, use.settings, self._steps_per_epoch)
