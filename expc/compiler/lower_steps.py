@@ -5,6 +5,7 @@ that no tensor outlives its use; what takes several tensors apart are steps of t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Read, Record, Result, SliceOf, Step, Subscript, Value
+from expc.compiler.lower_record import CannotRecord, Recorded, record
 from expc.compiler.lower_values import (
     Computed,
     Getter,
@@ -25,6 +27,7 @@ from expc.compiler.lower_values import (
     torch_dtype,
 )
 from expc.compiler.ops.building import function_call
+from expc.compiler.types import TensorType
 
 Run = tuple[Getter, int]
 
@@ -160,7 +163,39 @@ def _function(step: Apply, slots: Mapping[Value | str, int]) -> Getter:
         values["training"] = Computed(lambda module, _: module.training)
     if step.operator.creates:
         values["device"] = Slot(slots[_DEVICE])
+    if step.operator.build is not None:
+        with suppress(CannotRecord):
+            return _recorded(step, values)
     return calling(*function_call(torch, step.operator, values))
+
+
+def _recorded(step: Apply, values: Mapping[str, Any]) -> Getter:
+    """A function that is built from several calls of torch, recorded for each mode."""
+
+    def standing(argument: Any, operand: Any) -> Any:
+        if isinstance(argument, Value):
+            return Recorded(operand, argument.type.rank if isinstance(argument.type, TensorType) else None)
+        if isinstance(argument, list | tuple) and isinstance(operand, tuple):
+            return tuple(standing(*pair) for pair in zip(argument, operand, strict=True))
+        if isinstance(argument, Mapping):
+            return {key: standing(argument[key], operand[key]) for key in argument}
+        if isinstance(operand, Computed | Slot):
+            # A size: a rule may ask whether it is an `int`.
+            raise CannotRecord
+        return operand
+
+    given = {name: standing(argument, values[name]) for name, argument in step.arguments.items()}
+    if step.operator.creates:
+        given["device"] = Recorded(values["device"])
+
+    def way(*, training: bool) -> Getter:
+        build, (_, complete), _ = function_call(torch, step.operator, {**given, "training": training})
+        return record(build, complete)
+
+    if not step.operator.mode:
+        return way(training=False)
+    on, off = way(training=True), way(training=False)
+    return lambda module, env: (on if module.training else off)(module, env)
 
 
 _STANDS_FOR: Final = {"MultiheadAttention": (("key", "query"), ("value", "key"))}

@@ -35,8 +35,15 @@ def function_call(
     if operator.build is not None:
         return operator.build, [torch, complete], {}
     positional, named = _arguments(operator, complete)
-    homes = {"torch.nn.functional": torch.nn.functional, "torch.Tensor": torch.Tensor}
-    return getattr(homes.get(operator.home, torch), operator.name), positional, named
+    if operator.home == "torch.Tensor":
+        return method_called(operator.name), positional, named
+    home = torch.nn.functional if operator.home == "torch.nn.functional" else torch
+    return getattr(home, operator.name), positional, named
+
+
+def method_called(name: str) -> Callable[..., Any]:
+    """A function that calls the method of its first argument. `torch.compile` takes not every method off its class."""
+    return lambda tensor, *positional, **named: getattr(tensor, name)(*positional, **named)
 
 
 def make_loss(torch: Any, operator: Operator, settings: Mapping[str, Any]) -> Any:

@@ -33,6 +33,8 @@ from expc.compiler.graph import (
     weights,
 )
 from expc.compiler.lower import lower, lower_container
+from expc.compiler.lower_record import CannotRecord, Recorded, record
+from expc.compiler.lower_values import Slot
 from expc.compiler.ops.table import operators
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
@@ -52,8 +54,8 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def value(name: str | None = None) -> Value:
-    return Value(F32, HERE, name)
+def value(name: str | None = None, rank: int = 0) -> Value:
+    return Value(TensorType("f32", (1,) * rank), HERE, name)
 
 
 @dataclass
@@ -438,3 +440,48 @@ def test_a_module_that_torch_refuses_names_its_line():
     body.layer("conv", "Conv2d", x, in_channels=3, out_channels=4, kernel_size=3, groups=2)
     with pytest.raises(ExecutionError, match=r"net.exp:2:3: .*in_channels must be divisible by groups \(in conv\)"):
         lower_container(body.end(x))
+
+
+# ---------------------------------------------------------------------------------------------- functions, recorded
+
+
+def test_functions_of_several_calls_are_recorded_and_give_the_same():
+    left, right = value("x", rank=3), value("y", rank=3)
+    body = Body([left, right])
+    heads = body.call("rearrange", input=left, pattern="n t (three h d) -> three n h t d", axes={"three": 3, "h": 2})
+    results = (
+        heads,
+        body.call("einsum", equation="b i d, b j d -> b i j", operands=(left, right)),
+        body.call("sub", input=2, other=left),
+        body.call("lt", input=left, other=right),
+        body.call("scaled_dot_product_attention", query=left, key=right, value=right, is_causal=True),
+        body.call("mean", input=left, dim=(0, 1), keepdim=True),
+    )
+    module = lower_container(body.end(results))
+    a, b = torch.randn(2, 4, 12), torch.randn(2, 4, 12)
+    expected = (
+        a.reshape(2, 4, 3, 2, 2).permute(2, 0, 3, 1, 4),
+        torch.einsum("bid,bjd->bij", a, b),
+        2 - a,
+        a < b,
+        F.scaled_dot_product_attention(a, b, b, is_causal=True),
+        a.mean((0, 1), keepdim=True),
+    )
+    assert same(module(a, b), expected)
+    torch._dynamo.reset()
+    assert same(torch.compile(module, backend="eager", fullgraph=True)(a, b), expected)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda torch, values: values["x"] if values["x"].sum() > 0 else -values["x"],
+        lambda torch, values: values["x"] * len(values["x"]),
+        lambda torch, values: values["x"] if isinstance(values["x"], torch.Tensor) else None,
+        lambda torch, values: (noise := torch.rand_like(values["x"])) - noise,
+    ],
+    ids=["asks", "measures", "tells apart", "uses twice"],
+)
+def test_what_cannot_be_recorded_is_not(build):
+    with pytest.raises(CannotRecord):
+        record(build, {"x": Recorded(Slot(0), 2)})
