@@ -107,10 +107,10 @@ class Loader:
                 answer = next(answers)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader worker (pid" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                if not _says_that_a_worker_died(error):
                     raise
-                reason = str(error).split("\n")[0]
+                reason = str(error).split("\n")[0] or "it no longer answers"
                 raise RunError(WorkerDied(span=self._plan.span, role=self._plan.role, reason=reason)) from error
             if isinstance(answer, _Failure):
                 raise RunError(answer.problem)
@@ -160,6 +160,12 @@ def _iterate(loader: "DataLoader[Any]") -> Iterator[Any]:
     if before is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, before)
     return answers
+
+
+def _says_that_a_worker_died(error: Exception) -> bool:
+    """Whether DataLoader noticed the death of a worker, or met a connection to one that had broken off."""
+    text = str(error)
+    return "DataLoader worker (pid" in text or (not isinstance(error, RuntimeError) and not text.startswith("Caught"))
 
 
 def _unchanged(answer: Any) -> Any:
