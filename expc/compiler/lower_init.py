@@ -4,22 +4,17 @@ torch's own default comes first, then the rules of inner containers, then those 
 the last that matches a parameter is applied to it, and only that one.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from expc.compiler.errors.python import ExecutionError
-from expc.compiler.graph import Container, InitRule
+from expc.compiler.graph import Container, InitRule, weights
 from expc.compiler.lower_block import build_failure
 from expc.compiler.lower_values import fixed_value
+from expc.compiler.selectors import matching
 from expc.spec.values import Recipe
-
-Owners = tuple[tuple[str, str], ...]
-"""The modules that a parameter stands in, innermost last: (class or block, key from there)."""
 
 
 def apply_inits(module: nn.Module, container: Container, extra_rules: Sequence[InitRule] = ()) -> None:
@@ -61,46 +56,19 @@ def _apply_inside(parameters: Mapping[str, Tensor], container: Container, prefix
 def _apply(parameters: Mapping[str, Tensor], container: Container, rules: Sequence[InitRule]) -> None:
     if not rules:
         return
-    owners = dict(_owners(container))
-    keys: dict[Tensor, list[str]] = {}
-    for key, tensor in parameters.items():
-        keys.setdefault(tensor, []).append(key)
-    for tensor, names in keys.items():
-        chosen = [rule for rule in rules if any(_matches(rule, name, owners.get(name, ())) for name in names)]
-        if chosen:
-            _follow(chosen[-1], tensor)
+    entries = [weight for weight in weights(container) if not weight.is_buffer]
+    chosen: dict[Tensor, InitRule] = {}
+    for rule in rules:
+        matched = matching(rule.selector, rule.is_glob, container, entries)
+        chosen.update((parameters[weight.key], rule) for weight in matched)
+    # In the order of the parameters, so that the numbers drawn for one do not depend on the order of the rules.
+    for tensor in dict.fromkeys(parameters.values()):
+        if tensor in chosen:
+            _follow(chosen[tensor], tensor)
 
 
 def _follow(rule: InitRule, tensor: Tensor) -> None:
     try:
         start(tensor, rule.initialiser)
-    except ExecutionError:
-        raise
     except Exception as error:
         raise build_failure(error, rule.span) from error
-
-
-def _matches(rule: InitRule, key: str, owners: Owners) -> bool:
-    if rule.is_glob:
-        return _glob(rule.selector).fullmatch(key) is not None
-    name, _, rest = rule.selector.partition(".")
-    return any(name == owner and (not rest or rest == inside) for owner, inside in owners)
-
-
-@cache
-def _glob(selector: str) -> re.Pattern[str]:
-    """`*` stands for any characters, dots included, and `?` for one."""
-    return re.compile("".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in selector))
-
-
-def _owners(container: Container, prefix: str = "") -> Iterator[tuple[str, Owners]]:
-    """Every parameter's key under `container`, and the modules below `container` in which it stands."""
-    for name in container.params:
-        yield prefix + name, ()
-    for name, child in container.children.items():
-        if isinstance(child, Container):
-            below, title = list(_owners(child)), child.title
-        else:
-            below, title = [(weight, ()) for weight in child.weights], child.operator.name
-        for key, owners in below:
-            yield f"{prefix}{name}.{key}", ((title, key), *owners)

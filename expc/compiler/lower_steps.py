@@ -209,7 +209,8 @@ def _constant(numbers: tuple[Any, ...], device: int) -> Computed:
 def _layer(name: str, step: Apply, slots: Mapping[Value | str, int]) -> Getter:
     given = dict(step.arguments)
     for absent, present in _STANDS_FOR.get(step.operator.name, ()):
-        given.setdefault(absent, given[present])
+        if given.get(absent) is None:
+            given[absent] = given[present]
     named, positional = dict(placed(given, slots)), []
     for param in step.operator.arguments:
         if param.name not in named or not param.tensor:
