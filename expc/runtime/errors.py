@@ -289,14 +289,15 @@ class NothingToTrain(Problem):
 class DeviceUnavailable(Problem):
     """The device that was asked for is not there, or this PyTorch was built without support for it.
 
-    `auto` takes a GPU where there is one, and the CPU otherwise.
+    Which device is said where the run starts, as `--device cuda:1`. `auto`, the default, takes a GPU where there is
+    one, and the CPU otherwise.
 
     ```exp wrong
-    train { precision = f16 }
+    distributed { backend = nccl }
     ```
 
     ```exp right
-    train { precision = auto }
+    distributed { backend = auto }
     ```
     """
 
@@ -330,3 +331,29 @@ class TransformFailed(Problem):
     transform: str
     found: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionUnavailable(Problem):
+    """The device does not compute in the precision that `train` asks for.
+
+    `f16` needs a GPU: its gradients are scaled so that small ones do not vanish, and the CPU has no arithmetic for it
+    that is worth using. `bf16` works everywhere; `auto` is `bf16` on GPUs that have it, and `f32` elsewhere.
+
+    ```exp wrong
+    train { precision = f16 }
+    ```
+
+    ```exp right
+    train { precision = auto }
+    ```
+    """
+
+    code: ClassVar[str] = "E0602"
+    name: ClassVar[str] = "precision-unavailable"
+    template: ClassVar[str] = (
+        "`precision = {precision}` needs a GPU, and the run is on `{device}`: write `bf16` or `auto`"
+    )
+
+    precision: str
+    device: str

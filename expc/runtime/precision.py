@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from expc.runtime.errors import DeviceUnavailable, RunError, option_span
+from expc.runtime.errors import PrecisionUnavailable, RunError, option_span
 
 DTYPES: Final = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -22,8 +22,8 @@ class Precision:
         self.name: Final = _automatic(device) if asked == "auto" else asked
         self._device: Final = device
         if self.name == "f16" and device.type == "cpu":
-            reason = "`precision = f16` needs a GPU; `bf16` and `auto` work on the CPU too"
-            raise RunError(DeviceUnavailable(span=option_span("--device", "cpu"), device="cpu", reason=reason))
+            span = option_span("--device", str(device))
+            raise RunError(PrecisionUnavailable(span=span, precision=self.name, device=str(device)))
         self._scaler: Final = torch.amp.GradScaler(device.type, enabled=self.name == "f16")
 
     def autocast(self) -> AbstractContextManager[None]:

@@ -10,7 +10,6 @@ from expc.compiler.graph import Container, Model, Record, Value
 from expc.compiler.metrics import metrics
 from expc.compiler.optimizers import optimizers
 from expc.compiler.program import DataPlan, LossPlan, MetricPlan, Program, SampleField, TrainPlan, Use, Watch
-from expc.compiler.schedules import schedules
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
 from expc.runtime.run import run
@@ -143,7 +142,4 @@ def fake_run(checked, out, *, model=network, loss=nn.CrossEntropyLoss, **options
         patch("expc.runtime.task.lower_container", seeded(loss)),
         patch("expc.runtime.prepare.Loader", FakeLoader),
     ):
-        return run(checked, out=None if out is None else Path(out), device="cpu", **{"progress": False, **options})
-
-
-__all__ = ["schedules"]
+        return run(checked, out=None if out is None else Path(out), **{"device": "cpu", "progress": False, **options})

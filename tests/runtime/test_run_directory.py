@@ -1,0 +1,239 @@
+"""What a run leaves behind, how it is stopped, and that nothing that existed is harmed."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+from fake_runs import accuracy, fake_run, network, program, watch
+from safetensors.torch import load_file
+from torch import nn
+
+from expc.runtime.errors import RunError
+from expc.spec.sections import Log
+from expc.spec.values import Quantity
+
+
+def test_a_run_directory_holds_all_that_a_run_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checked = program(measured=(accuracy(),), best=watch("val.accuracy", "max"), log=Log(every=Quantity(2, "step")))
+    first = fake_run(checked, None, command=["expc", "run", "net.exp"])
+    second = fake_run(checked, None)
+    assert first.directory != second.directory
+    assert first.directory.parent == Path("runs")
+    assert first.directory.name.startswith("net-2")
+    assert {path.name for path in first.directory.iterdir()} == {
+        "sources",
+        "resolved.yaml",
+        "run.json",
+        "metrics.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "best.safetensors",
+        "final.safetensors",
+    }
+    assert (first.directory / "sources" / "net.exp").read_text() == checked.source.text
+    assert "seed" in (first.directory / "resolved.yaml").read_text()
+    facts = json.loads((first.directory / "run.json").read_text())
+    assert facts["status"] == "finished"
+    assert facts["started"] <= facts["ended"]
+    assert facts["versions"]["torch"] == torch.__version__
+    assert facts["command"] == ["expc", "run", "net.exp"]
+    assert facts["best"].keys() == {"val.accuracy", "step"}
+    assert facts["metrics"] == first.metrics
+    assert {"train.loss", "val.loss", "val.accuracy", "test.loss", "test.accuracy"} <= first.metrics.keys()
+
+
+def test_tensorboard_has_scalars_in_groups_and_the_graph(tmp_path, capfd):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    checked = program(measured=(accuracy(),), log=Log(every=Quantity(2, "step")))
+    directory = fake_run(checked, tmp_path / "run").directory
+    events = EventAccumulator(str(directory / "tensorboard")).Reload()
+    groups = {"train/lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+    assert set(events.Tags()["scalars"]) == groups
+    assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6, 8, 10]
+    assert events.Tags()["graph"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_drawing_the_graph_changes_nothing_and_may_fail(tmp_path):
+    class Untraceable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x):
+            if torch.jit.is_tracing():
+                warnings.warn("traced", stacklevel=1)
+                raise TypeError("not traceable")
+            return self.net(x)
+
+    plain = fake_run(program(), tmp_path / "a", model=Untraceable)
+    drawn = fake_run(program(log=Log()), tmp_path / "b", model=Untraceable)
+    a, b = (load_file(r.directory / "final.safetensors") for r in (plain, drawn))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("there", ["run.json", "notes.txt", None])
+def test_a_folder_that_holds_something_is_refused_and_untouched(tmp_path, there):
+    out = tmp_path / "precious"
+    if there is None:
+        out.write_text("a file")
+    else:
+        out.mkdir()
+        (out / there).write_text("mine")
+    with pytest.raises(RunError) as raised:
+        fake_run(program(), out)
+    assert raised.value.problem.code == "E0808"
+    assert str(out) in raised.value.problem.message
+    assert out.read_text() == "a file" if there is None else [p.read_text() for p in out.iterdir()] == ["mine"]
+
+
+def test_an_empty_folder_is_used_as_it_is(tmp_path):
+    assert fake_run(program(epochs=1), tmp_path).directory == tmp_path
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "run", Path("/proc/run")):
+        with pytest.raises(RunError) as raised:
+            fake_run(program(), out)
+        assert raised.value.problem.code == "E0804"
+
+
+@pytest.mark.parametrize("victim", ["resolved.yaml", "checkpoints", "best.safetensors", "final.safetensors"])
+def test_a_full_disk_ends_the_run_with_a_message(tmp_path, victim):
+    real_open = Path.open
+
+    def full(self, mode="r", *args, **kwargs):
+        if "w" in mode and victim in str(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real_open(self, mode, *args, **kwargs)
+
+    with patch.object(Path, "open", full), pytest.raises(RunError) as raised:
+        fake_run(program(), tmp_path / "run")
+    assert raised.value.problem.code == "E0805"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+def test_a_missing_device_is_an_error_before_anything_is_written(tmp_path):
+    with pytest.raises(RunError) as raised:
+        fake_run(program(), tmp_path / "run", device="cuda:99")
+    assert raised.value.problem.code == "E0601"
+    assert not (tmp_path / "run").exists()
+
+
+def test_f16_needs_a_gpu_and_bf16_does_not(tmp_path):
+    with pytest.raises(RunError) as raised:
+        fake_run(program(precision="f16"), tmp_path / "run")
+    assert raised.value.problem.code == "E0602"
+    assert fake_run(program(precision="bf16", epochs=6), tmp_path / "b").metrics["val.loss"] < 0.6
+    fake_run(program(precision="auto"), tmp_path / "c")
+    assert json.loads((tmp_path / "c" / "run.json").read_text())["precision"] == "f32"
+
+
+def test_determinism_is_asked_for_and_given_back(tmp_path):
+    seen = []
+
+    class Net(nn.Linear):
+        def forward(self, x):
+            seen.append(torch.are_deterministic_algorithms_enabled())
+            return super().forward(x)
+
+    fake_run(program(deterministic=True), tmp_path / "run", model=lambda: Net(8, 4))
+    assert all(seen)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_lines_without_bars_where_nobody_watches(tmp_path, capsys):
+    fake_run(program(measured=(accuracy(),)), tmp_path / "run", progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 5
+    assert "70 train, 33 val, 29 test samples" in lines[0]
+    assert lines[2].startswith("epoch 1/2  train loss ")
+    assert "val loss" in lines[2]
+    assert lines[4].startswith("test  loss ")
+    assert "\r" not in err
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {folder!r})
+from fake_runs import fake_run, network, program, nn
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+    def forward(self, x):
+        time.sleep(0.02)
+        return self.net(x)
+
+result = fake_run(program(epochs=1000), {out!r}, model=Slow, progress=True)
+print(result.status, result.signal, result.steps)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_what_was_learnt(tmp_path, number):
+    out = tmp_path / "run"
+    script = SCRIPT.format(folder=str(Path(__file__).parent), out=str(out))
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "best.safetensors").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    status, received, steps = stdout.split()
+    assert (status, int(received)) == ("interrupted", number)
+    assert "Traceback" not in stderr
+    assert f"stopped by {number.name} after step {steps} of 5,000" in stderr
+    assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
+    last = load_file(out / "checkpoints" / f"step-{int(steps):06d}" / "model.safetensors")
+    final = load_file(out / "final.safetensors")
+    assert all(torch.equal(last[key], final[key]) for key in final)
+    assert final["net.1.num_batches_tracked"] == int(steps)
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+
+    class Stubborn(nn.Linear):
+        def forward(self, x):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        fake_run(program(), tmp_path / "run", model=lambda: Stubborn(8, 4))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_outside_the_main_thread_runs_need_no_handlers(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(fake_run, program(), tmp_path / "run").result().status == "finished"
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    runs = [fake_run(program(seed=seed), tmp_path / str(n)) for n, seed in enumerate((5, 5, 6))]
+    a, b, c = (load_file(r.directory / "final.safetensors") for r in runs)
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not torch.equal(a["0.weight"], c["0.weight"])
