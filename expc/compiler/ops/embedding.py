@@ -53,6 +53,7 @@ def _bag(call: Call) -> TensorType:
         expect_rank(call, offsets, "bags")
         expect_dtype(call, offsets, INDICES)
         bags = offsets.dims[0] - 1 if call["include_last_offset"] else offsets.dims[0]
+        call.require_at_least(bags, 1, "the number of bags")
     return TensorType("f32", (bags, call["embedding_dim"]))
 
 

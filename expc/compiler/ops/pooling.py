@@ -35,6 +35,10 @@ def _window_settings(count: int) -> tuple[Param, Param, Param]:
 
 def _pooled(call: Call, x: TensorType, count: int) -> TensorType:
     each = windows(call, count)
+    if call.operator.name == "AvgPool3d":
+        # Here torch itself does not count the padding.
+        for size, window in zip(x.dims[2:], each, strict=True):
+            call.require_at_least(size, window.kernel, f"the {window.side} under a kernel of {window.kernel}")
     for window in each:
         call.require_at_most(window.padding, window.kernel // 2, f"padding of the {window.side}, half of the kernel")
     pairs = zip(x.dims[2:], each, strict=True)
