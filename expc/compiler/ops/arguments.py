@@ -166,11 +166,11 @@ def numel(sizes: Sequence[Size]) -> Size:
 
 def whole_quotient(call: Call, size: Size, divisor: Size, what: str) -> Size:
     """`size / divisor`, which must leave no remainder; `what` names the size in the message."""
+    if isinstance(divisor, int) and divisor and divides(divisor, size):
+        return exact_quotient(size, divisor)
     call.require_divisible(size, divisor, what)
-    if isinstance(divisor, int) and divisor == 0:
-        return 0
-    if isinstance(divisor, int) and not divides(divisor, size):
-        return size // divisor
+    if isinstance(divisor, int):
+        return size // divisor if divisor else 0
     return exact_quotient(size, divisor)
 
 

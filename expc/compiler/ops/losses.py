@@ -52,7 +52,11 @@ from expc.compiler.types import FLOATING, INTEGER, TensorType, promote
 TARGET: Final = tensor("target")
 _NUMBERS: Final = list_of(FLOAT)
 _REDUCTION: Final = Param("reduction", choice("none", "mean", "sum"), "mean", by_name=True)
-_INDICES: Final = frozenset({"i64", "u8"})
+
+
+def _indices(output: TensorType) -> frozenset[str]:
+    """The dtypes of class indices that torch takes for these outputs."""
+    return frozenset({"i64"}) if output.rank > 2 else frozenset({"i64", "u8"})
 
 
 def _cross_entropy(call: Call) -> TensorType:
@@ -62,15 +66,16 @@ def _cross_entropy(call: Call) -> TensorType:
     if output.rank == 0:
         need_rank(call, output, (1, 2), "outputs for each class")
     classes_at = 0 if output.rank == 1 else 1
-    classes = output.dims[classes_at]
-    class_weights(call, classes)
+    class_weights(call, output, classes_at, same_dtype=target.dtype not in FLOATING)
     rest = output.dims[:classes_at] + output.dims[classes_at + 1 :]
     if target.dtype in FLOATING:
         if target.rank == output.rank - 1:
             encoding(call, target, f"class indices (write `-> i64`) or probabilities in the outputs' shape {output}")
         same_shape(call, output, target)
         return reduced(call, promote(output.dtype, target.dtype), rest)
-    if target.dims == output.dims or target.dtype not in _INDICES:
+    if target.dtype == "u8" and call["weight"] is not None and call["label_smoothing"]:
+        encoding(call, target, "class indices as i64 (write `-> i64`) with both weight and label_smoothing")
+    if target.dims == output.dims or target.dtype not in _indices(output):
         one_hot = "class indices without one-hot encoding, or floating-point probabilities (write `-> f32`)"
         encoding(call, target, one_hot if target.dims == output.dims else "class indices as i64 (write `-> i64`)")
     return reduced(call, output.dtype, class_indices(call, output, target))
@@ -80,11 +85,11 @@ def _nll(call: Call) -> TensorType:
     output, target = call.tensor(), call.tensor("target")
     need_floating(call, output)
     batched(call, output, 2, "log-probabilities for each of a batch [N, classes, ...]")
-    if target.dtype not in _INDICES:
+    if target.dtype not in _indices(output):
         encoding(call, target, "class indices as i64")
     if output.rank == 0:
         need_rank(call, output, (1, 2), "log-probabilities for each class")
-    class_weights(call, output.dims[0 if output.rank == 1 else 1])
+    class_weights(call, output, 0 if output.rank == 1 else 1)
     return reduced(call, output.dtype, class_indices(call, output, target))
 
 
@@ -117,7 +122,7 @@ def _binary_logits(call: Call) -> TensorType:
     output, target = compared(call, floating=True)
     broadcastable(call, "weight", output)
     broadcastable(call, "pos_weight", output)
-    return reduced(call, promote(output.dtype, target.dtype), output.dims)
+    return reduced(call, target.dtype, output.dims)
 
 
 def _kl_div(call: Call) -> TensorType:
@@ -178,7 +183,7 @@ def _triplet(call: Call) -> TensorType:
 def _multilabel(call: Call) -> TensorType:
     output, target = compared(call, floating=True)
     batched(call, output, 2, "outputs for each of a batch [N, classes]")
-    class_weights(call, output.dims[-1])
+    class_weights(call, output, output.rank - 1, same_dtype=False)
     return reduced(call, promote(output.dtype, target.dtype), output.dims[:-1])
 
 
@@ -192,7 +197,7 @@ def _multi_margin(call: Call) -> TensorType:
         encoding(call, target, "class indices as i64")
     same_shape(call, TensorType("i64", output.dims[:-1]), target)
     enough_outputs(call, output.dims[-1], target, output)
-    class_weights(call, output.dims[-1])
+    class_weights(call, output, output.rank - 1)
     return reduced(call, output.dtype, output.dims[:-1])
 
 

@@ -27,9 +27,11 @@ from expc.compiler.ops.kinds import POSITIVE, STR
 from expc.compiler.types import DTYPES, TensorType
 
 ELLIPSIS: Final = "..."
+ALONE: Final = ("*",)
+"""A `...` outside of parentheses: a dimension for each of its axes, and not one for all."""
 
 Group = tuple[str, ...]
-"""The axes of one dimension: one name, several in parentheses, none for a dimension of size 1, or only `...`."""
+"""The axes of one dimension: one name, several in parentheses, none for a dimension of size 1."""
 
 
 class PatternError(ValueError):
@@ -58,11 +60,11 @@ def parse(pattern: str) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
         raise PatternError(f'"{pattern}" must have one `->` between what arrives and what is wanted')
     left, right = (_groups(side) for side in sides)
     for side in (left, right):
-        names = [name for group in side for name in group]
+        names = [ELLIPSIS if group == ALONE else name for group in side for name in group]
         for name in names:
             if names.count(name) > 1:
                 raise PatternError(f'"{pattern}" has the axis {name} twice on one side')
-    if any(ELLIPSIS in group and len(group) > 1 for group in left):
+    if any(ELLIPSIS in group for group in left):
         raise PatternError(f'"{pattern}" has `...` in parentheses on the left, where it would have no size')
     missing = _names(left) - _names(right)
     surplus = _names(right) - _names(left)
@@ -133,7 +135,7 @@ def _groups(side: str) -> tuple[Group, ...]:
         elif inside is not None:
             inside.extend(() if word == "1" else (_axis(word),))
         else:
-            found.append(() if word == "1" else (_axis(word),))
+            found.append(ALONE if word == ELLIPSIS else () if word == "1" else (_axis(word),))
     if inside is not None:
         raise PatternError(f'"{side.strip()}" opens a parenthesis and does not close it')
     return tuple(found)
@@ -148,27 +150,27 @@ def _axis(word: str) -> str:
 
 
 def _names(side: Sequence[Group]) -> set[str]:
-    return {name for group in side for name in group}
+    return {ELLIPSIS if group == ALONE else name for group in side for name in group}
 
 
 def _expanded(pattern: str, left: tuple[Group, ...], rank: int) -> tuple[Group, ...]:
     """The left side with `...` replaced by as many axes as a tensor of `rank` dimensions has left for it."""
-    if (ELLIPSIS,) not in left:
+    if ALONE not in left:
         if len(left) != rank:
             raise PatternError(f'"{pattern}" is for {len(left)} dimensions, but the tensor has {rank}')
         return left
     count = rank - (len(left) - 1)
     if count < 0:
         raise PatternError(f'"{pattern}" is for at least {len(left) - 1} dimensions, but the tensor has {rank}')
-    at = left.index((ELLIPSIS,))
+    at = left.index(ALONE)
     return (*left[:at], *((f"{ELLIPSIS}{number}",) for number in range(count)), *left[at + 1 :])
 
 
 def _loosened(right: tuple[Group, ...], others: Group) -> tuple[Group, ...]:
     """The right side with a `...` of its own replaced by a dimension for each of the `others`."""
-    if (ELLIPSIS,) not in right:
+    if ALONE not in right:
         return right
-    at = right.index((ELLIPSIS,))
+    at = right.index(ALONE)
     return (*right[:at], *((name,) for name in others), *right[at + 1 :])
 
 

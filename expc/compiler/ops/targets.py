@@ -1,10 +1,8 @@
 """What losses ask of their targets: shapes, encodings, and enough outputs for the classes."""
 
-from typing import Any
-
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.training import TargetEncoding, TargetShape, TooFewOutputs
-from expc.compiler.ops.arguments import need_floating, need_rank, refuse
+from expc.compiler.ops.arguments import need_dtype, need_floating, need_rank, refuse
 from expc.compiler.ops.declare import Call
 from expc.compiler.types import FLOATING, TensorType
 
@@ -76,16 +74,18 @@ def class_indices(call: Call, output: TensorType, target: TensorType) -> tuple[S
     return wanted
 
 
-def class_weights(call: Call, count: Size) -> None:
-    """One weight for each class: a list of numbers, or a tensor."""
+def class_weights(call: Call, output: TensorType, at: int, *, same_dtype: bool = True) -> None:
+    """One weight for each class, which are dimension `at` of the output: a list of numbers (f32), or a tensor."""
     weight = call["weight"]
     if weight is None:
         return
-    if isinstance(weight, TensorType):
-        need_floating(call, weight)
-        need_rank(call, weight, (1,), "a weight for each class, a tensor of 1 dimension")
-    given: Any = weight.dims[0] if isinstance(weight, TensorType) else len(weight)
-    call.require_equal(given, count, "the number of weights, one for each class,")
+    type_ = weight if isinstance(weight, TensorType) else TensorType("f32", (len(weight),))
+    need_rank(call, type_, (1,), "a weight for each class, a tensor of 1 dimension")
+    if same_dtype:
+        need_dtype(call, type_, frozenset({output.dtype}), f"weights of the outputs' dtype, {output.dtype}")
+    else:
+        need_floating(call, type_)
+    call.require_equal(type_.dims[0], output.dims[at], "the number of weights, one for each class,")
 
 
 def broadcastable(call: Call, name: str, to: TensorType) -> None:

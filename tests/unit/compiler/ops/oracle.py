@@ -18,7 +18,8 @@ torch.set_num_threads(1)
 TORCH = {name: getattr(torch, TORCH_NAMES[name]) for name in DTYPES}
 NAMES = {dtype: name for name, dtype in TORCH.items()}
 
-Values = Mapping[str, Any]
+Random = random.Random
+Values = dict[str, Any]
 Outcome = Any
 """Nested tuples of (dtype, sizes), or none for a refusal."""
 
