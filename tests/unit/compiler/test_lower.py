@@ -242,6 +242,9 @@ def test_sizes_are_read_where_they_are_needed():
     assert same(mask, torch.ones(6, 6, dtype=torch.bool))
     assert same(folded, both.reshape(4, 3, -1).double())
     assert same(last, both[:, 5, None, 0:2])
+    nowhere = lower_container(positions(), device="meta")(tokens.to("meta"))
+    assert nowhere[0].is_meta
+    assert nowhere[2][0].is_meta
     torch._dynamo.reset()
     compiled = torch.compile(lower_container(positions(), seed=0), backend="eager", fullgraph=True, dynamic=True)
     for length in (4, 10):
