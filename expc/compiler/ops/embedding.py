@@ -23,7 +23,9 @@ def _check_indices(call: Call, x: TensorType) -> None:
         call.require_at_least(number, x.classes, "num_embeddings, for the indices that arrive,")
     if call["padding_idx"] is not None:
         padding = known(call, "padding_idx")
-        call.require_at_least(number, padding + 1 if padding >= 0 else -padding, f"num_embeddings, for {padding=},")
+        call.require_at_least(
+            number, padding + 1 if padding >= 0 else -padding, f"num_embeddings, for padding_idx={padding},"
+        )
 
 
 def _embedding(call: Call) -> TensorType:

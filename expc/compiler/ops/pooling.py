@@ -40,7 +40,9 @@ def _pooled(call: Call, x: TensorType, count: int) -> TensorType:
         for size, window in zip(x.dims[2:], each, strict=True):
             call.require_at_least(size, window.kernel, f"the {window.side} under a kernel of {window.kernel}")
     for window in each:
-        call.require_at_most(window.padding, window.kernel // 2, f"padding of the {window.side}, half of the kernel")
+        call.require_at_most(
+            window.padding, window.kernel // 2, f"the padding of the {window.side} under a kernel of {window.kernel}"
+        )
     pairs = zip(x.dims[2:], each, strict=True)
     sides = (fit(call, size, window, ceil=call["ceil_mode"]) for size, window in pairs)
     return TensorType(x.dtype, (*x.dims[:2], *sides))

@@ -60,7 +60,7 @@ def _shape(call: Call) -> Any:
     call.infer("input_size", x.dims[2])
     hidden: Size = call["hidden_size"]
     if call.values.get("proj_size"):
-        call.require_at_most(call["proj_size"], hidden - 1, "proj_size, below hidden_size,")
+        call.require_at_most(call["proj_size"], hidden - 1, f"proj_size beside hidden_size={hidden}")
     batch = x.dims[0] if call["batch_first"] else x.dims[1]
     _check_states(call, batch, hidden)
     output = x.with_dims(x.dims[0], x.dims[1], _directions(call) * _out_size(call))

@@ -44,13 +44,7 @@ def operators() -> Mapping[str, Operator]:
     """
     found: dict[str, Operator] = {}
     for family in _FAMILIES:
-        try:
-            module = import_module(f"expc.compiler.ops.{family}")
-        except ModuleNotFoundError as missing:
-            if missing.name != f"expc.compiler.ops.{family}":
-                raise
-            continue
-        for operator in module.OPERATORS:
+        for operator in import_module(f"expc.compiler.ops.{family}").OPERATORS:
             if operator.name in found:
                 raise ValueError(f"two operators are called {operator.name}")
             found[operator.name] = operator
