@@ -78,8 +78,11 @@ class Report:
         self._problems: dict[tuple[str, int, int, str], Problem] = {}
 
     def add(self, problem: Problem) -> None:
-        """Remember `problem`, unless the same message stands at the same place already."""
-        key = (problem.span.source.name, problem.span.start, problem.span.end, problem.message)
+        """Remember `problem`, unless its kind was reported at the same place already.
+
+        A block that is used at several sizes would otherwise repeat its mistake with other numbers.
+        """
+        key = (problem.span.source.name, problem.span.start, problem.span.end, problem.code)
         self._problems.setdefault(key, problem)
 
     @property

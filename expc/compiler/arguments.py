@@ -1,0 +1,150 @@
+"""Which argument is for which parameter, and whether it is of the right kind."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from expc.compiler.arithmetic import describe
+from expc.compiler.errors.names import MissingArgument, TooManyArguments, UnknownArgument, WrongArgument
+from expc.compiler.graph import Value
+from expc.compiler.ops.declare import Param
+from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
+from expc.diagnostics import Edit, Fix, ProblemError, Span
+from expc.spec.suggest import nearest
+from expc.spec.values import UNEVALUATED, Given, Word, show
+
+
+def assign(
+    name: str, params: Sequence[Param], positional: Sequence[Param], given: Iterable[Given], span: Span
+) -> dict[str, Given]:
+    """Each argument by the name of its parameter. Raises `ProblemError` for one that there is none for.
+
+    Of two arguments for one parameter the later counts: calling a recipe again changes its settings.
+    """
+    by_name = {param.name: param for param in params}
+    rest = next((param for param in params if param.rest), None)
+    assigned: dict[str, Given] = {}
+    further: dict[str, Any] = {}
+    position = 0
+    extra: list[Given] = []
+    for argument in given:
+        if argument.name is None:
+            while position < len(positional) and positional[position].name in assigned:
+                position += 1
+            if position == len(positional):
+                extra.append(argument)
+                continue
+            param = positional[position]
+            if param.variadic and not isinstance(argument.value, tuple):
+                before = assigned.get(f"*{param.name}")
+                values = (*(before.value if before else ()), argument.value)
+                place = before.span.to(argument.span) if before else argument.span
+                assigned[f"*{param.name}"] = Given(param.name, values, place)
+                continue
+            position += 1
+            assigned[param.name] = argument
+        elif argument.name in by_name and not by_name[argument.name].rest:
+            assigned[argument.name] = argument
+        elif rest is not None:
+            further[argument.name] = argument.value
+            assigned[rest.name] = Given(rest.name, dict(further), span)
+        else:
+            raise ProblemError(unknown_argument(name, argument, by_name))
+    if extra:
+        raise ProblemError(_too_many(name, positional, assigned, extra, params, span))
+    for key in [key for key in assigned if key.startswith("*")]:
+        assigned[key[1:]] = assigned.pop(key)
+    return assigned
+
+
+def match_settings(
+    name: str, params: Sequence[Param], positional: Sequence[Param], given: Iterable[Given], span: Span
+) -> dict[str, Any]:
+    """Every setting by name, defaults filled in; inferred ones that are not given are `REQUIRED` or their default.
+
+    Raises `ProblemError` for the first argument that is wrong or missing.
+    """
+    assigned = assign(name, params, positional, given, span)
+    return {param.name: setting(name, param, assigned.get(param.name), span) for param in params}
+
+
+def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
+    """The value of one setting. Raises `ProblemError` when it is missing or of the wrong kind."""
+    if given is None:
+        if param.required and not param.rest and not param.variadic:
+            hint = f" ({param.kind.words})" if param.kind.words else ""
+            raise ProblemError(MissingArgument(span=span, operator=name, what=f"`{param.name}`{hint}"))
+        if param.rest:
+            return {}
+        return param.default
+    value = given.value
+    if value is UNEVALUATED or accepts(param, value):
+        return value
+    raise ProblemError(
+        WrongArgument(
+            span=given.span, operator=name, parameter=param.name, expected=param.kind.words, found=found(value)
+        )
+    )
+
+
+def accepts(param: Param, value: Any) -> bool:
+    """Whether a value is of the parameter's kind."""
+    if isinstance(value, Value | ModuleRef | TensorRef | WeightRef):
+        return False
+    return param.kind.accepts(value)
+
+
+def found(value: Any) -> str:
+    """A value in words, for "but is ..."."""
+    if isinstance(value, Value):
+        return f"a tensor {value.type}"
+    if isinstance(value, TensorRef | WeightRef):
+        return "a tensor"
+    if isinstance(value, ModuleRef):
+        return f"the module `{value.name}`"
+    if isinstance(value, Word):
+        return f"`{value}`, which is not defined"
+    return describe(value)
+
+
+def unknown_argument(name: str, argument: Given, known: Iterable[str]) -> UnknownArgument:
+    """The problem of an argument whose name the operator does not have."""
+    names = list(known)
+    near = nearest(str(argument.name), names)
+    if near is None:
+        hint = f"; it has {', '.join(f'`{other}`' for other in names)}" if 0 < len(names) <= 12 else ""
+        return UnknownArgument(span=argument.span, operator=name, word=str(argument.name), hint=hint)
+    start = argument.span.start
+    place = Span(argument.span.source, start, start + len(str(argument.name)))
+    fix = Fix(f"write `{near}`", (Edit(place, near),))
+    hint = f"; did you mean `{near}`?"
+    return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint, fixes=(fix,))
+
+
+def _too_many(
+    name: str,
+    positional: Sequence[Param],
+    assigned: dict[str, Given],
+    extra: list[Given],
+    params: Sequence[Param],
+    span: Span,
+) -> TooManyArguments:
+    takes = ", ".join(f"`{param.name}`" for param in positional)
+    if not positional:
+        expected = "no argument without a name"
+    else:
+        expected = f"{len(positional)} without {'names' if len(positional) > 1 else 'a name'}: {takes}"
+    count = len(positional) + len(extra)
+    inferred = [param for param in params if param.inferred]
+    notes: tuple[str, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+    written = [given for given in assigned.values() if given.name is None] + extra
+    if inferred and len(extra) <= len(inferred):
+        names = ", ".join(f"`{param.name}`" for param in inferred)
+        notes = (f"{names} follow{'s' * (len(inferred) == 1)} from the input and {'is' if len(inferred) == 1 else 'are'} not written",)
+        kept = [show(given.value) for given in written[len(extra) :] if given.name is None]
+        named = [str(given) for given in assigned.values() if given.name is not None]
+        call = f"{name}({', '.join([*kept, *named])})" if kept or named else name
+        fixes = (Fix(f"write `{call}`", (Edit(span, call),)),)
+    return TooManyArguments(
+        span=extra[0].span, operator=name, expected=expected, found=f"{count}", notes=notes, fixes=fixes
+    )

@@ -1,0 +1,382 @@
+"""Blocks: each use of one is elaborated anew, with its own sizes, into a container of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from expc.compiler import operators, stages
+from expc.compiler.arithmetic import describe
+from expc.compiler.body import BodyBuilder, tensors
+from expc.compiler.dimensions import Dim, Size, Symbol, symbol
+from expc.compiler.errors.names import (
+    MissingArgument,
+    Misplaced,
+    NotAStage,
+    NotYet,
+    WrongArgument,
+)
+from expc.compiler.errors.shapes import ResultMismatch, SettingRefused, SizeMismatch
+from expc.compiler.evaluate import Context, match_parameters
+from expc.compiler.graph import Container, Invoke, Record, Result, Source, Value
+from expc.compiler.ops.declare import Fault
+from expc.compiler.patterns import accepts_setting, declared, is_tensor_type, match
+from expc.compiler.scope import BlockRef, Scope
+from expc.compiler.trail import refused
+from expc.compiler.types import is_known
+from expc.diagnostics import Label, ProblemError, Span
+from expc.spec import syntax
+from expc.spec.values import UNEVALUATED, Closure, Given, Pipeline, Recipe
+
+if TYPE_CHECKING:
+    from expc.compiler.elaborate import Elaborator
+
+
+def block(
+    elaborator: "Elaborator", recipe: Recipe, statement: syntax.Block, context: Context, span: Span, label: str | None
+) -> Any:
+    """Use a block: its inputs are what flows, its settings what the recipe gives. Raises `ProblemError`."""
+    name = context.body.claim(label, span)
+    elaborator.elaborated.add(statement.name)
+    flow = stages.need_flow(context, span)
+    inputs = [p for p in statement.parameters if is_tensor_type(p.type)]
+    piped = flow if isinstance(flow, tuple) and inputs else (flow,)
+    if inputs and len(piped) != len(inputs):
+        names = ", ".join(parameter.name for parameter in inputs)
+        plural = "tensor" if len(inputs) == 1 else "tensors"
+        operators.refuse_count(statement.name, f"{len(inputs)} {plural} ({names})", flow if isinstance(flow, tuple) else (flow,), span)
+    with elaborator.unfolding(statement, statement.name, span):
+        elaborator.calls.append((span, statement.name))
+        try:
+            container, actual = _elaborate(elaborator, recipe, statement, inputs, piped, span)
+        finally:
+            elaborator.calls.pop()
+    return _invoke(name, container, actual, context, span)
+
+
+def _elaborate(
+    elaborator: "Elaborator",
+    recipe: Recipe,
+    statement: syntax.Block,
+    inputs: Sequence[syntax.Parameter],
+    piped: Sequence[Any],
+    span: Span,
+) -> tuple[Container, list[Value]]:
+    ref = recipe.target
+    builder = BodyBuilder(statement.name, statement.span)
+    inner = Context(Scope(ref.scope), None, builder, tensor=True)
+    actual = list(tensors(tuple(piped)))
+    values: list[Any] = []
+    for position, value in enumerate(piped):
+        parameter = inputs[position] if inputs else None
+        title = f"input `{parameter.name}` of {statement.name}" if parameter else f"the flow into {statement.name}"
+        values.append(_enter(value, title, parameter.name if parameter else None, builder))
+    settings(elaborator, statement, recipe.arguments, inner, span)
+    for parameter, value in zip(inputs, values, strict=False):
+        if isinstance(value, tuple):
+            operators.refuse_count(statement.name, f"one tensor for `{parameter.name}`", value, span)
+        _match_input(elaborator, statement, parameter, value, inner, span)
+        elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
+    check_conditions(elaborator, statement, inner, span)
+    start = values[0]
+    result, _ = elaborator.body(statement.body, inner.with_flow(start))
+    result = finish(elaborator, statement, result, inner)
+    return builder.close(result), actual
+
+
+def settings(
+    elaborator: "Elaborator", statement: syntax.Block, arguments: tuple[Given, ...], inner: Context, span: Span
+) -> None:
+    """Bind the settings of a block in its scope. Raises `ProblemError` for one that is missing or of the wrong type."""
+    parameters = [p for p in statement.parameters if not is_tensor_type(p.type)]
+    given = match_parameters(statement.name, parameters, arguments, span)
+    spans = {argument.name: argument.span for argument in arguments}
+    for parameter in parameters:
+        if parameter.name in given:
+            value, place = given[parameter.name], spans.get(parameter.name, span)
+        elif parameter.default is not None:
+            value, place = elaborator.evaluate(parameter.default, Context(inner.scope)), parameter.span
+        else:
+            label = Label(parameter.span, "declared here, without a default")
+            raise ProblemError(
+                MissingArgument(span=span, operator=statement.name, what=f"`{parameter.name}`", labels=(label,))
+            )
+        wrong = accepts_setting(parameter.type, value)
+        if wrong is not None:
+            raise ProblemError(
+                WrongArgument(
+                    span=place,
+                    operator=statement.name,
+                    parameter=parameter.name,
+                    expected=wrong,
+                    found=describe(value),
+                    labels=(Label(parameter.span, "declared here"),),
+                )
+            )
+        elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
+
+
+def _enter(value: Any, title: str, name: str | None, builder: BodyBuilder) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_enter(part, title, None, builder) for part in value)
+    inside = Value(value.type, value.span, name, Source(title, (value,)))
+    builder.inputs.append(inside)
+    builder.input_names.append(name or "input")
+    return inside
+
+
+def _match_input(
+    elaborator: "Elaborator",
+    statement: syntax.Block,
+    parameter: syntax.Parameter,
+    value: Value,
+    inner: Context,
+    span: Span,
+) -> None:
+    if parameter.type is None or not is_known(value.type):
+        if parameter.type is not None:
+            bind_unknown_sizes(parameter.type, inner)
+        return
+
+    def require(expected: Size, found: Size, what: str) -> None:
+        elaborator.conditions.require(("equal", expected, found, what), statement.name, span)
+
+    try:
+        match(elaborator, parameter.type, value.type, inner, require, statement.name)
+    except Fault as fault:
+        bind_unknown_sizes(parameter.type, inner)
+        problem = refused(fault, span, (value,))
+        label = Label(parameter.span, f"`{parameter.name}` is declared here")
+        raise ProblemError(replace(problem, labels=(*problem.labels, label))) from None
+
+
+def bind_unknown_sizes(type_: syntax.TypeExpr, inner: Context) -> None:
+    """After an error, the dimensions that a type names exist and agree with everything."""
+    for node in getattr(type_, "dims", None) or ():
+        if isinstance(node, syntax.Name) and node.id[0].isupper() and node.id not in inner.scope.values:
+            inner.scope.bind(node.id, UNEVALUATED, node.span)
+
+
+def check_conditions(elaborator: "Elaborator", statement: syntax.Block, inner: Context, span: Span) -> None:
+    """The `where` of a block that is used: must hold at the sizes that arrive."""
+    for condition in statement.conditions:
+        try:
+            holds = elaborator.condition(condition, inner.setting())
+        except ProblemError as error:
+            if not _require_condition(elaborator, condition, inner, span):
+                elaborator.add(error.problem)
+            continue
+        if holds is False:
+            label = Label(condition.span, "the condition")
+            reason = f"`{condition.span.text}` does not hold for what arrives"
+            raise ProblemError(SettingRefused(span=span, operator=statement.name, reason=reason, labels=(label,)))
+
+
+def _require_condition(elaborator: "Elaborator", condition: syntax.Expr, inner: Context, span: Span) -> bool:
+    """State a condition on sizes that are not known; false when it is not of a form that can be stated."""
+    parsed = parse_condition(elaborator, condition, inner)
+    if parsed is None:
+        return False
+    relation, a, b = parsed
+    stages.require(elaborator, (relation, a, b, f"`{condition.span.text}`"), "where", span, ())
+    return True
+
+
+def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Context) -> tuple[Any, Size, Size] | None:
+    """`H % 16 == 0`, `T <= 256`, `T >= 3`, `A == B` as (relation, size, size); none for other forms."""
+    if not isinstance(node, syntax.Binary):
+        return None
+    left, right = node.left, node.right
+    while isinstance(left, syntax.Paren):
+        left = left.inner
+    try:
+        if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%":
+            if elaborator.evaluate(right, context.setting()) == 0:
+                size = elaborator.evaluate(left.left, context.setting())
+                return "divisible", size, elaborator.evaluate(left.right, context.setting())
+        a, b = elaborator.evaluate(left, context.setting()), elaborator.evaluate(right, context.setting())
+    except ProblemError:
+        return None
+    if not all(isinstance(part, int | Dim) for part in (a, b)):
+        return None
+    relations: dict[str, tuple[Any, Size, Size]] = {
+        "==": ("equal", a, b),
+        "<=": ("at most", a, b),
+        ">=": ("at least", a, b),
+        "<": ("at most", a + 1, b),
+        ">": ("at least", a, b + 1),
+    }
+    return relations.get(node.operator)
+
+
+def finish(elaborator: "Elaborator", statement: syntax.Block, result: Any, inner: Context) -> Result:
+    """Check the result of a body against what is declared; named results are the values of those names."""
+    if isinstance(statement.result, syntax.RecordTypeExpr):
+        return _record(elaborator, statement.result, inner)
+    if isinstance(result, int | float | str) or result is None:
+        raise ProblemError(NotAStage(span=statement.body.span, what="the body", reason="it gives no tensor"))
+    if statement.result is not None:
+        _check_result(elaborator, "the result", statement.result, result, inner)
+    return result if isinstance(result, Value | tuple) else elaborator.unknown(statement.span)
+
+
+def _record(elaborator: "Elaborator", type_: syntax.RecordTypeExpr, inner: Context) -> Record:
+    fields: dict[str, Value] = {}
+    for field in type_.fields:
+        value = inner.scope.values.get(field.name)
+        if value is None:
+            elaborator.add(Misplaced(span=field.span, what=f"the result `{field.name}` is declared, but nothing in the body has that name"))
+            continue
+        if value is UNEVALUATED:
+            continue
+        if not isinstance(value, Value):
+            elaborator.add(NotAStage(span=field.span, what=f"`{field.name}`", reason=f"it is {describe(value)}, not a tensor"))
+            continue
+        _check_result(elaborator, f"`{field.name}`", field.type, value, inner)
+        fields[field.name] = value
+    training = frozenset(field.name for field in type_.fields if field.in_training)
+    if training:
+        elaborator.add(NotYet(span=type_.span, what="an output `in training` only"))
+    return Record(fields, training)
+
+
+def _check_result(elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Any, inner: Context) -> None:
+    if isinstance(value, tuple):
+        elaborator.add(ResultMismatch(span=type_.span, what=what, expected=type_.span.text, found=f"a tuple of {len(value)}"))
+        return
+    if not isinstance(value, Value) or not is_known(value.type):
+        return
+
+    def require(expected: Size, found: Size, name: str) -> None:
+        elaborator.conditions.require(("equal", expected, found, name), what, type_.span)
+
+    try:
+        match(elaborator, type_, value.type, inner, require, what)
+    except Fault as fault:
+        shown = _shown(elaborator, type_, inner)
+        label = Label(value.span, f"this is {value.type}")
+        notes = refused(fault, type_.span, (value,)).notes
+        if fault.problem is SizeMismatch:
+            notes = (f"{fault.facts['what']} is {fault.facts['found']}, not {fault.facts['expected']}", *notes)
+        elaborator.add(
+            ResultMismatch(
+                span=type_.span, what=what, expected=shown, found=str(value.type), labels=(label,), notes=notes
+            )
+        )
+    except ProblemError as error:
+        elaborator.add(error.problem)
+
+
+def _shown(elaborator: "Elaborator", type_: syntax.TypeExpr, inner: Context) -> str:
+    try:
+        found = declared(elaborator, type_, inner, symbol)
+    except ProblemError:
+        return type_.span.text
+    text = type_.span.text
+    return text if found is None or str(found) == text else f"{text} = {found}"
+
+
+# ---------------------------------------------------------------------------------------------------- containers
+
+
+def inline(elaborator: "Elaborator", value: Closure | Pipeline, context: Context, span: Span, label: str | None) -> Any:
+    """An inline body as a stage, or a labelled loop or pipeline: a container with its own numbering."""
+    name = context.body.claim(label, span)
+    flow = stages.need_flow(context, span)
+    builder = BodyBuilder("Body", span)
+    inside = _enter(flow, "the flow into { }", "input", builder)
+    actual = list(tensors(flow))
+    if isinstance(value, Pipeline):
+        inner = Context(Scope(context.scope), inside, builder, tensor=True)
+        for stage in value.stages:
+            inner = inner.with_flow(stages.apply(elaborator, stage, inner, span))
+        result = inner.flow
+    else:
+        inner = Context(Scope(value.scope.scope), inside, builder, tensor=True)
+        if isinstance(value.expression, syntax.Repeat):
+            result = elaborator.repeat(value.expression, inner)
+        else:
+            result, _ = elaborator.body(value.expression, inner)  # type: ignore[arg-type]
+    return _invoke(name, builder.close(result), actual, context, span)
+
+
+def share(elaborator: "Elaborator", name: str, container: Container, context: Context, span: Span) -> Any:
+    """Run a container a second time, on inputs of the same types."""
+    flow = stages.need_flow(context, span)
+    actual = list(tensors(flow))
+    own = [value for value in container.inputs[: len(actual)] if isinstance(value, Value)]
+    if len(own) != len(actual) or any(a.type != b.type for a, b in zip(own, actual, strict=True)):
+        if all(is_known(value.type) for value in actual):
+            raise ProblemError(NotYet(span=span, what="a block shared between inputs of different shapes"))
+        return elaborator.unknown(span)
+    source = Source(f"{name} again", tuple(actual))
+    result = _fresh(container.result, span, source)
+    context.body.steps.append(Invoke(name, _passed(container, actual), result, span))
+    return result
+
+
+def _fresh(result: Result, span: Span, source: Source) -> Result:
+    if isinstance(result, Value):
+        return Value(result.type, span, None, source)
+    if isinstance(result, tuple):
+        return tuple(_fresh(part, span, source) for part in result)
+    if isinstance(result, Record):
+        fields = {name: Value(value.type, span, name, source) for name, value in result.fields.items()}
+        return Record(fields, result.training_only)
+    return None
+
+
+def _passed(container: Container, actual: Sequence[Value]) -> tuple[Any, ...]:
+    """What a caller passes for each input: the tensors that flow in, what the body uses from outside, and sizes."""
+    passed: list[Any] = list(actual)
+    for value in container.inputs[len(actual) :]:
+        passed.append(_dim(value) if isinstance(value, Symbol) else value)
+    return tuple(passed)
+
+
+def _dim(unknown: Symbol) -> Size:
+    return symbol(unknown.name, unknown.divisor, unknown.lower, unknown.upper)
+
+
+def _invoke(name: str, container: Container, actual: Sequence[Value], context: Context, span: Span) -> Any:
+    context.body.children[name] = container
+    result = container.result
+    context.body.steps.append(Invoke(name, _passed(container, actual), result, span))
+    if isinstance(result, Record):
+        return tuple(result.fields.values())
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------- the rest
+
+
+def model_of(elaborator: "Elaborator", ref: BlockRef, arguments: tuple[Given, ...], span: Span) -> Any:
+    """`model NAME = recipe`, with further settings."""
+    statement = ref.statement
+    assert isinstance(statement, syntax.ModelOf)  # noqa: S101 - the caller matched the rest
+    with elaborator.unfolding(statement, statement.name, span):
+        value = elaborator.evaluate(statement.value, Context(ref.scope))
+    if isinstance(value, Recipe):
+        return replace(value, arguments=value.arguments + arguments, span=None)
+    if arguments:
+        reason = "it is a pipeline, which takes no settings"
+        raise ProblemError(NotAStage(span=span, what=f"`{statement.name}(...)`", reason=reason))
+    return value
+
+
+def assert_type(elaborator: "Elaborator", node: syntax.As, context: Context) -> Value:
+    """`as f32[N, T, C]`: the flow must have this type; its new names bind."""
+    flow = stages.single(stages.need_flow(context, node.span), "as", node.span)
+    if not is_known(flow.type):
+        bind_unknown_sizes(node.type, context)
+        return flow
+
+    def require(expected: Size, found: Size, what: str) -> None:
+        elaborator.conditions.require(("equal", expected, found, what), "as", node.span)
+
+    try:
+        match(elaborator, node.type, flow.type, context, require, "as")
+    except Fault as fault:
+        raise ProblemError(refused(fault, node.span, (flow,))) from None
+    return flow
+
+

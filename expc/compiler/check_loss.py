@@ -1,0 +1,149 @@
+"""Checking the loss: a recipe applied to (output, target), an expression over fields and outputs, or a table of terms.
+
+The loss becomes a container like a model's: its inputs are the fields of the data and the outputs of the model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from expc.compiler.body import BodyBuilder
+from expc.compiler.dimensions import Size, symbol
+from expc.compiler.elaborate import Elaborator
+from expc.compiler.errors.experiment import LossNotScalar, NameClash
+from expc.compiler.evaluate import Context
+from expc.compiler.graph import Model, Record, Result, Value
+from expc.compiler.program import DataPlan, LossPlan
+from expc.compiler.scope import Scope
+from expc.compiler.types import TensorType, at, is_known
+from expc.diagnostics import ProblemError, Span
+from expc.spec import syntax
+from expc.spec.values import UNEVALUATED, Closure, Setting, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a loss and metrics see: the model's outputs and the data's fields, at the sizes that the data gives."""
+
+    outputs: Mapping[str, TensorType]
+    fields: Mapping[str, TensorType]
+    target: str | None
+    """The first field that feeds no input."""
+    batch: Size
+
+    @property
+    def output(self) -> str | None:
+        """The name of the output where there is one only."""
+        return next(iter(self.outputs)) if len(self.outputs) == 1 else None
+
+
+def outcome(model: Model, result: Result, plan: DataPlan, inputs: Mapping[str, str], sizes: Mapping[str, Size]) -> Outcome | None:
+    """What the model and the data give together; none where a type is not known."""
+    named: dict[str, Any]
+    if isinstance(result, Record):
+        named = dict(result.fields)
+    elif isinstance(result, tuple):
+        named = {f"output{i}": value for i, value in enumerate(result)}
+    else:
+        named = {"output": result}
+    outputs = {}
+    for name, value in named.items():
+        if not isinstance(value, Value) or not is_known(value.type):
+            return None
+        outputs[name] = at(value.type, dict(sizes))
+    batch = _batch(model)
+    fields = {
+        field.name: TensorType(field.type.dtype, (batch, *field.type.dims), field.type.classes) for field in plan.fields
+    }
+    target = next((name for name in fields if name not in inputs.values()), None)
+    return Outcome(outputs, fields, target, batch)
+
+
+def _batch(model: Model) -> Size:
+    for value in model.body.inputs:
+        if isinstance(value, Value) and is_known(value.type) and value.type.dims:
+            return value.type.dims[0]
+    return symbol("N")
+
+
+def check_loss(elaborator: Elaborator, model: Model, found: Outcome, value: Any, scope: Scope, span: Span) -> LossPlan | None:
+    """The loss as a graph; none after a problem, which is reported."""
+    builder = BodyBuilder("Loss", span)
+    inner = Scope(scope)
+    try:
+        flow = _enter(model, found, builder, inner, span)
+    except ProblemError as error:
+        elaborator.add(error.problem)
+        return None
+    if isinstance(value, Table):
+        fields: dict[str, Value] = {}
+        for setting in value.settings:
+            if isinstance(setting, Setting):
+                term = _term(elaborator, setting.value, f"the term `{setting.key}`", flow, inner, builder, setting.span)
+                if term is not None:
+                    fields[setting.key] = term
+        if len(fields) != len(value.settings) or not fields:
+            return None
+        return LossPlan(builder.close(Record(fields)), tuple(fields))
+    single = _term(elaborator, value, "the loss", flow, inner, builder, span)
+    return None if single is None else LossPlan(builder.close(single), ())
+
+
+def _enter(model: Model, found: Outcome, builder: BodyBuilder, scope: Scope, span: Span) -> Any:
+    """Bind fields, outputs and sizes; gives (output, target), where both are clear."""
+    values: dict[str, Value] = {}
+    for name, type_ in (*found.outputs.items(), *found.fields.items()):
+        if name in values:
+            raise ProblemError(NameClash(span=span, word=name))
+        values[name] = Value(type_, span, name)
+        builder.inputs.append(values[name])
+        builder.input_names.append(name)
+        scope.bind(name, values[name], span)
+    for name, unknown in model.symbols.items():
+        scope.bind(name, symbol(unknown.name, unknown.divisor, unknown.lower, unknown.upper), span)
+    if found.output is not None:
+        scope.bind("output", values[found.output], span)
+    if found.target is not None and "target" not in values:
+        scope.bind("target", values[found.target], span)
+    if found.output is None or found.target is None:
+        return None
+    return values[found.output], values[found.target]
+
+
+def _term(
+    elaborator: Elaborator,
+    value: Any,
+    what: str,
+    flow: Any,
+    scope: Scope,
+    builder: BodyBuilder,
+    span: Span,
+) -> Value | None:
+    if value is UNEVALUATED:
+        return None
+    context = Context(Scope(scope), flow, builder)
+    before = len(elaborator.report.problems)
+    try:
+        if isinstance(value, Closure) and isinstance(value.expression, syntax.Expr):
+            outer = value.scope.scope
+            result = elaborator.evaluate(value.expression, Context(_joined(scope, outer), flow, builder))
+        else:
+            result = value
+        result = elaborator.wanted(result, context, span)
+    except ProblemError as error:
+        elaborator.add(error.problem)
+        return None
+    if not isinstance(result, Value) or not is_known(result.type):
+        if len(elaborator.report.problems) == before:
+            elaborator.add(LossNotScalar(span=span, what=what, found="several tensors"))
+        return None
+    if result.type.dims:
+        notes = ("reduce it to one number: `mean`, or `reduction=\"mean\"`",)
+        elaborator.add(LossNotScalar(span=span, what=what, found=str(result.type), notes=notes))
+        return None
+    return result
+
+
+def _joined(scope: Scope, outer: Scope) -> Scope:
+    """The names of fields and outputs over those that the section sees."""
+    return Scope(outer, dict(scope.values), dict(scope.places))

@@ -1,0 +1,399 @@
+"""Elaboration: bodies are unrolled into steps with a type on every edge.
+
+A body is a list of statements around one running value, the flow. `Elaborator` adds to the evaluation of constants what
+only bodies can do: applying stages to tensors, naming modules, unrolling loops.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from expc.compiler import stages, tensors
+from expc.compiler.arithmetic import describe, is_size
+from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
+from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.dimensions import Size
+from expc.compiler.graph import Container, Declared, InitRule, Read, Source, Value
+from expc.compiler.library import Library
+from expc.compiler.patterns import declared
+from expc.compiler.requirements import Conditions
+from expc.compiler.scope import MISSING, ModuleRef, Scope, TensorRef, WeightRef
+from expc.compiler.types import UNKNOWN, TensorType
+from expc.diagnostics import Label, Problem, ProblemError, Report, Span
+from expc.spec import syntax
+from expc.spec.values import (
+    UNEVALUATED,
+    Closure,
+    Dtype,
+    Labelled,
+    Pipeline,
+    Recipe,
+)
+
+MOST_STATEMENTS: Final = 1_000_000
+"""How many statements a program may have when everything is unrolled."""
+
+
+class Elaborator(Evaluator):
+    """Turns bodies into containers of the graph, collecting problems on the way."""
+
+    def __init__(self, library: Library, report: Report) -> None:
+        super().__init__(library, report)
+        self.conditions = Conditions()
+        self.statements = 0
+        self.calls: list[tuple[Span, str]] = []
+        self.elaborated: set[str] = set()
+        """Blocks that some body used, by name."""
+
+    # ------------------------------------------------------------------------------------------------ problems
+
+    def add(self, problem: Problem) -> None:
+        """Report a problem; inside a block, with the place where the block is used."""
+        if self.calls:
+            span, name = self.calls[-1]
+            if all(label.span != span for label in problem.labels) and problem.span != span:
+                problem = replace(problem, labels=(*problem.labels, Label(span, f"`{name}` is used here")))
+        self.report.add(problem)
+
+    def unknown(self, span: Span) -> Value:
+        """What a value is after an error."""
+        return Value(UNKNOWN, span)
+
+    def divisible(self, size: Size, divisor: Size, span: Span) -> None:
+        """`size / divisor` is exact only for some sizes: the model must say for which."""
+        stages.require(self, ("divisible", size, divisor, "the dividend"), "/", span, ())
+
+    # ------------------------------------------------------------------------------------------------ bodies
+
+    def body(self, body: syntax.Body, context: Context) -> tuple[Any, bool]:
+        """Run the statements of a body. Gives the flow at the end, and whether it was returned."""
+        flow = context.flow
+        for position, statement in enumerate(body.statements):
+            self.statements += 1
+            if self.statements > MOST_STATEMENTS:
+                limit = f"more than {MOST_STATEMENTS:,} statements when unrolled"
+                raise ProblemError(TooLarge(span=statement.span, what="this program", limit=limit))
+            here = context.with_flow(flow)
+            try:
+                flow, returned = self.statement(statement, here)
+            except ProblemError as error:
+                if isinstance(error.problem, TooLarge):
+                    raise
+                self.add(error.problem)
+                flow, returned = (flow if isinstance(statement, syntax.Bind) else self.unknown(statement.span)), False
+                self.bind_unknown(statement, here)
+            if returned:
+                for rest in body.statements[position + 1 :]:
+                    self.add(Misplaced(span=rest.span, what="nothing may follow `return`"))
+                return flow, True
+        return flow, False
+
+    def statement(self, statement: syntax.Statement, context: Context) -> tuple[Any, bool]:
+        """Run one statement. Gives the flow after it, and whether it returned. Raises `ProblemError`."""
+        flow = context.flow
+        match statement:
+            case syntax.Flow():
+                return self.tensor(statement.value, context), False
+            case syntax.Bind():
+                self.bind(statement, context)
+            case syntax.Return():
+                return self.tensor(statement.value, context), True
+            case syntax.If():
+                return self.branch(statement, context)
+            case syntax.For():
+                return self.loop(statement, context)
+            case syntax.Declare():
+                self.declare(statement, context)
+            case syntax.Init():
+                self.init(statement, context)
+            case _:
+                raise ProblemError(Misplaced(span=statement.span, what="this cannot stand in a body"))
+        return flow, False
+
+    def bind(self, statement: syntax.Bind, context: Context) -> None:
+        """`a, b = chain`."""
+        value = self.evaluate(statement.value, context)
+        if self.is_stage(value):
+            value = self.wanted(value, context, statement.value.span)
+
+        def bind(pattern: syntax.Pattern, part: Any) -> None:
+            if pattern.name != "_":
+                self.bind_name(str(pattern.name), part, pattern.span, context.scope)
+
+        self.unpack(statement.target, value, bind)
+
+    def bind_unknown(self, statement: syntax.Statement, context: Context) -> None:
+        """After an error, the names that a statement would have bound exist and agree with everything."""
+        if not isinstance(statement, syntax.Bind):
+            return
+
+        def bind(pattern: syntax.Pattern, part: Any) -> None:
+            if pattern.name != "_" and context.scope.values.get(str(pattern.name), MISSING) is MISSING:
+                context.scope.bind(str(pattern.name), part, pattern.span)
+
+        self.unpack(statement.target, UNEVALUATED, bind)
+
+    def bind_name(self, name: str, value: Any, span: Span, scope: Scope) -> None:
+        """Bind a name that is new in its body. Raises `ProblemError` when it is not."""
+        level: Scope | None = scope
+        while level is not None and level.parent is not None:
+            if name in level.values:
+                labels = (Label(level.places[name], "the first is here"),)
+                raise ProblemError(DuplicateName(span=span, word=name, reason="is bound twice in this body", labels=labels))
+            level = level.parent
+        scope.bind(name, value, span)
+
+    def branch(self, statement: syntax.If, context: Context) -> tuple[Any, bool]:
+        """`if`: the branch that is taken goes on with the flow."""
+        chosen = self.condition(statement.condition, context.setting())
+        if chosen is None:
+            return self.unknown(statement.span), False
+        taken = statement.then if chosen else statement.orelse
+        return self.body(taken, context.inner()) if taken is not None else (context.flow, False)
+
+    def loop(self, statement: syntax.For, context: Context) -> tuple[Any, bool]:
+        """`for`: each round goes on with the flow."""
+        items = self.evaluate(statement.iterable, context.setting())
+        if items is UNEVALUATED:
+            return self.unknown(statement.span), False
+        if not isinstance(items, tuple):
+            reason = f"`for` goes over a list, not over {describe(items)}"
+            raise ProblemError(BadExpression(span=statement.iterable.span, reason=reason))
+        flow = context.flow
+        for item in items:
+            here = context.with_flow(flow).inner()
+
+            def bind(pattern: syntax.Pattern, part: Any, here: Context = here) -> None:
+                if pattern.name != "_":
+                    self.bind_name(str(pattern.name), part, pattern.span, here.scope)
+
+            self.unpack(statement.target, item, bind)
+            flow, returned = self.body(statement.body, here)
+            if returned:
+                return flow, True
+        return flow, False
+
+    def repeat(self, node: syntax.Repeat, context: Context) -> Any:
+        """`repeat n as i { }`: the flow after all rounds."""
+        count = self.evaluate(node.count, context.setting())
+        if count is UNEVALUATED:
+            return self.unknown(node.span)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            what = f"{count}, which is not known here" if is_size(count) and not isinstance(count, int) else describe(count)
+            reason = f"`repeat` takes a whole number of rounds, not {what}"
+            raise ProblemError(BadExpression(span=node.count.span, reason=reason))
+        if count > MOST_STATEMENTS:
+            limit = f"at most {MOST_STATEMENTS:,} rounds"
+            raise ProblemError(TooLarge(span=node.count.span, what=f"`repeat {count}`", limit=limit))
+        flow = context.flow
+        for number in range(count):
+            here = context.with_flow(flow).inner()
+            if node.variable is not None and node.variable != "_":
+                self.bind_name(node.variable, number, node.span, here.scope)
+            flow, _ = self.body(node.body, here)
+        return flow
+
+    def declare(self, statement: syntax.Declare, context: Context) -> None:
+        """`param` and `buffer`."""
+        body = context.body
+        body.reserve(statement.name, statement.span)
+        type_ = declared(self, statement.type, context, lambda name: self.refuse_size(name, statement))
+        if type_ is None:
+            context.scope.bind(statement.name, self.unknown(statement.span), statement.span)
+            return
+        for size in type_.dims:
+            if not isinstance(size, int):
+                self.refuse_size(str(size), statement)
+        start = self.evaluate(statement.value, context.setting())
+        if isinstance(start, Recipe):
+            start = stages.initialiser(self, start, statement.value.span)
+        elif not isinstance(start, int | float | tuple):
+            what = f"`{statement.value.span.text}`"
+            raise ProblemError(NotAStage(span=statement.value.span, what=what, reason="a start is an initialiser or numbers"))
+        entry = Declared(type_, start, statement.span)
+        (body.params if statement.kind == "param" else body.buffers)[statement.name] = entry
+        self.bind_name(statement.name, TensorRef(statement.name, body), statement.span, context.scope)
+
+    def refuse_size(self, name: str, statement: syntax.Declare) -> Size:
+        """A parameter's size must be known when the module is built."""
+        reason = f"the size {name} of a {statement.kind} is not known when the model is built"
+        raise ProblemError(BadExpression(span=statement.type.span, reason=reason))
+
+    def init(self, statement: syntax.Init, context: Context) -> None:
+        """`init selector = initialiser`."""
+        selector, is_glob = self.selector(statement.selector, context)
+        value = self.evaluate(statement.value, context.setting())
+        if value is UNEVALUATED or selector is None:
+            return
+        if not isinstance(value, Recipe):
+            reason = "write an initialiser, such as `zeros` or `normal(std=0.02)`"
+            raise ProblemError(NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason))
+        recipe = stages.initialiser(self, value, statement.value.span)
+        context.body.inits.append(InitRule(selector, is_glob, recipe, statement.selector.span))
+
+    def selector(self, node: syntax.Expr, context: Context) -> tuple[str | None, bool]:
+        """The text of a selector, and whether it is a glob; classes and blocks must exist."""
+        if isinstance(node, syntax.Constant | syntax.Template):
+            text = self.evaluate(node, context.setting())
+            return (text if isinstance(text, str) else None), True
+        head = node.value if isinstance(node, syntax.Attribute) else node
+        if not isinstance(head, syntax.Name):
+            reason = 'it is no selector: write a glob such as "*.bias", or a class such as `Conv2d.weight`'
+            raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason))
+        self.name(head, context)
+        return node.span.text.replace(" ", ""), False
+
+    # ------------------------------------------------------------------------------------------------ expressions
+
+    def tensor(self, node: syntax.Expr, context: Context) -> Any:
+        """The tensor, or tuple of tensors, that an expression gives where one is wanted."""
+        return self.wanted(self.evaluate(node, replace(context, tensor=True)), context, node.span)
+
+    def is_stage(self, value: Any) -> bool:
+        """Whether a value has yet to be applied to give a tensor."""
+        return isinstance(value, Recipe | Pipeline | Closure | Labelled | ModuleRef | TensorRef | WeightRef | Dtype)
+
+    def wanted(self, value: Any, context: Context, span: Span) -> Any:
+        """Make a tensor of a value: stages are applied to the flow. Raises `ProblemError` for what is none."""
+        if isinstance(value, Value):
+            return value
+        if value is UNEVALUATED:
+            return self.unknown(span)
+        if isinstance(value, TensorRef | WeightRef):
+            return self.read(value, context, span)
+        if self.is_stage(value):
+            return stages.apply(self, value, context, span)
+        if isinstance(value, tuple):
+            return tuple(self.wanted(item, context, span) for item in value)
+        reason = "a number is not a tensor" if is_size(value) or isinstance(value, float) else "it is not a tensor or a stage"
+        raise ProblemError(NotAStage(span=span, what=describe(value), reason=reason))
+
+    def read(self, ref: TensorRef | WeightRef, context: Context, span: Span) -> Value:
+        """The tensor that a `param`, a `buffer`, or a module's parameter holds."""
+        path = (ref.name,) if isinstance(ref, TensorRef) else ref.path
+        if ref.owner is not context.body:
+            what = f"`{'.'.join(path)}` belongs to another body; pass it in as an input"
+            raise ProblemError(Misplaced(span=span, what=what))
+        result = Value(stages.weight_type(context.body, path), span, ".".join(path), Source(".".join(path), ()))
+        context.body.steps.append(Read(path, result, span))
+        return result
+
+    def read_type(self, ref: WeightRef, context: Context, span: Span) -> TensorType:
+        """The type of a module's parameter that another one is tied to."""
+        if ref.owner is not context.body:
+            what = f"`{'.'.join(ref.path)}` belongs to another body: a parameter is tied where its label stands"
+            raise ProblemError(Misplaced(span=span, what=what))
+        type_ = stages.weight_type(context.body, ref.path)
+        return type_ if isinstance(type_, TensorType) else TensorType("f32", ())
+
+    def name(self, node: syntax.Name, context: Context) -> Any:
+        if node.id != "flow":
+            return super().name(node, context)
+        if context.flow is None:
+            raise ProblemError(NotAStage(span=node.span, what="`flow`", reason="nothing flows here"))
+        return context.flow
+
+    def paren(self, node: syntax.Paren, context: Context) -> Any:
+        inner = replace(context, in_arithmetic=False)
+        value = self.evaluate(node.inner, inner)
+        return self.wanted(value, inner, node.span) if context.tensor and self.is_stage(value) else value
+
+    def side_by_side(self, node: syntax.TupleExpr, context: Context) -> Any:
+        if not context.tensor:
+            return super().side_by_side(node, context)
+        return tuple(self.element(item, context) for item in node.items)
+
+    def element(self, node: syntax.Expr, context: Context) -> Any:
+        """An item of a tuple: a stage among them is applied."""
+        value = self.evaluate(node, context)
+        return self.wanted(value, context, node.span) if self.is_stage(value) else value
+
+    def chain(self, node: syntax.Chain, context: Context) -> Any:
+        if context.body is None:
+            return super().chain(node, context)
+        head_node = node.stages[0]
+        try:
+            head = self.evaluate(head_node, replace(context, in_arithmetic=False))
+            if not context.tensor and not self.flowing(head):
+                return self.pipeline(node, head, context)
+            flow = self.wanted(head, replace(context, in_arithmetic=False), head_node.span)
+        except ProblemError as error:
+            self.add(error.problem)
+            flow = self.unknown(head_node.span)
+        for stage in node.stages[1:]:
+            flow = self.stage(stage, context.with_flow(flow))
+        return flow
+
+    def flowing(self, value: Any) -> bool:
+        """Whether a value is a tensor already, or a tuple that holds one."""
+        if isinstance(value, tuple):
+            return any(map(self.flowing, value))
+        return isinstance(value, Value | TensorRef | WeightRef)
+
+    def stage(self, node: syntax.Expr, context: Context) -> Any:
+        """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
+        try:
+            value = self.evaluate(node, context)
+            if self.flowing(value) and not mentions_flow(node):
+                what = f"`{node.span.text}`"
+                reason = "it ignores the value that arrives; a stage takes it, or mentions `flow`"
+                raise ProblemError(NotAStage(span=node.span, what=what, reason=reason))
+            return self.wanted(value, context, node.span)
+        except ProblemError as error:
+            if isinstance(error.problem, TooLarge):
+                raise
+            self.add(error.problem)
+            return self.unknown(node.span)
+
+    def binary(self, node: syntax.Binary, context: Context) -> Any:
+        if context.body is None or node.operator in ("and", "or"):
+            return super().binary(node, context)
+        operands = replace(context, in_arithmetic=True, tensor=True)
+        left, right = (self.operand(part, operands) for part in (node.left, node.right))
+        if isinstance(left, Value) or isinstance(right, Value):
+            return tensors.binary(self, node, left, right, context)
+        return self.operate(node, left, right, context)
+
+    def operand(self, node: syntax.Expr, context: Context) -> Any:
+        """One side of an operation. Unparenthesised, a stage that would take the flow is refused."""
+        value = self.evaluate(node, context)
+        if not self.is_stage(value):
+            return value
+        if isinstance(value, TensorRef | WeightRef) or not stages.takes_flow(self, value):
+            return self.wanted(value, replace(context, in_arithmetic=False), node.span)
+        raise ProblemError(StageInArithmetic(span=node.span, stage=node.span.text))
+
+    def unary(self, node: syntax.Unary, context: Context) -> Any:
+        if context.body is None or node.operator == "not":
+            return super().unary(node, context)
+        value = self.operand(node.operand, replace(context, in_arithmetic=True, tensor=True))
+        return tensors.negate(self, node, value, context) if isinstance(value, Value) else self.negate(node, value, context)
+
+    def index(self, node: syntax.Index, context: Context) -> Any:
+        value = self.evaluate(node.value, context)
+        if self.is_stage(value) and context.tensor:
+            value = self.wanted(value, context, node.value.span)
+        if isinstance(value, Value):
+            return tensors.subscript(self, node, value, context)
+        return self.subscript(node, value, context)
+
+    def attribute(self, node: syntax.Attribute, context: Context) -> Any:
+        path: list[str] = []
+        head: syntax.Expr = node
+        while isinstance(head, syntax.Attribute):
+            path.insert(0, head.name)
+            head = head.value
+        ref = context.scope.lookup(head.id) if isinstance(head, syntax.Name) else None
+        if not isinstance(ref, ModuleRef):
+            return super().attribute(node, context)
+        return stages.weight_ref(ref, tuple(path), node.span)
+
+
+def mentions_flow(node: Any) -> bool:
+    """Whether an expression names `flow`."""
+    if isinstance(node, syntax.Name):
+        return node.id == "flow"
+    if isinstance(node, tuple):
+        return any(map(mentions_flow, node))
+    if isinstance(node, syntax.Node):
+        return any(mentions_flow(getattr(node, name)) for name in node.__dataclass_fields__ if name != "span")
+    return False

@@ -1,0 +1,442 @@
+"""E022x-E024x: names, arguments and values at compile time."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expc.diagnostics import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownName(Problem):
+    """A name that nothing declares: not in this body or file, and not one of PyTorch's.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 2] { Linera(2) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0220"
+    name: ClassVar[str] = "unknown-name"
+    template: ClassVar[str] = "`{word}` is not defined{hint}"
+
+    word: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuplicateName(Problem):
+    """A name is bound twice in one body, or declared twice in one file.
+
+    Names, labels and inputs of a body share one namespace, and a file's names are never those of PyTorch.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 2] {
+      h = Linear(4)
+      h = h -> ReLU
+      h -> Linear(2)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 2] {
+      h = Linear(4) -> ReLU
+      h -> Linear(2)
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0221"
+    name: ClassVar[str] = "duplicate-name"
+    template: ClassVar[str] = "`{word}` {reason}"
+
+    word: str
+    reason: str = "is defined twice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedName(Problem):
+    """What is bound must be used: a forgotten branch is an error and not a silence. `_` takes what nobody needs.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 2] {
+      skip = Linear(2)
+      x -> Linear(2)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 2] {
+      skip = Linear(2)
+      x -> Linear(2) -> add(skip)
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0222"
+    name: ClassVar[str] = "unused-name"
+    template: ClassVar[str] = "`{word}` is bound, but nothing uses it"
+
+    word: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownArgument(Problem):
+    """An argument by a name that the operator or block does not have.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2, biass=false) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2, bias=false) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0223"
+    name: ClassVar[str] = "unknown-argument"
+    template: ClassVar[str] = "`{operator}` has no argument `{word}`{hint}"
+
+    operator: str
+    word: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingArgument(Problem):
+    """An argument that has no default is not given.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0224"
+    name: ClassVar[str] = "missing-argument"
+    template: ClassVar[str] = "`{operator}` needs {what}"
+
+    operator: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooManyArguments(Problem):
+    """More arguments without a name than the operator takes.
+
+    Sizes that follow from the input are not written: `Conv2d(3, 64, 3)`, pasted from Python, is `Conv2d(64, 3)` here.
+
+    ```exp wrong
+    model Net(x: f32[N, 784]) -> f32[N, 10] { Linear(784, 10) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 784]) -> f32[N, 10] { Linear(10) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0225"
+    name: ClassVar[str] = "too-many-arguments"
+    template: ClassVar[str] = "`{operator}` takes {expected}, but gets {found}"
+
+    operator: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongArgument(Problem):
+    """An argument is of the wrong kind or out of range.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Dropout(1.5) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Dropout(0.5) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0226"
+    name: ClassVar[str] = "wrong-argument"
+    template: ClassVar[str] = "`{operator}`: `{parameter}` must be {expected}, but is {found}"
+
+    operator: str
+    parameter: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAStage(Problem):
+    """Something stands after an arrow, or as a statement, that takes no tensor.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] { x -> 3 }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { x -> Linear(8) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0227"
+    name: ClassVar[str] = "not-a-stage"
+    template: ClassVar[str] = "{what} cannot stand here: {reason}"
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageInArithmetic(Problem):
+    """A stage that takes the flow stands in arithmetic without parentheses.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] { ReLU - Dropout(0.5) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { ReLU -> Dropout(0.5) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0228"
+    name: ClassVar[str] = "stage-in-arithmetic"
+    template: ClassVar[str] = "`{stage}` would take the flow here: in arithmetic a stage stands in parentheses"
+
+    stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadExpression(Problem):
+    """An expression that has no value: a division by zero or with a remainder, an operation on the wrong kinds.
+
+    ```exp wrong
+    let width = 10 / 4
+    model Net(x: f32[N, 8]) -> f32[N, width] { Linear(width) }
+    ```
+
+    ```exp right
+    let width = 10 / 5
+    model Net(x: f32[N, 8]) -> f32[N, width] { Linear(width) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0229"
+    name: ClassVar[str] = "bad-expression"
+    template: ClassVar[str] = "{reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recursion(Problem):
+    """A definition that needs itself. Every program ends, so nothing may.
+
+    ```exp wrong
+    block Deep(width: int) { Linear(width) -> Deep(width) }
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Deep(8) }
+    ```
+
+    ```exp right
+    block Deep(width: int) { repeat 3 { Linear(width) } }
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Deep(8) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0230"
+    name: ClassVar[str] = "recursion"
+    template: ClassVar[str] = "`{word}` needs itself"
+
+    word: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooLarge(Problem):
+    """A number or an unrolled program past what is sensible: sizes fit 64 bits, and programs 1,000,000 statements.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] { repeat 10_000_000 { ReLU } }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { repeat 10 { ReLU } }
+    ```
+    """
+
+    code: ClassVar[str] = "E0231"
+    name: ClassVar[str] = "too-large"
+    template: ClassVar[str] = "{what} is too large: {limit}"
+
+    what: str
+    limit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CannotUnpack(Problem):
+    """The left side of `=` has another number of names than there are values.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 4] {
+      a, b, c = x -> chunk(2, dim=1)
+      a + b + c
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 4] {
+      a, b = x -> chunk(2, dim=1)
+      a + b
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0232"
+    name: ClassVar[str] = "cannot-unpack"
+    template: ClassVar[str] = "{expected} stand on the left, but {found} on the right"
+
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRefused(Problem):
+    """A file cannot be imported: it is missing, has errors, imports itself, or lacks the name.
+
+    ```exp wrong
+    from "missing.exp" import Net
+    ```
+
+    ```exp right
+    let width = 8
+    ```
+    """
+
+    code: ClassVar[str] = "E0233"
+    name: ClassVar[str] = "import-refused"
+    template: ClassVar[str] = "cannot import {what}: {reason}"
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectorMatchesNothing(Problem):
+    """A selector of parameters matches no parameter.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 2] {
+      fc: Linear(2)
+      init "*.wieght" = zeros
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 2] {
+      fc: Linear(2)
+      init "*.weight" = zeros
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0234"
+    name: ClassVar[str] = "selector-matches-nothing"
+    template: ClassVar[str] = "`{selector}` matches no parameter"
+
+    selector: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misplaced(Problem):
+    """A construct stands where it means nothing: `return` before the end, a label on something without a module.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] {
+      return x -> ReLU
+      Linear(8)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] {
+      Linear(8)
+      return flow -> ReLU
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0235"
+    name: ClassVar[str] = "misplaced"
+    template: ClassVar[str] = "{what}"
+
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotYet(Problem):
+    """A part of the language that this version parses but does not compile yet.
+
+    It is refused rather than skipped, so that nothing is silently left out of an experiment.
+
+    ```exp wrong
+    extern layer Mine(width: int): f32[N, C] -> f32[N, width] = "my.layers:Mine"
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Mine(8) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0236"
+    name: ClassVar[str] = "not-yet"
+    template: ClassVar[str] = "{what} is part of the language, but this version cannot compile it yet"
+
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAmbiguous(Problem):
+    """An experiment trains one model, and the file does not say which.
+
+    ```exp wrong
+    train { epochs = 1, loss = MSELoss, optimizer = SGD(lr=0.1) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0237"
+    name: ClassVar[str] = "model-ambiguous"
+    template: ClassVar[str] = "{reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongDeclaredType(Problem):
+    """A type that cannot stand where it does: an unknown dtype, or a lower-case dimension that nothing declares.
+
+    ```exp wrong
+    model Net(x: float[N, 8]) -> f32[N, 8] { Linear(8) }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0238"
+    name: ClassVar[str] = "wrong-declared-type"
+    template: ClassVar[str] = "{reason}"
+
+    reason: str

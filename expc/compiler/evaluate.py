@@ -1,0 +1,501 @@
+"""Evaluation at compile time: what an expression stands for before anything flows.
+
+Numbers are computed, names looked up, and stages become recipes: `Conv2d(16, 3)` is a value that makes a layer each time
+it is applied. Tensors are one more kind of value here; `expc.compiler.elaborate` adds what only bodies can do.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from expc.compiler import arithmetic
+from expc.compiler.arithmetic import ArithmeticFault, Inexact, describe
+from expc.compiler.dimensions import Dim, Size
+from expc.compiler.errors.names import (
+    BadExpression,
+    CannotUnpack,
+    MissingArgument,
+    NotAStage,
+    Recursion,
+    TooManyArguments,
+    UnknownArgument,
+    UnknownName,
+)
+from expc.compiler.graph import Value
+from expc.compiler.library import Library
+from expc.compiler.scope import MISSING, Builtin, Declared, Function, ModuleRef, Scope, TensorRef
+from expc.compiler.types import DTYPES, is_known
+from expc.diagnostics import Fix, Edit, Label, Problem, ProblemError, Report, Span
+from expc.spec import syntax
+from expc.spec.suggest import nearest
+from expc.spec.values import (
+    UNEVALUATED,
+    Closure,
+    Dtype,
+    Given,
+    Labelled,
+    Lasting,
+    Pipeline,
+    Quantity,
+    Recipe,
+    Watched,
+    show,
+)
+
+_ROLES: Final = ("train", "val", "test", "predict")
+_PI: Final = 3.141592653589793
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Where an expression is evaluated: its names, the flow that arrives, and the body that collects steps."""
+
+    scope: Scope
+    flow: Any = None
+    body: Any = None
+    tensor: bool = False
+    """A tensor is wanted: stages are applied. Elsewhere, in settings, they are recipes."""
+    in_arithmetic: bool = False
+
+    def with_flow(self, flow: Any) -> "Context":
+        """The same place with another value arriving, where a tensor is wanted."""
+        return replace(self, flow=flow, tensor=True, in_arithmetic=False)
+
+    def setting(self) -> "Context":
+        """The same place where no tensor is wanted."""
+        return replace(self, tensor=False, in_arithmetic=False)
+
+    def inner(self) -> "Context":
+        """The same place with a new level of names."""
+        return replace(self, scope=Scope(self.scope))
+
+
+class Evaluator:
+    """Evaluates expressions. Problems are raised as `ProblemError` where one expression cannot go on."""
+
+    def __init__(self, library: Library, report: Report) -> None:
+        self.library = library
+        self.report = report
+        self._lets: dict[int, Any] = {}
+        self._active: list[object] = []
+
+    def evaluate(self, node: syntax.Expr, context: Context) -> Any:
+        """The value of `node`. Raises `ProblemError`."""
+        match node:
+            case syntax.Missing():
+                return UNEVALUATED
+            case syntax.Constant():
+                return node.value
+            case syntax.Name():
+                return self.name(node, context)
+            case syntax.Paren():
+                return self.paren(node, context)
+            case syntax.Call():
+                return self.call(node, context)
+            case syntax.Chain():
+                return self.chain(node, context)
+            case syntax.Binary():
+                return self.binary(node, context)
+            case syntax.ListExpr():
+                return tuple(self.evaluate(item, context.setting()) for item in node.items)
+            case syntax.TupleExpr():
+                return self.side_by_side(node, context)
+            case syntax.Labelled():
+                stage = self.evaluate(node.stage, context.setting())
+                return UNEVALUATED if stage is UNEVALUATED else Labelled(self.label(node, context), stage, node.label.span)
+            case syntax.Body() | syntax.Repeat() | syntax.As():
+                return Closure(node, context)
+            case syntax.Unary():
+                return self.unary(node, context)
+            case syntax.Conditional():
+                chosen = self.condition(node.condition, context)
+                if chosen is None:
+                    return UNEVALUATED
+                return self.evaluate(node.then if chosen else node.orelse, context)
+            case syntax.Index():
+                return self.index(node, context)
+            case syntax.Attribute():
+                return self.attribute(node, context)
+            case syntax.Template():
+                return self.template(node, context)
+            case syntax.Quantity():
+                return Quantity(node.number, node.unit)
+            case syntax.Lasting():
+                return self.lasting(node, context)
+        raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason="it has no value"))
+
+    # ------------------------------------------------------------------------------------------------ names
+
+    def name(self, node: syntax.Name, context: Context) -> Any:
+        """What a name stands for here."""
+        value = context.scope.lookup(node.id)
+        if value is not MISSING:
+            return self.resolve(value, node, context)
+        if node.id in arithmetic.BUILTINS:
+            return Builtin(node.id)
+        if node.id == "pi":
+            return _PI
+        if node.id in DTYPES:
+            return Dtype(node.id)
+        if self.library.knows(node.id):
+            return Recipe(node.id, span=node.span)
+        raise ProblemError(self.unknown_name(node.id, node.span, context.scope))
+
+    def resolve(self, value: Any, node: syntax.Expr, context: Context) -> Any:
+        """The value behind what a scope holds: a `let` is evaluated when first used."""
+        del context
+        if not isinstance(value, Declared):
+            return value
+        key = id(value.statement)
+        if key not in self._lets:
+            with self.unfolding(value.statement, value.statement.name, node.span):
+                try:
+                    self._lets[key] = self.evaluate(value.statement.value, Context(value.scope))
+                except ProblemError as error:
+                    self._lets[key] = UNEVALUATED
+                    if isinstance(error.problem, Recursion):
+                        raise
+                    self.report.add(error.problem)
+        return self._lets[key]
+
+    def unfolding(self, declaration: object, name: str, span: Span) -> "_Unfolding":
+        """Guards the unfolding of a definition against needing itself."""
+        return _Unfolding(self._active, declaration, name, span)
+
+    def unknown_name(self, word: str, span: Span, scope: Scope) -> UnknownName:
+        """The problem of a name that nothing declares, with the nearest one that something does."""
+        near = nearest(word, {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES})
+        if near is None:
+            return UnknownName(span=span, word=word)
+        fix = Fix(f"write `{near}`", (Edit(span, near),))
+        return UnknownName(span=span, word=word, hint=f"; did you mean `{near}`?", fixes=(fix,))
+
+    def attribute(self, node: syntax.Attribute, context: Context) -> Any:
+        """`val.accuracy`, or whatever a body makes of a dotted name."""
+        if isinstance(node.value, syntax.Name) and node.value.id in _ROLES:
+            return Watched(f"{node.value.id}.{node.name}")
+        value = self.evaluate(node.value, context)
+        if value is UNEVALUATED:
+            return UNEVALUATED
+        raise ProblemError(
+            NotAStage(span=node.span, what=f"`{node.span.text}`", reason=f"{describe(value)} has no parts by name")
+        )
+
+    # ------------------------------------------------------------------------------------------------ operations
+
+    def paren(self, node: syntax.Paren, context: Context) -> Any:
+        """What parentheses hold."""
+        return self.evaluate(node.inner, replace(context, in_arithmetic=False))
+
+    def side_by_side(self, node: syntax.TupleExpr, context: Context) -> Any:
+        """Values side by side."""
+        return tuple(self.evaluate(item, context) for item in node.items)
+
+    def binary(self, node: syntax.Binary, context: Context) -> Any:
+        """Arithmetic, comparison and logic."""
+        if node.operator in ("and", "or"):
+            left = self.condition(node.left, context)
+            if left is None:
+                return UNEVALUATED
+            if left == (node.operator == "or"):
+                return left
+            right = self.condition(node.right, context)
+            return UNEVALUATED if right is None else right
+        operands = replace(context, in_arithmetic=True)
+        left, right = self.evaluate(node.left, operands), self.evaluate(node.right, operands)
+        return self.operate(node, left, right, context)
+
+    def operate(self, node: syntax.Binary, left: Any, right: Any, context: Context) -> Any:
+        """One operation on two values that are there."""
+        del context
+        if left is UNEVALUATED or right is UNEVALUATED:
+            return UNEVALUATED
+        try:
+            if node.operator in ("==", "!=", "<", "<=", ">", ">="):
+                return arithmetic.compare(node.operator, left, right)
+            return arithmetic.binary(node.operator, left, right)
+        except Inexact as inexact:
+            self.divisible(inexact.size, inexact.divisor, node.span)
+            return inexact.quotient
+        except ArithmeticFault as fault:
+            raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
+
+    def divisible(self, size: Size, divisor: Size, span: Span) -> None:
+        """`size / divisor` was written on an unknown size: outside a body that is an error."""
+        raise ProblemError(BadExpression(span=span, reason=f"whether {divisor} divides {size} is not known here"))
+
+    def unary(self, node: syntax.Unary, context: Context) -> Any:
+        """`-x` and `not x`."""
+        if node.operator == "not":
+            value = self.condition(node.operand, context)
+            return UNEVALUATED if value is None else not value
+        value = self.evaluate(node.operand, replace(context, in_arithmetic=True))
+        return self.negate(node, value, context)
+
+    def negate(self, node: syntax.Unary, value: Any, context: Context) -> Any:
+        """`-value`."""
+        del context
+        if value is UNEVALUATED:
+            return UNEVALUATED
+        try:
+            return arithmetic.negate(value)
+        except ArithmeticFault as fault:
+            raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
+
+    def condition(self, node: syntax.Expr, context: Context) -> bool | None:
+        """A value that must be true or false; none after an error that was reported."""
+        value = self.evaluate(node, context)
+        if value is UNEVALUATED:
+            return None
+        if not isinstance(value, bool):
+            raise ProblemError(
+                BadExpression(span=node.span, reason=f"expected true or false, found {describe(value)}")
+            )
+        return value
+
+    def index(self, node: syntax.Index, context: Context) -> Any:
+        """An item or a slice of a list or string."""
+        value = self.evaluate(node.value, context)
+        return self.subscript(node, value, context)
+
+    def subscript(self, node: syntax.Index, value: Any, context: Context) -> Any:
+        """`value[...]` of a value that is there."""
+        if value is UNEVALUATED:
+            return UNEVALUATED
+        if not isinstance(value, tuple | str):
+            raise ProblemError(BadExpression(span=node.span, reason=f"{describe(value)} has no items"))
+        if len(node.items) != 1:
+            raise ProblemError(BadExpression(span=node.span, reason="a list takes one index"))
+        (item,) = node.items
+        if isinstance(item, syntax.Slice):
+            bounds = [None if part is None else self.integer(part, context) for part in (item.start, item.stop, item.step)]
+            if bounds[2] == 0:
+                raise ProblemError(BadExpression(span=item.span, reason="a slice cannot step by 0"))
+            return value[slice(*bounds)]
+        position = self.integer(item, context)
+        if not -len(value) <= position < len(value):
+            raise ProblemError(
+                BadExpression(span=node.span, reason=f"there is no item {position} in a list of {len(value)}")
+            )
+        return value[position]
+
+    def integer(self, node: syntax.Expr, context: Context) -> int:
+        """A whole number that is known. Raises `ProblemError` for anything else."""
+        value = self.evaluate(node, context)
+        if isinstance(value, bool) or not isinstance(value, int):
+            what = f"{value}, which is not known here" if isinstance(value, Dim) else describe(value)
+            raise ProblemError(BadExpression(span=node.span, reason=f"expected a whole number, found {what}"))
+        return value
+
+    def template(self, node: syntax.Template, context: Context) -> Any:
+        """A string with values filled in."""
+        text = ""
+        for part in node.parts:
+            if isinstance(part, str):
+                text += part
+                continue
+            value = self.evaluate(part, context)
+            if value is UNEVALUATED:
+                return UNEVALUATED
+            text += value if isinstance(value, str) else show(value)
+        return text
+
+    def label(self, node: syntax.Labelled, context: Context) -> str:
+        """The text of a label."""
+        text = self.evaluate(node.label, context)
+        return text if isinstance(text, str) else "_"
+
+    def lasting(self, node: syntax.Lasting, context: Context) -> Any:
+        """`stage for duration`."""
+        duration = self.evaluate(node.duration, context)
+        if not isinstance(duration, Quantity | int) or isinstance(duration, bool):
+            raise ProblemError(
+                BadExpression(
+                    span=node.duration.span,
+                    reason=f"expected how long, such as `100 steps` or `2 epochs`, found {describe(duration)}",
+                )
+            )
+        return Lasting(self.evaluate(node.stage, context), duration)
+
+    # ------------------------------------------------------------------------------------------------ recipes
+
+    def chain(self, node: syntax.Chain, context: Context) -> Any:
+        """A chain of recipes: a pipeline, with the pipelines inside it spliced."""
+        return self.pipeline(node, self.evaluate(node.stages[0], context), context)
+
+    def pipeline(self, node: syntax.Chain, head: Any, context: Context) -> Any:
+        """The pipeline of a chain whose head is evaluated already."""
+        stages: list[Any] = []
+        for position, stage in enumerate(node.stages):
+            value = head if position == 0 else self.evaluate(stage, context)
+            if value is UNEVALUATED:
+                return UNEVALUATED
+            if isinstance(value, Pipeline):
+                stages += value.stages
+            elif isinstance(value, Recipe | Labelled | Closure | Lasting | Dtype):
+                stages.append(value)
+            else:
+                raise ProblemError(NotAStage(span=stage.span, what=describe(value), reason="it is not a stage"))
+        return Pipeline(tuple(stages), node.span)
+
+    def call(self, node: syntax.Call, context: Context) -> Any:
+        """A function at compile time is computed; a recipe gets further arguments."""
+        function = self.evaluate(node.function, context.setting())
+        arguments = self.arguments(node, context)
+        if function is UNEVALUATED:
+            return UNEVALUATED
+        if isinstance(function, Builtin):
+            return self.builtin(function, arguments, node, context)
+        if isinstance(function, Function):
+            return self.function(function, arguments, node)
+        if isinstance(function, Recipe):
+            return replace(function, arguments=function.arguments + arguments, span=node.span)
+        if isinstance(function, ModuleRef):
+            reason = "a label used again takes no settings"
+        elif isinstance(function, Value | TensorRef):
+            reason = "a tensor is not a function"
+        else:
+            reason = "it is not a function or a stage"
+        raise ProblemError(NotAStage(span=node.function.span, what=f"`{node.function.span.text}(...)`", reason=reason))
+
+    def arguments(self, node: syntax.Call, context: Context) -> tuple[Given, ...]:
+        """The evaluated arguments of a call; each problem inside is reported, and the rest goes on."""
+        given = []
+        for argument in node.arguments:
+            try:
+                value = self.evaluate(argument.value, context.setting())
+            except ProblemError as error:
+                self.report.add(error.problem)
+                value = UNEVALUATED
+            given.append(Given(argument.name, value, argument.span))
+        return tuple(given)
+
+    def builtin(self, function: Builtin, arguments: tuple[Given, ...], node: syntax.Call, context: Context) -> Any:
+        """`max(a, b)` and the like; with a watched metric, a recipe of what to watch."""
+        values = tuple(argument.value for argument in arguments)
+        if any(isinstance(value, Watched) for value in values):
+            return Recipe(function.name, arguments, span=node.span)
+        if any(self.flows(value) for value in values) and self.library.knows(function.name):
+            return Recipe(function.name, arguments, span=node.span)
+        for argument in arguments:
+            if argument.name is not None:
+                problem = UnknownArgument(span=argument.span, operator=function.name, word=argument.name)
+                raise ProblemError(problem)
+        try:
+            return arithmetic.call(function.name, values)
+        except ArithmeticFault as fault:
+            raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
+
+    def flows(self, value: Any) -> bool:
+        """Whether a value is, or holds, a tensor or a recipe of one."""
+        if isinstance(value, tuple):
+            return any(map(self.flows, value))
+        return isinstance(value, Value | TensorRef | Recipe | Pipeline | Closure | Labelled)
+
+    def function(self, function: Function, arguments: tuple[Given, ...], node: syntax.Call) -> Any:
+        """A `fn` of the file, computed with its arguments."""
+        declaration = function.statement
+        scope = Scope(function.scope)
+        context = Context(scope)
+        values = match_parameters(declaration.name, declaration.parameters, arguments, node.span)
+        for parameter in declaration.parameters:
+            if parameter.name in values:
+                value = values[parameter.name]
+            elif parameter.default is not None:
+                value = self.evaluate(parameter.default, context)
+            else:
+                missing = MissingArgument(span=node.span, operator=declaration.name, what=f"`{parameter.name}`")
+                raise ProblemError(missing)
+            scope.bind(parameter.name, value, parameter.span)
+        with self.unfolding(declaration, declaration.name, node.span):
+            try:
+                return self.evaluate(declaration.value, context)
+            except ProblemError as error:
+                raise ProblemError(_called_from(error.problem, node.span, declaration.name)) from None
+
+    def is_unknown(self, value: Any) -> bool:
+        """Whether a value is what an error left behind: it agrees with everything."""
+        return value is UNEVALUATED or (isinstance(value, Value) and not is_known(value.type))
+
+    def unpack(self, pattern: syntax.Pattern, value: Any, bind: Callable[[syntax.Pattern, Any], None]) -> None:
+        """Hand the parts of `value` to the names of `pattern`. Raises `ProblemError` when their numbers differ."""
+        if pattern.name is not None:
+            bind(pattern, value)
+            return
+        if not isinstance(value, tuple):
+            if not self.is_unknown(value):
+                problem = CannotUnpack(span=pattern.span, expected=_names(pattern), found="one value is")
+                self.report.add(problem)
+                value = UNEVALUATED
+            for item in pattern.items:
+                self.unpack(item, value, bind)
+            return
+        if len(value) != len(pattern.items):
+            found = f"{len(value)} value{' is' if len(value) == 1 else 's are'}"
+            self.report.add(CannotUnpack(span=pattern.span, expected=_names(pattern), found=found))
+            value = (UNEVALUATED,) * len(pattern.items)
+        for item, part in zip(pattern.items, value, strict=True):
+            self.unpack(item, part, bind)
+
+
+class _Unfolding:
+    """While a definition is unfolded, meeting it again is an error."""
+
+    def __init__(self, active: list[object], declaration: object, name: str, span: Span) -> None:
+        self._active, self._declaration, self._name, self._span = active, declaration, name, span
+
+    def __enter__(self) -> None:
+        if any(entry is self._declaration for entry in self._active):
+            raise ProblemError(Recursion(span=self._span, word=self._name))
+        self._active.append(self._declaration)
+
+    def __exit__(self, *_: object) -> None:
+        self._active.pop()
+
+
+def match_parameters(
+    name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...], span: Span
+) -> dict[str, Any]:
+    """Arguments by the names of the parameters that they are for. Raises `ProblemError`.
+
+    Positional ones fill the parameters in order; an argument that a recipe had already is replaced by a later one.
+    """
+    names = [parameter.name for parameter in parameters]
+    values: dict[str, Any] = {}
+    position = 0
+    for argument in arguments:
+        if argument.name is not None:
+            if argument.name not in names:
+                near = nearest(argument.name, names)
+                hint = f"; did you mean `{near}`?" if near else ""
+                fixes: tuple[Fix, ...] = ()
+                if near:
+                    start = argument.span.start
+                    place = Span(argument.span.source, start, start + len(argument.name))
+                    fixes = (Fix(f"write `{near}`", (Edit(place, near),)),)
+                raise ProblemError(
+                    UnknownArgument(span=argument.span, operator=name, word=argument.name, hint=hint, fixes=fixes)
+                )
+            values[argument.name] = argument.value
+            continue
+        while position < len(names) and names[position] in values:
+            position += 1
+        if position == len(names):
+            given = sum(argument.name is None for argument in arguments)
+            expected = f"at most {len(names)} argument{'s' * (len(names) != 1)}" if names else "no arguments"
+            raise ProblemError(
+                TooManyArguments(span=argument.span, operator=name, expected=expected, found=f"{given}")
+            )
+        values[names[position]] = argument.value
+    return values
+
+
+def _called_from(problem: Problem, span: Span, name: str) -> Problem:
+    if problem.span == span:
+        return problem
+    return replace(problem, labels=(*problem.labels, Label(span, f"`{name}` is called here")))
+
+
+def _names(pattern: syntax.Pattern) -> str:
+    count = len(pattern.items)
+    return f"{count} name{'s' * (count != 1)}"

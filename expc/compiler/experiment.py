@@ -1,0 +1,300 @@
+"""Checking one experiment: its settings, its model, its data, and how they fit together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from expc.compiler import check_data, check_loss, check_train
+from expc.compiler.declarations import File, name_span
+from expc.compiler.elaborate import Elaborator
+from expc.compiler.errors.experiment import MissingRole
+from expc.compiler.errors.names import ModelAmbiguous, Recursion
+from expc.compiler.evaluate import Context
+from expc.compiler.graph import Value
+from expc.compiler.library import Library
+from expc.compiler.lints import rules
+from expc.compiler.models import Checked, check_model
+from expc.compiler.names import check_unused
+from expc.compiler.program import Program, TrainPlan, Watch
+from expc.compiler.requirements import Conditions
+from expc.compiler.settings import Settings
+from expc.compiler.types import TensorType, is_known
+from expc.diagnostics import ProblemError, Report, Source, Span
+from expc.spec import syntax
+from expc.spec.sections import Experiment
+from expc.spec.values import Recipe, Setting, Table, Watched
+
+Bind = Callable[..., Experiment]
+
+
+class Experiments:
+    """Checks the experiment of one file, part by part; a part that is broken does not hide the others."""
+
+    def __init__(self, library: Library, report: Report, file: File, name: str) -> None:
+        self.library, self.report, self.file, self.name = library, report, file, name
+        self.elaborator = Elaborator(library, report)
+        self.tables: dict[str, Table] = {}
+        self.bound: Experiment | None = None
+        self.models: dict[str, Checked] = {}
+
+    def settings(self, bind: Bind) -> None:
+        """Evaluate the sections and bind them to their models."""
+        self.tables = Settings(self.elaborator, self.file.scope).tables(self.file.tree.statements)
+        lets = [s.name for s in self.file.tree.statements if isinstance(s, syntax.Let)]
+        self.bound = bind(self.name, self.tables, self.report, lets)
+
+    def check(self, sources: Sequence[Source]) -> Program | None:
+        """Check everything; gives the program, which counts only when the report has no errors."""
+        check_unused(self.file.tree, self.report)
+        self._constants()
+        self._check_models()
+        main = self._main()
+        assert self.bound is not None  # noqa: S101 - settings() comes first
+        program = Program(
+            name=self.name,
+            source=self.file.source,
+            experiment=self.bound,
+            model=None if main is None else main.model,
+            data={},
+            train=None,
+            best=None,
+            sources=tuple(sources),
+        )
+        program = self._experiment(program, main)
+        if not self.report.has_errors:
+            for rule in rules():
+                for problem in rule(program):
+                    self.report.add(problem)
+        return program
+
+    def _constants(self) -> None:
+        """Evaluate every `let`, used or not."""
+        for statement in self.file.tree.statements:
+            if isinstance(statement, syntax.Let) and self.file.scope.places.get(statement.name) is not None:
+                try:
+                    node = syntax.Name(statement.name, span=name_span(statement))
+                    self.elaborator.name(node, Context(self.file.scope))
+                except ProblemError as error:
+                    self.report.add(error.problem)
+
+    # ------------------------------------------------------------------------------------------------ models
+
+    def _check_models(self) -> None:
+        """Elaborate every model, and every block that none of them used, as far as that goes on its own."""
+        statements = [s for s in self.file.tree.statements if isinstance(s, syntax.Block)]
+        used = _mentioned(self.file.tree)
+        for statement in statements:
+            if statement.kind == "model":
+                lenient = statement.name in used and any(
+                    p.default is None and not _is_input(p) for p in statement.parameters
+                )
+                self._model(statement, lenient=lenient)
+        for statement in statements:
+            if statement.kind == "block" and statement.name not in self.elaborator.elaborated:
+                self._model(statement, lenient=True)
+
+    def _model(self, statement: syntax.Block, *, lenient: bool) -> None:
+        self.elaborator.conditions = Conditions(lenient=lenient)
+        checked = check_model(self.elaborator, statement, self.file.scope, lenient=lenient)
+        if checked is not None and statement.kind == "model":
+            self.models[statement.name] = checked
+
+    def _main(self) -> Checked | None:
+        """The model that the experiment is about: the one that no other uses."""
+        used = _mentioned(self.file.tree)
+        declared = [s for s in self.file.tree.statements if isinstance(s, syntax.Block | syntax.ModelOf)]
+        roots = [s for s in declared if s.name not in used and (isinstance(s, syntax.ModelOf) or s.kind == "model")]
+        if len(roots) > 1 and "train" in self.tables:
+            names = ", ".join(f"`{s.name}`" for s in roots)
+            reason = f"an experiment trains one model, and this file has {len(roots)} that no other uses: {names}"
+            self.report.add(ModelAmbiguous(span=name_span(roots[1]), reason=reason))
+            return None
+        if not roots:
+            return self._imported_model()
+        root = roots[-1]
+        return self._made(root) if isinstance(root, syntax.ModelOf) else self.models.get(root.name)
+
+    def _imported_model(self) -> Checked | None:
+        """A file without a model of its own may import one."""
+        targets = [
+            value.target
+            for value in self.file.scope.values.values()
+            if isinstance(value, Recipe) and value.target is not None
+        ]
+        found = [t for t in targets if isinstance(t.statement, syntax.Block) and t.statement.kind == "model"]
+        if len(found) != 1:
+            return None
+        self.elaborator.conditions = Conditions()
+        return check_model(self.elaborator, found[0].statement, found[0].scope)
+
+    def _made(self, statement: syntax.ModelOf) -> Checked | None:
+        """`model NAME = recipe`: the recipe's model with its settings."""
+        try:
+            value = self.elaborator.evaluate(statement.value, Context(self.file.scope))
+        except ProblemError as error:
+            if not isinstance(error.problem, Recursion):
+                self.report.add(error.problem)
+            return None
+        target = value.target if isinstance(value, Recipe) else None
+        inner = target.statement if target is not None else None
+        if not isinstance(inner, syntax.Block) or inner.kind != "model":
+            reason = f"`{statement.value.span.text}` is not a recipe of a model"
+            self.report.add(ModelAmbiguous(span=statement.value.span, reason=reason))
+            return None
+        self.elaborator.conditions = Conditions()
+        made = value.arguments if isinstance(value, Recipe) else ()
+        return check_model(self.elaborator, inner, target.scope, arguments=made)
+
+    # ------------------------------------------------------------------------------------------------ the experiment
+
+    def _experiment(self, program: Program, main: Checked | None) -> Program:
+        bound, tables = program.experiment, self.tables
+        plans = {}
+        if bound.data is not None:
+            plans = check_data.plans(self.library, bound.data, tables["data"], self.report)
+        inputs: dict[str, str] = {}
+        found = None
+        if main is not None and bound.data is not None:
+            inputs, found = self._feed(main, plans, bound.data.batch)
+        train = None
+        if bound.train is not None:
+            self._check_parts(bound, main)
+            if main is not None:
+                train = self._train(bound, main, plans, found)
+            if bound.data is not None and "train" in plans:
+                check_data.check_batches(
+                    plans["train"], bound.data, bound.train.accumulate, self._span("train"), self.report
+                )
+        best = self._best(bound, plans, train)
+        return Program(
+            name=program.name,
+            source=program.source,
+            experiment=bound,
+            model=program.model,
+            data=plans,
+            train=train,
+            best=best,
+            inputs=inputs,
+            sources=program.sources,
+            lets=self._lets(),
+        )
+
+    def _lets(self) -> tuple[Setting, ...]:
+        from expc.spec.binding import origin
+
+        found = []
+        for statement in self.file.tree.statements:
+            if isinstance(statement, syntax.Let):
+                node = syntax.Name(statement.name, span=name_span(statement))
+                try:
+                    value = self.elaborator.name(node, Context(self.file.scope))
+                except ProblemError:
+                    continue
+                span = statement.value.span
+                found.append(Setting(statement.name, value, span, node.span, origin(span)))
+        return tuple(found)
+
+    def _check_parts(self, bound: Experiment, main: Checked | None) -> None:
+        span = self._span("train")
+        if bound.data is None or bound.data.train is None:
+            broken = bound.data is not None and any(s.key == "train" for s in self._settings("data"))
+            if not broken and not self.report.has_errors:
+                self.report.add(MissingRole(span=span, what="data to learn from: `data { train = ... }`"))
+        if main is None and not any(isinstance(s, syntax.Block | syntax.ModelOf) for s in self.file.tree.statements):
+            if not self.report.has_errors:
+                self.report.add(MissingRole(span=span, what="a model"))
+
+    def _settings(self, section: str) -> list[Setting]:
+        table = self.tables.get(section)
+        return [] if table is None else [item for item in table.settings if isinstance(item, Setting)]
+
+    def _span(self, section: str, key: str | None = None) -> Span:
+        """Where a section's name, or one of its settings, stands."""
+        table = self.tables[section]
+        for item in table.settings:
+            if isinstance(item, Setting) and item.key == key:
+                return item.span
+            if isinstance(item, Table) and item.name == key:
+                return Span(item.span.source, item.span.start, item.span.start + len(item.name))
+        return Span(table.span.source, table.span.start, table.span.start + len(table.name))
+
+    def _feed(self, main: Checked, plans: Any, batch: int) -> tuple[dict[str, str], Any]:
+        inputs: dict[str, str] = {}
+        found = None
+        for role, plan in plans.items():
+            try:
+                chosen, sizes = check_data.feed(main.model, plan, batch)
+            except ProblemError as error:
+                self.report.add(error.problem)
+                continue
+            if role == "train" or not inputs:
+                inputs = chosen
+                found = check_loss.outcome(main.model, main.result, plan, chosen, sizes)
+            if role == "train":
+                self._instantiate(main, plan, chosen)
+        return inputs, found
+
+    def _instantiate(self, main: Checked, plan: Any, chosen: dict[str, str]) -> None:
+        """Look at the model again with what is known of the data's values: tokens below a vocabulary's size."""
+        fields = {field.name: field.type for field in plan.fields}
+        if main.has_errors or not any(fields[name].classes is not None for name in chosen.values()):
+            return
+        given = {}
+        for name, value in zip(main.model.body.input_names, main.model.body.inputs, strict=True):
+            if isinstance(value, Value) and is_known(value.type) and name in chosen:
+                type_ = fields[chosen[name]]
+                given[name] = TensorType(type_.dtype, (value.type.dims[0], *type_.dims), type_.classes)
+        self.elaborator.conditions = Conditions()
+        check_model(self.elaborator, main.statement, main.home, given, arguments=main.arguments)
+
+    def _train(self, bound: Experiment, main: Checked, plans: Any, found: Any) -> TrainPlan | None:
+        train, elaborator = bound.train, self.elaborator
+        assert train is not None  # noqa: S101 - the caller looked
+        used = None
+        if train.optimizer is not None:
+            used = check_train.optimizer(elaborator, train.optimizer, self._span("train", "optimizer"))
+        elaborator.conditions = Conditions()
+        loss = None
+        if found is not None and train.loss is not None:
+            span = self._span("train", "loss")
+            loss = check_loss.check_loss(elaborator, main.model, found, train.loss, self.file.scope, span)
+        parts = check_train.schedule(elaborator, train.schedule, train, self._span("train", "schedule"))
+        groups = check_train.groups(elaborator, train.groups, main.model, used)
+        inits = check_train.inits(elaborator, train.inits, main.model)
+        measured = None
+        if found is not None:
+            measured = check_train.metrics(elaborator, train.metrics, found, self._span("train", "metrics"))
+        for part in parts:
+            for value in part.use.settings.values():
+                if isinstance(value, Watched):
+                    check_train.check_watched(elaborator, value, plans, measured, loss, part.use.span)
+        stop = check_train.watch(
+            elaborator, train.early_stop, plans, measured, loss, self._span("train", "early_stop")
+        )
+        if used is None or loss is None or measured is None:
+            return None
+        clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
+        return TrainPlan(loss, used, parts, groups, measured, clip, stop, inits)
+
+    def _best(self, bound: Experiment, plans: Any, train: TrainPlan | None) -> Watch | None:
+        if bound.checkpoint is None or bound.checkpoint.best is None:
+            return None
+        measured, loss = (train.metrics, train.loss) if train is not None else (None, None)
+        span = self._span("checkpoint", "best")
+        return check_train.watch(self.elaborator, bound.checkpoint.best, plans, measured, loss, span)
+
+
+def _is_input(parameter: syntax.Parameter) -> bool:
+    from expc.compiler.patterns import is_tensor_type
+
+    return is_tensor_type(parameter.type)
+
+
+def _mentioned(tree: syntax.File) -> set[str]:
+    """Names that some declaration of the file mentions, other than its own."""
+    from expc.compiler.names import names_in
+
+    found: set[str] = set()
+    for statement in tree.statements:
+        own = getattr(statement, "name", None)
+        found |= set(names_in(statement)) - {own}
+    return found

@@ -1,0 +1,64 @@
+"""`surplus-outputs`: more outputs than classes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from expc.compiler.graph import Value
+from expc.compiler.lints.producers import applications
+from expc.compiler.program import Program
+from expc.compiler.types import TensorType
+from expc.diagnostics import Label, Problem, Severity
+
+_LOSSES = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurplusOutputs(Problem):
+    """The model scores more classes than the data has.
+
+    It runs: the scores that no sample belongs to are only ever pushed down. Mostly the number is left from another data
+    set. torch says nothing.
+
+    ```exp wrong
+    data { train = MNIST("data") -> ToTensor }
+    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 100] { Flatten -> Linear(100) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+
+    ```exp right
+    data { train = MNIST("data") -> ToTensor }
+    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+    """
+
+    code: ClassVar[str] = "W0502"
+    name: ClassVar[str] = "surplus-outputs"
+    severity: ClassVar[Severity] = "warning"
+    template: ClassVar[str] = "`{loss}` gets {outputs} scores for {classes} classes"
+
+    loss: str
+    outputs: int
+    classes: int
+
+
+def check(program: Program) -> Iterator[Problem]:
+    """Cross entropy whose class axis is wider than the target has classes."""
+    if program.train is None or program.model is None:
+        return
+    for step, _, _ in applications(program.train.loss.body):
+        if step.operator.name not in _LOSSES:
+            continue
+        scores, target = step.arguments.get("input"), step.arguments.get("target")
+        if not (isinstance(scores, Value) and isinstance(target, Value)):
+            continue
+        if not (isinstance(scores.type, TensorType) and isinstance(target.type, TensorType)):
+            continue
+        width, classes = scores.type.dims[min(1, scores.type.rank - 1)], target.type.classes
+        if isinstance(width, int) and isinstance(classes, int) and width > classes:
+            result = program.model.body.result
+            labels = (Label(result.span, f"this has {width} outputs"),) if isinstance(result, Value) else ()
+            yield SurplusOutputs(
+                span=step.span, loss=step.operator.name, outputs=width, classes=classes, labels=labels
+            )

@@ -1,0 +1,234 @@
+"""Checking a model on its own: its declared inputs are unknown sizes, and its body must be right for all of them."""
+
+from dataclasses import dataclass
+from math import lcm
+from typing import Any
+
+from expc.compiler import blocks
+from expc.compiler.body import BodyBuilder
+from expc.compiler.dimensions import Dim, as_symbol, symbol
+from expc.compiler.elaborate import Elaborator
+from expc.compiler.errors.names import BadExpression, SelectorMatchesNothing
+from expc.compiler.evaluate import Context
+from expc.compiler.graph import Container, InitRule, Leaf, Model, Result, Value, weights
+from expc.compiler.patterns import declared, is_tensor_type
+from expc.compiler.scope import Scope
+from expc.compiler.selectors import matching, nearest_key
+from expc.compiler.types import TensorType, UNKNOWN
+from expc.diagnostics import ProblemError
+from expc.spec import syntax
+from expc.spec.values import UNEVALUATED, Given
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What `where` says about one name."""
+
+    divisor: int = 1
+    lower: int = 1
+    upper: int | None = None
+
+
+@dataclass(eq=False)
+class Checked:
+    """A model that was elaborated: its graph, and what later checks need to look at it again."""
+
+    statement: syntax.Block
+    model: Model
+    result: Result
+    home: Scope
+    """The scope that the model was declared in."""
+    arguments: tuple[Given, ...] = ()
+    has_errors: bool = False
+
+
+def check_model(
+    elaborator: Elaborator,
+    statement: syntax.Block,
+    scope: Scope,
+    given: dict[str, TensorType] | None = None,
+    *,
+    arguments: tuple[Given, ...] = (),
+    lenient: bool = False,
+) -> Checked | None:
+    """Elaborate a model, or a block that nothing uses, from the types of its inputs.
+
+    `given` replaces declared types by those that the data has. `arguments` are its settings, where a recipe gives some.
+    `lenient`: settings without a default are unknown, and so is what depends on them.
+    """
+    builder = BodyBuilder(statement.name, statement.span)
+    inner = Context(Scope(scope), None, builder, tensor=True)
+    before = len(elaborator.report.problems)
+    try:
+        _settings(elaborator, statement, arguments, inner, lenient=lenient)
+        facts = _facts(elaborator, statement, inner)
+        unknown = {name: symbol(name, fact.divisor, fact.lower, fact.upper) for name, fact in facts.items()}
+        values = _inputs(elaborator, statement, inner, unknown, given or {}, builder)
+        _state_conditions(elaborator, statement, inner)
+        start: Any = values[0] if values else Value(UNKNOWN, statement.span)
+        result, _ = elaborator.body(statement.body, inner.with_flow(start))
+        result = blocks.finish(elaborator, statement, result, inner)
+    except ProblemError as error:
+        elaborator.add(error.problem)
+        return None
+    container = builder.close(result)
+    if not lenient:
+        _check_selectors(elaborator, container)
+        _ask_for_conditions(elaborator, statement)
+    symbols = {
+        name: found
+        for name, size in inner.scope.values.items()
+        if isinstance(size, Dim) and (found := as_symbol(size)) is not None
+    }
+    conditions = tuple(condition.span.text for condition in statement.conditions)
+    model = Model(statement.name, container, symbols, conditions)
+    return Checked(statement, model, result, scope, arguments, len(elaborator.report.problems) > before)
+
+
+def _settings(
+    elaborator: Elaborator,
+    statement: syntax.Block,
+    arguments: tuple[Given, ...],
+    inner: Context,
+    *,
+    lenient: bool,
+) -> None:
+    if not lenient:
+        blocks.settings(elaborator, statement, arguments, inner, statement.name_span)
+        return
+    for parameter in statement.parameters:
+        if not is_tensor_type(parameter.type):
+            value = UNEVALUATED
+            if parameter.default is not None:
+                value = elaborator.evaluate(parameter.default, Context(inner.scope))
+            elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
+
+
+def _inputs(
+    elaborator: Elaborator,
+    statement: syntax.Block,
+    inner: Context,
+    unknown: dict[str, Dim],
+    given: dict[str, TensorType],
+    builder: BodyBuilder,
+) -> list[Value]:
+    values = []
+    for parameter in statement.parameters:
+        if parameter.type is None or not is_tensor_type(parameter.type):
+            continue
+        type_ = given.get(parameter.name)
+        if type_ is None:
+            type_ = declared(elaborator, parameter.type, inner, lambda name: unknown.get(name) or symbol(name))
+        else:
+            _bind_given(parameter.type, type_, inner)
+        value = Value(UNKNOWN if type_ is None else type_, parameter.span, parameter.name)
+        elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
+        values.append(value)
+        builder.inputs.append(value)
+        builder.input_names.append(parameter.name)
+    return values
+
+
+def _bind_given(written: syntax.TypeExpr, type_: TensorType, inner: Context) -> None:
+    nodes = getattr(written, "dims", None) or ()
+    for node, size in zip(nodes, type_.dims, strict=False):
+        if isinstance(node, syntax.Name) and node.id[0].isupper() and node.id not in inner.scope.values:
+            inner.scope.bind(node.id, size, node.span)
+
+
+def _facts(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> dict[str, _Facts]:
+    """What `where` says about single names: multiples and bounds. They become part of the symbols themselves."""
+    facts: dict[str, _Facts] = {}
+    for condition in statement.conditions:
+        read = _fact(elaborator, condition, inner)
+        if read is None:
+            continue
+        name, relation, number = read
+        old = facts.get(name, _Facts())
+        if relation == "divisible":
+            facts[name] = _Facts(lcm(old.divisor, number), old.lower, old.upper)
+        elif relation == "at least":
+            facts[name] = _Facts(old.divisor, max(old.lower, number), old.upper)
+        else:
+            upper = number if old.upper is None else min(old.upper, number)
+            facts[name] = _Facts(old.divisor, old.lower, upper)
+    return facts
+
+
+def _fact(elaborator: Elaborator, node: syntax.Expr, inner: Context) -> tuple[str, str, int] | None:
+    if not isinstance(node, syntax.Binary):
+        return None
+    left: syntax.Expr = node.left
+    while isinstance(left, syntax.Paren):
+        left = left.inner
+    try:
+        if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%":
+            divisor = elaborator.evaluate(left.right, inner.setting())
+            zero = elaborator.evaluate(node.right, inner.setting())
+            if isinstance(left.left, syntax.Name) and isinstance(divisor, int) and divisor > 0 and zero == 0:
+                return left.left.id, "divisible", divisor
+            return None
+        if not isinstance(left, syntax.Name) or node.operator not in ("<", "<=", ">", ">="):
+            return None
+        bound = elaborator.evaluate(node.right, inner.setting())
+    except ProblemError:
+        return None
+    if isinstance(bound, bool) or not isinstance(bound, int):
+        return None
+    if node.operator in (">", ">="):
+        return left.id, "at least", bound + (node.operator == ">")
+    return left.id, "at most", bound - (node.operator == "<")
+
+
+def _state_conditions(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> None:
+    """What `where` says beyond single names is remembered; a condition that can never hold is an error."""
+    for condition in statement.conditions:
+        parsed = blocks.parse_condition(elaborator, condition, inner)
+        if parsed is not None:
+            elaborator.conditions.stated.append(parsed)
+            if all(isinstance(size, int) for size in parsed[1:]):
+                _decided(elaborator, condition, inner)
+            continue
+        try:
+            _decided(elaborator, condition, inner)
+        except ProblemError as error:
+            elaborator.add(error.problem)
+
+
+def _decided(elaborator: Elaborator, condition: syntax.Expr, inner: Context) -> None:
+    if elaborator.condition(condition, inner.setting()) is False:
+        elaborator.add(BadExpression(span=condition.span, reason=f"`{condition.span.text}` never holds"))
+
+
+def _ask_for_conditions(elaborator: Elaborator, statement: syntax.Block) -> None:
+    text = statement.span.source.text
+    last = statement.conditions[-1].span.end if statement.conditions else None
+    at = last if last is not None else len(text[: statement.body.span.start].rstrip())
+    problem = elaborator.conditions.problem(statement.name_span, at, bool(statement.conditions))
+    if problem is not None:
+        elaborator.report.add(problem)
+
+
+def _check_selectors(elaborator: Elaborator, container: Container) -> None:
+    for body in _containers(container):
+        entries = [weight for weight in weights(body) if not weight.is_buffer]
+        for rule in body.inits:
+            check_selector(elaborator, rule, body, entries)
+
+
+def check_selector(elaborator: Elaborator, rule: InitRule, body: Container, entries: list[Any]) -> None:
+    """An `init` must match some parameter."""
+    if not matching(rule.selector, rule.is_glob, body, entries):
+        near = nearest_key(rule.selector, entries)
+        notes = (f"the nearest key is `{near}`",) if near else ()
+        elaborator.add(SelectorMatchesNothing(span=rule.span, selector=rule.selector, notes=notes))
+
+
+def _containers(container: Container) -> list[Container]:
+    found = [container]
+    for child in container.children.values():
+        if not isinstance(child, Leaf):
+            found += _containers(child)
+    return found
+
+

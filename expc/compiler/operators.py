@@ -1,0 +1,329 @@
+"""Applying an operator of the table: its arguments are matched, its type rule runs, a step is recorded."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from expc.compiler.arguments import accepts, assign, match_settings, setting
+from expc.compiler.arithmetic import describe
+from expc.compiler.dimensions import Dim
+from expc.compiler.errors.names import Misplaced, NotAStage, StageInArithmetic, WrongArgument
+from expc.compiler.errors.shapes import InferredSettingContradicted, InputCountMismatch, SettingRefused, SizeMismatch
+from expc.compiler.graph import Apply, Leaf, Result, Source, Value
+from expc.compiler.ops.declare import Call, Fault, Operator, Param, Requirement
+from expc.compiler.ops.kinds import TENSORS
+from expc.compiler.scope import TensorRef, WeightRef
+from expc.compiler.trail import refused
+from expc.compiler.types import TensorType, is_known
+from expc.diagnostics import ProblemError, Span
+from expc.spec.values import UNEVALUATED, Closure, Given, Labelled, Pipeline, Recipe
+
+if TYPE_CHECKING:
+    from expc.compiler.elaborate import Elaborator
+    from expc.compiler.evaluate import Context
+
+__all__ = ["apply", "match_settings", "refuse_count", "share", "wants_flow"]
+
+_APPLICABLE = (Recipe, Pipeline, Closure, Labelled, TensorRef, WeightRef)
+
+
+def apply(
+    elaborator: "Elaborator",
+    operator: Operator,
+    given: Sequence[Given],
+    context: "Context",
+    span: Span,
+    label: str | None,
+) -> Any:
+    """Apply an operator to the flow and what it is given. Raises `ProblemError`."""
+    if operator.kind == "function":
+        arguments = _function_arguments(elaborator, operator, given, context, span)
+        return _run(elaborator, operator, {}, arguments, given, context, span, None)
+    module = context.body.claim(label, span)
+    settings, arguments, tied = _layer_arguments(elaborator, operator, given, context, span)
+    return _run(elaborator, operator, settings, arguments, given, context, span, module, tied)
+
+
+def share(elaborator: "Elaborator", name: str, leaf: Leaf, context: "Context", span: Span) -> Any:
+    """Run a module of torch a second time."""
+    arguments = _piped(leaf.operator, context.flow, {}, span)
+    return _run(elaborator, leaf.operator, dict(leaf.settings), arguments, (), context, span, name, shared=leaf)
+
+
+def wants_flow(elaborator: "Elaborator", operator: Operator, given: Sequence[Given]) -> bool:
+    """Whether a function, given these arguments, takes the flow as its first tensor."""
+    del elaborator
+    first = next(iter(operator.arguments), None)
+    if first is None or not first.tensor or first.kind is TENSORS:
+        return False
+    if any(argument.name == first.name for argument in given):
+        return False
+    positional = [argument.value for argument in given if argument.name is None]
+    named = {argument.name for argument in given}
+    tensors = 0
+    for param in operator.positional:
+        if not (param.tensor and param.required):
+            break
+        tensors += param.name not in named
+    if len(positional) < tensors or not positional:
+        return True
+    return not _may_be_tensor(positional[0]) and not accepts(first, positional[0])
+
+
+def refuse_count(name: str, expected: str, flow: Any, span: Span) -> NoReturn:
+    """Refuse a flow of another number of tensors."""
+    count = f"a tuple of {len(flow)}" if isinstance(flow, tuple) else describe(flow)
+    inputs = tuple(part for part in flow if isinstance(part, Value)) if isinstance(flow, tuple) else ()
+    fault = Fault(InputCountMismatch, operator=name, expected=expected, found=count)
+    raise ProblemError(refused(fault, span, inputs))
+
+
+# ---------------------------------------------------------------------------------------------------- arguments
+
+
+def _may_be_tensor(value: Any) -> bool:
+    return isinstance(value, (Value, *_APPLICABLE)) or value is UNEVALUATED
+
+
+def _function_arguments(
+    elaborator: "Elaborator", operator: Operator, given: Sequence[Given], context: "Context", span: Span
+) -> dict[str, Any]:
+    if wants_flow(elaborator, operator, given):
+        if context.flow is None:
+            raise ProblemError(NotAStage(span=span, what=f"`{operator.name}`", reason="nothing flows here that it could take"))
+        if context.in_arithmetic:
+            raise ProblemError(StageInArithmetic(span=span, stage=span.text))
+        flow = context.flow if isinstance(context.flow, tuple) else (context.flow,)
+        given = (*(Given(None, value, span) for value in flow), *given)
+    assigned = assign(operator.name, operator.arguments, operator.positional, given, span)
+    return _values(elaborator, operator, operator.arguments, assigned, context, span)
+
+
+def _values(
+    elaborator: "Elaborator",
+    operator: Operator,
+    params: Iterable[Param],
+    assigned: dict[str, Given],
+    context: "Context",
+    span: Span,
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for param in params:
+        argument = assigned.get(param.name)
+        if param.tensor and argument is not None:
+            values[param.name] = _tensor(elaborator, operator, param, argument, context)
+        else:
+            values[param.name] = setting(operator.name, param, argument, span)
+    return values
+
+
+def _tensor(
+    elaborator: "Elaborator", operator: Operator, param: Param, argument: Given, context: "Context"
+) -> Any:
+    value = argument.value
+    if isinstance(value, _APPLICABLE):
+        value = elaborator.wanted(value, replace(context, in_arithmetic=False, tensor=True), argument.span)
+    if isinstance(value, Value) and param.kind is not TENSORS and not param.variadic:
+        return value
+    if value is UNEVALUATED:
+        return elaborator.unknown(argument.span)
+    if isinstance(value, tuple) and (param.kind is TENSORS or param.variadic or any(isinstance(v, Value) for v in value)):
+        return tuple(
+            elaborator.wanted(item, replace(context, in_arithmetic=False, tensor=True), argument.span)
+            if isinstance(item, _APPLICABLE)
+            else item
+            for item in value
+        )
+    if isinstance(value, Value) or not accepts(param, value):
+        shown = f"a tensor {value.type}" if isinstance(value, Value) else describe(value)
+        raise ProblemError(
+            WrongArgument(
+                span=argument.span,
+                operator=operator.name,
+                parameter=param.name,
+                expected=param.kind.words,
+                found=shown,
+            )
+        )
+    return value
+
+
+def _layer_arguments(
+    elaborator: "Elaborator", operator: Operator, given: Sequence[Given], context: "Context", span: Span
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Given]]:
+    """A layer's settings, its tensor arguments, and the parameters that are tied to others."""
+    tied = {str(argument.name): argument for argument in given if isinstance(argument.value, WeightRef)}
+    further = {param.name for param in operator.arguments[1:]}
+    named = [argument for argument in given if argument.name in further and argument.name not in tied]
+    rest = [argument for argument in given if argument.name not in further and argument.name not in tied]
+    settings = match_settings(operator.name, operator.settings, operator.positional, rest, span)
+    if context.flow is None:
+        raise ProblemError(NotAStage(span=span, what=f"`{operator.name}`", reason="nothing flows here that it could take"))
+    extra = {
+        str(argument.name): _tensor(elaborator, operator, _param(operator, str(argument.name)), argument, context)
+        if _param(operator, str(argument.name)).tensor
+        else setting(operator.name, _param(operator, str(argument.name)), argument, span)
+        for argument in named
+    }
+    return settings, _piped(operator, context.flow, extra, span), tied
+
+
+def _param(operator: Operator, name: str) -> Param:
+    return next(param for param in operator.arguments if param.name == name)
+
+
+def _piped(operator: Operator, flow: Any, extra: dict[str, Any], span: Span) -> dict[str, Any]:
+    """The tensor arguments of a layer: what is piped in, in order, and what is named."""
+    wanted = [param for param in operator.arguments if param.tensor and param.name not in extra]
+    needed = sum(param.required for param in wanted)
+    piped = flow if isinstance(flow, tuple) else (flow,)
+    if not needed <= len(piped) <= len(wanted):
+        names = ", ".join(param.name for param in wanted[: max(needed, 1)])
+        count = "one tensor" if needed == 1 else f"{needed} tensors ({names})"
+        refuse_count(operator.name, count, flow if isinstance(flow, tuple) else (flow,), span)
+    values = {param.name: value for param, value in zip(wanted, piped, strict=False)}
+    return {
+        param.name: values.get(param.name, extra.get(param.name, param.default)) for param in operator.arguments
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- running
+
+
+def _run(
+    elaborator: "Elaborator",
+    operator: Operator,
+    settings: dict[str, Any],
+    arguments: dict[str, Any],
+    given: Sequence[Given],
+    context: "Context",
+    span: Span,
+    module: str | None,
+    tied: dict[str, Given] | None = None,
+    shared: Leaf | None = None,
+) -> Any:
+    inputs = list(_tensors(arguments.values()))
+    if any(not is_known(value.type) for value in inputs) or _has_unevaluated(settings) or _has_unevaluated(arguments):
+        return elaborator.unknown(span)
+
+    def need(requirement: Requirement) -> None:
+        elaborator.conditions.require(requirement, operator.name, span)
+
+    call = Call(operator, {**settings, **{name: _types(value) for name, value in arguments.items()}}, need)
+    try:
+        types = operator.shape(call)
+    except Fault as fault:
+        raise ProblemError(_placed(operator, fault, given, inputs, span)) from None
+    source = Source(span.text if len(span.text) <= 60 else operator.name, tuple(inputs), tuple(call.arithmetic))
+    result = _results(types, span, source)
+    if module is not None and shared is None:
+        final = {param.name: call.values[param.name] for param in operator.settings}
+        leaf = _leaf(elaborator, operator, call, final, tied or {}, context, span)
+        context.body.children[module] = leaf
+    present = {name: value for name, value in arguments.items() if value is not None or name in _named(given)}
+    context.body.steps.append(Apply(operator, module, present, result, span))
+    return result
+
+
+def _leaf(
+    elaborator: "Elaborator",
+    operator: Operator,
+    call: Call,
+    settings: dict[str, Any],
+    tied: dict[str, Given],
+    context: "Context",
+    span: Span,
+) -> Leaf:
+    weights = operator.weights(call) if operator.weights is not None else {}
+    buffers = operator.buffers(call) if operator.buffers is not None else {}
+    known = {} if elaborator.conditions.lenient else {**weights, **buffers}
+    for name, dims in known.items():
+        for size in dims:
+            if isinstance(size, Dim):
+                reason = f"the size {size} of its `{name}` must be known when the model is built; fix it in the input's type"
+                raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
+    for name, value in () if elaborator.conditions.lenient else settings.items():
+        if isinstance(value, Dim) or (isinstance(value, tuple) and any(isinstance(part, Dim) for part in value)):
+            reason = f"`{name}` must be known when the model is built, but is {value if isinstance(value, Dim) else 'unknown'}"
+            raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
+    paths = {}
+    for name, argument in tied.items():
+        paths[name] = _tie(elaborator, operator, name, argument, weights, context)
+    return Leaf(operator, settings, weights, buffers, span, paths)
+
+
+def _tie(
+    elaborator: "Elaborator",
+    operator: Operator,
+    name: str,
+    argument: Given,
+    weights: dict[str, Any],
+    context: "Context",
+) -> tuple[str, ...]:
+    ref = argument.value
+    if name not in weights:
+        names = ", ".join(f"`{weight}`" for weight in weights) or "none"
+        what = f"`{operator.name}` has no parameter `{name}` to tie; it has {names}"
+        raise ProblemError(Misplaced(span=argument.span, what=what))
+    tensor = elaborator.read_type(ref, context, argument.span)
+    if tensor.dims != weights[name]:
+        shown = TensorType("f32", weights[name])
+        raise ProblemError(
+            SizeMismatch(
+                span=argument.span,
+                operator=operator.name,
+                what=f"the tied `{name}`",
+                expected=str(shown),
+                found=str(tensor),
+            )
+        )
+    return tuple(ref.path)
+
+
+def _placed(
+    operator: Operator, fault: Fault, given: Sequence[Given], inputs: Sequence[Value], span: Span
+) -> Any:
+    """The problem of a fault, at the argument that is to blame where it is known."""
+    what = str(fault.facts.get("what", ""))
+    param = next((p for p in operator.settings if p.name == what and p.inferred), None)
+    argument = next((g for g in given if g.name == what and what), None)
+    if fault.problem is SizeMismatch and param is not None:
+        fault = Fault(InferredSettingContradicted, **fault.facts)
+    return refused(fault, argument.span if argument is not None else span, inputs)
+
+
+def _named(given: Sequence[Given]) -> set[str | None]:
+    return {argument.name for argument in given}
+
+
+def _tensors(values: Iterable[Any]) -> Iterable[Value]:
+    for value in values:
+        if isinstance(value, Value):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _tensors(value)
+
+
+def _types(value: Any) -> Any:
+    if isinstance(value, Value):
+        return value.type
+    if isinstance(value, tuple):
+        return tuple(map(_types, value))
+    return value
+
+
+def _has_unevaluated(values: dict[str, Any]) -> bool:
+    return any(
+        value is UNEVALUATED or (isinstance(value, tuple) and any(part is UNEVALUATED for part in value))
+        for value in values.values()
+    )
+
+
+def _results(types: Any, span: Span, source: Source) -> Result:
+    if types is None:
+        return None
+    if isinstance(types, tuple):
+        return tuple(_results(part, span, source) for part in types)
+    return Value(types, span, None, source)
+
+

@@ -1,0 +1,221 @@
+"""A checked experiment: what the checker hands to lowering and to the runtime.
+
+Everything is resolved: names to declarations, settings to complete mappings by torch's names with defaults filled in,
+types on every field. Nothing here imports torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from expc.compiler.graph import Container, InitRule, Model
+from expc.compiler.ops.declare import Param
+from expc.compiler.types import TensorType
+from expc.diagnostics import Source, Span
+from expc.spec.sections import Experiment
+from expc.spec.values import Quantity, Setting
+
+
+@dataclass(frozen=True)
+class SampleField:
+    """One field of a sample: `image: u8[1, 28, 28]`. Dimensions that differ from sample to sample are symbols."""
+
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Declaration of a data set: torchvision's settings and defaults, and the sample that it gives."""
+
+    name: str
+    doc: str
+    settings: tuple[Param, ...]
+    sample: Callable[[Mapping[str, Any]], tuple[SampleField, ...]]
+    length: Callable[[Mapping[str, Any]], int | None]
+    """Number of samples where it is known before reading; none otherwise."""
+    example: str
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Declaration of a transform: settings as in torchvision.transforms.v2, and what it makes of the first field."""
+
+    name: str
+    doc: str
+    settings: tuple[Param, ...]
+    rule: Callable[[Mapping[str, Any], TensorType], TensorType]
+    """Raises `Fault` where the field's type does not fit."""
+    example: str
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Declaration of an optimizer: torch's settings and defaults, without `params`."""
+
+    name: str
+    doc: str
+    settings: tuple[Param, ...]
+    example: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Declaration of a learning-rate schedule: torch's settings and defaults, without `optimizer`."""
+
+    name: str
+    doc: str
+    settings: tuple[Param, ...]
+    example: str
+    follows_length: str | None = None
+    """The setting that is inferred from how long the schedule lasts (`T_max`, `total_iters`), counted in its unit."""
+    stepped: Literal["step", "epoch", "validation"] = "step"
+    """When it moves on: after each optimizer step, each epoch, or each validation."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Declaration of a metric: the torchmetrics class for a given type of output and target, and its direction."""
+
+    name: str
+    doc: str
+    settings: tuple[Param, ...]
+    accepts: Callable[[TensorType, TensorType], str | None]
+    """What is wrong with (output, target) for this metric, in words; none when it fits."""
+    complete: Callable[[Mapping[str, Any], TensorType, TensorType], tuple[str, dict[str, Any]]]
+    """The torchmetrics class (`classification.MulticlassAccuracy`) and its arguments for these types."""
+    higher_is_better: bool | None
+    example: str
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """A declaration with complete settings: every name of its `settings` has a value."""
+
+    declaration: Any
+    settings: Mapping[str, Any]
+    span: Span
+
+    @property
+    def name(self) -> str:
+        """The declaration's name."""
+        return str(self.declaration.name)
+
+
+@dataclass(frozen=True, eq=False)
+class SplitUse:
+    """Part `index` of `fractions` (which sum to 1) of all samples; shuffled by the experiment's seed first, or in order.
+
+    Parts of one split are disjoint, and the last takes what rounding leaves.
+    """
+
+    fractions: tuple[float, ...]
+    index: int
+    shuffle: bool
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class DataPlan:
+    """The data of one role: a data set, then splits and transforms in order, and the fields that come out."""
+
+    role: str
+    dataset: Use
+    stages: tuple[Use | SplitUse, ...]
+    fields: tuple[SampleField, ...]
+    length: int | None
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class LossPlan:
+    """The loss as a graph. The inputs of `body` are named `input_names`: data fields, and outputs of the model.
+
+    The result of `body` is a scalar, or a record of named scalars, which are summed and logged one by one.
+    """
+
+    body: Container
+    terms: tuple[str, ...]
+    """Names of the record's fields; empty for a single loss."""
+
+
+@dataclass(frozen=True, eq=False)
+class MetricPlan:
+    """A metric as logged (`accuracy`), what it is in torchmetrics, and what it compares."""
+
+    name: str
+    torchmetrics_class: str
+    arguments: Mapping[str, Any]
+    output: str
+    """The name of the model's output (`output` where it has no name)."""
+    target: str
+    """The name of the data field."""
+    higher_is_better: bool | None
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class SchedulePart:
+    """One part of the chain; `duration` is none for the last, which lasts to the end of the run.
+
+    Durations and integers in `settings` are as written: bare ones are epochs, unless torch's name says steps.
+    """
+
+    use: Use
+    duration: Quantity | None
+
+
+@dataclass(frozen=True, eq=False)
+class GroupPlan:
+    """`group selector { ... }`: the keys of the parameters it matches, and the optimizer settings that it changes."""
+
+    selector: str
+    keys: tuple[str, ...]
+    settings: Mapping[str, Any]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """`max(val.accuracy)`: what is watched and whether more is better; further settings by name (`patience`)."""
+
+    metric: str
+    mode: str
+    settings: Mapping[str, Any]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class TrainPlan:
+    """How the model learns, resolved. Plain settings are in `Program.experiment.train`."""
+
+    loss: LossPlan
+    optimizer: Use
+    schedule: tuple[SchedulePart, ...]
+    groups: tuple[GroupPlan, ...]
+    metrics: tuple[MetricPlan, ...]
+    clip: tuple[str, float] | None
+    """(`norm` or `value`, limit)."""
+    early_stop: Watch | None
+    inits: tuple[InitRule, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A whole experiment that has no errors. Parts that the file does not declare are none or empty."""
+
+    name: str
+    """The file's name without its ending: what runs are named after."""
+    source: Source
+    experiment: Experiment
+    model: Model | None
+    data: Mapping[str, DataPlan]
+    train: TrainPlan | None
+    best: Watch | None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Which data field feeds each input of the model: input name -> field name."""
+    sources: tuple[Source, ...] = ()
+    """Every file that was read, the experiment's own first."""
+    lets: tuple[Setting, ...] = ()
+    """The values of the file's `let`s, and who set each."""

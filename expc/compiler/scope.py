@@ -1,0 +1,113 @@
+"""Names and what they stand for, from the innermost body out to the file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from expc.compiler.graph import Container, Leaf
+from expc.diagnostics import Span
+from expc.spec import syntax
+
+
+class Missing:
+    """What a lookup gives where no scope knows the name."""
+
+
+MISSING: Final = Missing()
+
+
+@dataclass(eq=False)
+class Scope:
+    """One level of names. `homes` are top-level declarations, evaluated when first asked for."""
+
+    parent: "Scope | None" = None
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, Span] = field(default_factory=dict)
+
+    def lookup(self, name: str) -> Any:
+        """The value of `name`, or `MISSING`."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.parent
+        return MISSING
+
+    def place(self, name: str) -> Span | None:
+        """Where `name` was bound."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.places:
+                return scope.places[name]
+            scope = scope.parent
+        return None
+
+    def bind(self, name: str, value: Any, span: Span) -> None:
+        """Give `name` a value at this level."""
+        self.values[name] = value
+        self.places[name] = span
+
+    def names(self) -> Iterator[str]:
+        """Every visible name, for suggestions."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.values
+            scope = scope.parent
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """A top-level `let`, not evaluated yet, with the file scope it belongs to."""
+
+    statement: syntax.Let
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A `fn` of the file."""
+
+    statement: syntax.Fn
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class BlockRef:
+    """A block or a model of the file, or a model that is made of a recipe, or an extern: a recipe's target."""
+
+    statement: syntax.Block | syntax.ModelOf | syntax.Extern
+    scope: Scope
+
+
+@dataclass(frozen=True, eq=False)
+class Builtin:
+    """A function at compile time by its name: `range`, `max`, `sqrt`."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleRef:
+    """A label: the module that it names, in the body that holds it. Used again, it shares the module."""
+
+    name: str
+    module: Leaf | Container
+    owner: object
+    """The builder of the body that the label belongs to."""
+    recipe: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class WeightRef:
+    """`wte.weight`: a parameter of a labelled module, by its path from the body that holds the label."""
+
+    path: tuple[str, ...]
+    owner: object
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRef:
+    """The name of a `param` or `buffer`; reading it gives a tensor."""
+
+    name: str
+    owner: object

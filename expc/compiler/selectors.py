@@ -1,0 +1,49 @@
+"""Selectors of parameters: globs over whole keys, and classes with an optional parameter."""
+
+import re
+from collections.abc import Sequence
+
+from expc.compiler.graph import Container, Weight
+from expc.spec.suggest import nearest
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: `*` is any text, dots included, `?` one character."""
+    return re.compile("".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern))
+
+
+def matching(selector: str, is_glob: bool, container: Container, entries: Sequence[Weight]) -> list[Weight]:  # noqa: FBT001
+    """The entries that a selector matches, relative to `container`.
+
+    A class matches what modules of the class, or blocks of the name, hold: `Conv2d.weight` the weights of convolutions,
+    `LayerNorm` every parameter of layer norms, `Attention.c_proj.weight` one key inside each block of the name.
+    """
+    if is_glob:
+        pattern = glob(selector)
+        return [entry for entry in entries if pattern.fullmatch(entry.key)]
+    title, _, inside = selector.partition(".")
+    prefixes = _homes(container, title)
+    pattern = glob(inside or "*")
+    return [
+        entry
+        for entry in entries
+        if any(entry.key.startswith(p) and pattern.fullmatch(entry.key[len(p) :]) for p in prefixes)
+    ]
+
+
+def nearest_key(selector: str, entries: Sequence[Weight]) -> str | None:
+    """The key that was probably meant, for a message."""
+    return nearest(selector.replace("*", ""), [entry.key for entry in entries])
+
+
+def _homes(container: Container, title: str, prefix: str = "") -> list[str]:
+    found = []
+    for name, child in container.children.items():
+        inside = f"{prefix}{name}."
+        if isinstance(child, Container):
+            if child.title == title:
+                found.append(inside)
+            found += _homes(child, title, inside)
+        elif child.operator.name == title:
+            found.append(inside)
+    return found

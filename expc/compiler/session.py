@@ -1,0 +1,116 @@
+"""The whole way from text to a checked program, on one screen.
+
+The core does no input or output: files are read by the function that the caller passes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from expc.compiler.declarations import Loader, Read
+from expc.compiler.experiment import Experiments
+from expc.compiler.library import Library
+from expc.compiler.program import Program
+from expc.diagnostics import Fix, Problem, Report, Source
+from expc.spec import syntax
+from expc.spec.binding import bind
+from expc.spec.parser import parse
+allowed_lints = lambda source: ()  # TEMP
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found. `program` is there when nothing is an error."""
+
+    source: Source
+    tree: syntax.File
+    problems: tuple[Problem, ...]
+    program: Program | None
+    sources: tuple[Source, ...]
+    experiment: "Experiments | None" = None
+
+    @cached_property
+    def has_errors(self) -> bool:
+        """Whether the file must not run."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+
+def check_file(path: str | Path, overrides: Sequence[str] = ()) -> Checked:
+    """Check a file and everything it imports. Raises OSError and UnicodeDecodeError as reading does."""
+    path = Path(path)
+    text = path.read_text(encoding="utf-8")
+
+    def read(name: str) -> str:
+        return (path.parent / name).read_text(encoding="utf-8")
+
+    return check_text(text, str(path), overrides, read)
+
+
+def check_text(text: str, name: str = "input.exp", overrides: Sequence[str] = (), read: Read | None = None) -> Checked:
+    """Check a text. `read` gives the text of a file that it imports, by its path relative to this one."""
+    checked = _check(text, name, overrides, read)
+    return replace(checked, problems=tuple(_with_checked_fixes(checked, name, overrides, read)))
+
+
+def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) -> Checked:
+    source, report, library = Source(name, text), Report(), Library()
+    tree = parse(source, report)
+    if overrides:
+        from expc.spec.overrides import apply_overrides, parse_override
+
+        parsed = [parse_override(override, report) for override in overrides]
+        tree = apply_overrides(tree, [override for override in parsed if override is not None], report)
+    loader = Loader(library, report, read)
+    file = loader.load(Path(name).name, source, tree)
+    experiments = Experiments(library, report, file, Path(name).stem)
+    experiments.settings(bind)
+    program = experiments.check([loaded.source for loaded in loader.files.values()])
+    problems = tuple(_without_allowed(report.problems, source))
+    errors = any(problem.severity == "error" for problem in problems)
+    sources = tuple(loaded.source for loaded in loader.files.values())
+    return Checked(source, tree, problems, None if errors else program, sources, experiments)
+
+
+def _without_allowed(problems: Sequence[Problem], source: Source) -> list[Problem]:
+    """The problems less the lints that a comment allows on their line."""
+    allowed = {(allow.line, allow.rule) for allow in allowed_lints(source)}
+    return [
+        problem
+        for problem in problems
+        if problem.severity == "error" or problem.span.source is not source or (problem.span.line, problem.name) not in allowed
+    ]
+
+
+def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], read: Read | None) -> list[Problem]:
+    """The problems with those of their fixes that mend them: each was tried on the text and checked again."""
+    text = checked.source.text
+    before = {(problem.code, problem.message) for problem in checked.problems}
+
+    def mends(problem: Problem, fix: Fix) -> bool:
+        if any(edit.span.source is not checked.source for edit in fix.edits):
+            return True
+        again = _check(patched(text, fix), name, overrides, read).problems
+        found = {(other.code, other.message) for other in again}
+        return (problem.code, problem.message) not in found and not {
+            entry for entry in found - before if entry[0].startswith("E")
+        } - _deeper(problem, again)
+
+    return [
+        replace(problem, fixes=tuple(fix for fix in problem.fixes if mends(problem, fix))) if problem.fixes else problem
+        for problem in checked.problems
+    ]
+
+
+def _deeper(problem: Problem, again: Sequence[Problem]) -> set[tuple[str, str]]:
+    """Problems that a fix lets come to light elsewhere: what was unknown after the first error is known now."""
+    return {(other.code, other.message) for other in again if other.span.line != problem.span.line}
+
+
+def patched(text: str, fix: Fix) -> str:
+    """The text with the edits of a fix."""
+    for edit in sorted(fix.edits, key=lambda edit: edit.span.start, reverse=True):
+        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    return text
+
+

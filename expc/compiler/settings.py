@@ -1,0 +1,234 @@
+"""The settings sections of a file, evaluated: what binding turns into an `Experiment`."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from expc.compiler.errors.data import SplitParts
+from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnknownName, UnusedName
+from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.scope import Scope
+from expc.diagnostics import Edit, Fix, Label, ProblemError
+from expc.spec import syntax
+from expc.spec.binding import origin
+from expc.spec.sections import SECTIONS, keys
+from expc.spec.suggest import nearest
+from expc.spec.values import (
+    UNEVALUATED,
+    Closure,
+    Part,
+    Pipeline,
+    Recipe,
+    Setting,
+    Table,
+    Word,
+)
+
+ROLES: Final = ("train", "val", "test", "predict")
+"""The names of `data` that a run uses; others are local to the section."""
+
+_DEFERRED: Final = {"train": ("loss",)}
+"""Settings whose names are those of fields and outputs, which are known only when the model is."""
+
+_DEFERRED_TABLES: Final = ("loss", "metrics")
+
+
+class Settings:
+    """Evaluates the sections of one file."""
+
+    def __init__(self, evaluator: Evaluator, scope: Scope) -> None:
+        self.evaluator, self.scope = evaluator, scope
+        self.report = evaluator.report
+
+    def tables(self, statements: Iterable[syntax.Statement]) -> dict[str, Table]:
+        """Every section by its name; of two with one name the second is reported."""
+        tables: dict[str, Table] = {}
+        for statement in statements:
+            if not isinstance(statement, syntax.Section):
+                continue
+            if statement.name in tables:
+                first = Label(tables[statement.name].span, "the first is here")
+                problem = DuplicateName(span=statement.name_span, word=statement.name, reason="stands twice", labels=(first,))
+                self.report.add(problem)
+                continue
+            if statement.selector is not None:
+                self.report.add(Misplaced(span=statement.selector.span, what=f"`{statement.name}` takes no selector"))
+            tables[statement.name] = self._table(statement)
+        return tables
+
+    def _table(self, section: syntax.Section) -> Table:
+        context = Context(Scope(self.scope))
+        settings: list[Setting | Table] = []
+        self._lines(section.name, section.statements, context, settings)
+        if section.name == "data":
+            settings = self._roles(settings, section)
+        return Table(section.name, tuple(settings), section.span)
+
+    def _lines(
+        self,
+        section: str,
+        statements: Iterable[syntax.Statement],
+        context: Context,
+        settings: list[Setting | Table],
+    ) -> None:
+        for statement in statements:
+            try:
+                self._line(section, statement, context, settings)
+            except ProblemError as error:
+                self.report.add(error.problem)
+
+    def _line(
+        self, section: str, statement: syntax.Statement, context: Context, settings: list[Setting | Table]
+    ) -> None:
+        match statement:
+            case syntax.Bind():
+                self._bind(section, statement, context, settings)
+            case syntax.Section():
+                settings.append(self._inner(statement, context))
+            case syntax.Init():
+                selector = self._selector(statement.selector, context)
+                value = self._evaluate(statement.value, context)
+                setting = Setting("init", value, statement.value.span, statement.selector.span)
+                settings.append(Table("init", (setting,), statement.span, selector))
+            case syntax.If():
+                chosen = self.evaluator.condition(statement.condition, context)
+                body = statement.then if chosen else statement.orelse
+                if chosen is not None and body is not None:
+                    self._lines(section, body.statements, context.inner(), settings)
+            case syntax.For():
+                self._loop(section, statement, context, settings)
+            case syntax.Flow(value=syntax.Missing()):
+                return
+            case _:
+                raise ProblemError(Misplaced(span=statement.span, what="only settings can stand in a section"))
+
+    def _bind(
+        self, section: str, statement: syntax.Bind, context: Context, settings: list[Setting | Table]
+    ) -> None:
+        key = statement.target.name
+        if key is not None and key in _DEFERRED.get(section, ()):
+            value: Any = UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
+        else:
+            value = self._evaluate(statement.value, context)
+        if key is None:
+            try:
+                value = _parts(value, len(statement.target.items))
+            except ProblemError as error:
+                self.report.add(error.problem)
+                value = UNEVALUATED
+
+        def bind(pattern: syntax.Pattern, part: Any) -> None:
+            name = str(pattern.name)
+            if name == "_":
+                return
+            place = origin(statement.value.span)
+            settings.append(Setting(name, part, statement.value.span, pattern.span, place))
+            if section == "data":
+                context.scope.bind(name, part, pattern.span)
+
+        self.evaluator.unpack(statement.target, value, bind)
+
+    def _evaluate(self, node: syntax.Expr, context: Context) -> Any:
+        """A setting's value. A bare word that names nothing is one of the setting's choices, or binding's to report."""
+        try:
+            return self.evaluator.evaluate(node, context)
+        except ProblemError as error:
+            if isinstance(node, syntax.Name) and isinstance(error.problem, UnknownName) and not node.id[0].isupper():
+                return Word(node.id)
+            self.report.add(error.problem)
+            return UNEVALUATED
+
+    def _inner(self, section: syntax.Section, context: Context) -> Table:
+        """A section inside a section."""
+        selector = None if section.selector is None else self._selector(section.selector, context)
+        settings: list[Setting | Table] = []
+        if section.name in _DEFERRED_TABLES:
+            for statement in section.statements:
+                if isinstance(statement, syntax.Bind) and statement.target.name is not None:
+                    missing = isinstance(statement.value, syntax.Missing)
+                    value = UNEVALUATED if missing else Closure(statement.value, context)
+                    name = statement.target.name
+                    settings.append(Setting(name, value, statement.value.span, statement.target.span))
+                elif not (isinstance(statement, syntax.Flow) and isinstance(statement.value, syntax.Missing)):
+                    what = f"each line of `{section.name}` is `name = ...`"
+                    self.report.add(Misplaced(span=statement.span, what=what))
+        else:
+            self._lines(section.name, section.statements, context.inner(), settings)
+        return Table(section.name, tuple(settings), section.span, selector)
+
+    def _selector(self, node: syntax.Expr, context: Context) -> Any:
+        """The selector of a `group` or an `init`: a glob as a string, or a class as a `Word`."""
+        if isinstance(node, syntax.Constant | syntax.Template):
+            return self.evaluator.evaluate(node, context)
+        return Word(node.span.text.replace(" ", ""))
+
+    def _loop(
+        self, section: str, statement: syntax.For, context: Context, settings: list[Setting | Table]
+    ) -> None:
+        items = self.evaluator.evaluate(statement.iterable, context)
+        if items is UNEVALUATED:
+            return
+        if not isinstance(items, tuple):
+            raise ProblemError(BadExpression(span=statement.iterable.span, reason="`for` goes over a list"))
+        for item in items:
+            here = context.inner()
+
+            def bind(pattern: syntax.Pattern, part: Any, here: Context = here) -> None:
+                here.scope.bind(str(pattern.name), part, pattern.span)
+
+            self.evaluator.unpack(statement.target, item, bind)
+            self._lines(section, statement.body.statements, here, settings)
+
+    def _roles(self, settings: list[Setting | Table], section: syntax.Section) -> list[Setting | Table]:
+        """The settings of `data` without its local data sets; one that nothing uses is reported."""
+        known = keys(SECTIONS["data"])
+        used = set(_names(section.statements))
+        kept: list[Setting | Table] = []
+        for item in settings:
+            if not isinstance(item, Setting) or item.key in known:
+                kept.append(item)
+            elif isinstance(item.value, Recipe | Pipeline) or item.key in used or item.value is UNEVALUATED:
+                if item.key not in used:
+                    self.report.add(_unused(item))
+            else:
+                kept.append(item)
+        return kept
+
+
+def _unused(item: Setting) -> UnusedName:
+    near = nearest(item.key, ROLES) or {"valid": "val", "validation": "val", "dev": "val", "eval": "val"}.get(item.key)
+    if near is None:
+        notes = (f"a run uses the names {', '.join(ROLES)}",)
+        return UnusedName(span=item.key_span, word=item.key, notes=notes)
+    fix = Fix(f"write `{near}`", (Edit(item.key_span, near),))
+    return UnusedName(span=item.key_span, word=item.key, notes=(f"did you mean `{near}`?",), fixes=(fix,))
+
+
+def _parts(value: Any, count: int) -> Any:
+    """The parts of a data set that is divided by a `split`, each with the transforms that follow it."""
+    stages = value.stages if isinstance(value, Pipeline) else ()
+    places = [i for i, stage in enumerate(stages) if isinstance(stage, Recipe) and stage.name == "split"]
+    if not places:
+        return value
+    before, split, after = stages[: places[-1]], stages[places[-1]], stages[places[-1] + 1 :]
+    fractions = [given.value for given in split.arguments if given.name is None]
+    if not fractions or not all(isinstance(f, int | float) and not isinstance(f, bool) for f in fractions):
+        parts = count
+    else:
+        parts = len(fractions) + (sum(fractions) < 1 - 1e-9)
+    if parts != count:
+        raise ProblemError(SplitParts(span=split.span or value.span, parts=parts, names=count))
+    return tuple(Pipeline((*before, Part(split, index), *after), value.span) for index in range(parts))
+
+
+def _names(node: Any) -> Iterable[str]:
+    if isinstance(node, syntax.Name):
+        yield node.id
+    elif isinstance(node, tuple):
+        for part in node:
+            yield from _names(part)
+    elif isinstance(node, syntax.Node):
+        for name in node.__dataclass_fields__:
+            if name not in ("span", "name_span", "operator_span"):
+                yield from _names(getattr(node, name))
+
+

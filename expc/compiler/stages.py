@@ -1,0 +1,182 @@
+"""Stages: what happens when a recipe is applied to what flows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from expc.compiler import blocks, operators
+from expc.compiler.errors.names import Misplaced, NotAStage, NotYet
+from expc.compiler.graph import Cast, Container, Leaf, Source, Value
+from expc.compiler.ops.declare import Fault, Requirement
+from expc.compiler.scope import BlockRef, ModuleRef, WeightRef
+from expc.compiler.trail import refused
+from expc.compiler.types import FLOATING, TensorType, UnknownType, is_known
+from expc.diagnostics import ProblemError, Span
+from expc.spec import syntax
+from expc.spec.values import Closure, Dtype, Given, Labelled, Lasting, Pipeline, Recipe
+
+if TYPE_CHECKING:
+    from expc.compiler.body import BodyBuilder
+    from expc.compiler.elaborate import Elaborator
+    from expc.compiler.evaluate import Context
+
+
+def apply(elaborator: "Elaborator", value: Any, context: "Context", span: Span, label: str | None = None) -> Any:
+    """Apply a recipe to the flow of `context`; a module that it makes is called `label`. Raises `ProblemError`."""
+    place = getattr(value, "span", None)
+    span = place if isinstance(place, Span) and place.source is span.source and isinstance(value, Recipe) else span
+    match value:
+        case Recipe():
+            return recipe(elaborator, value, context, span, label)
+        case Labelled():
+            return labelled(elaborator, value, context, span)
+        case Pipeline():
+            if label is not None:
+                return blocks.inline(elaborator, value, context, span, label)
+            for stage in value.stages:
+                context = context.with_flow(apply(elaborator, stage, context, span))
+            return context.flow
+        case Closure(syntax.Repeat() as node, home) if label is None:
+            return elaborator.repeat(node, replace(home, flow=need_flow(context, span), body=context.body, tensor=True))
+        case Closure(syntax.Body() | syntax.Repeat()):
+            return blocks.inline(elaborator, value, context, span, label)
+        case Closure(syntax.As() as node, _):
+            return blocks.assert_type(elaborator, node, context)
+        case Dtype():
+            return cast(context, value, span)
+        case ModuleRef():
+            return again(elaborator, value, context, span)
+        case Lasting():
+            raise ProblemError(Misplaced(span=span, what="`for` says how long a part of a schedule lasts, not a layer"))
+    raise ProblemError(NotAStage(span=span, what=f"`{span.text}`", reason="it takes no tensor"))
+
+
+def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Span, label: str | None) -> Any:
+    """Apply an operator or a block."""
+    if isinstance(value.target, BlockRef):
+        statement = value.target.statement
+        if isinstance(statement, syntax.Block):
+            return blocks.block(elaborator, value, statement, context, span, label)
+        if isinstance(statement, syntax.Extern):
+            raise ProblemError(NotYet(span=span, what="`extern`"))
+        made = blocks.model_of(elaborator, value.target, value.arguments, span)
+        return apply(elaborator, made, context, span, label)
+    operator = elaborator.library.operators.get(value.name)
+    if operator is None:
+        reason = f"it is {elaborator.library.kind(value.name)}, which takes no tensor of a model"
+        raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
+    return operators.apply(elaborator, operator, value.arguments, context, span, label)
+
+
+def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span: Span) -> Any:
+    """Apply a stage whose module has a name, and bind the name."""
+    before = set(context.body.children)
+    try:
+        result = apply(elaborator, value.stage, context, span, value.label)
+    finally:
+        module = context.body.children.get(value.label) if value.label not in before else None
+        if module is not None:
+            ref = ModuleRef(value.label, module, context.body)
+            elaborator.bind_name(value.label, ref, value.span, context.scope)
+    if value.label not in context.body.places:
+        what = f"`{value.label}:` names a module, but `{span.text}` makes none"
+        raise ProblemError(Misplaced(span=value.span, what=what))
+    return result
+
+
+def again(elaborator: "Elaborator", ref: ModuleRef, context: "Context", span: Span) -> Any:
+    """Use a module a second time: its weights are shared."""
+    if ref.owner is not context.body:
+        what = f"`{ref.name}` belongs to another body: a module is shared only where its label stands"
+        raise ProblemError(Misplaced(span=span, what=what))
+    if isinstance(ref.module, Leaf):
+        return operators.share(elaborator, ref.name, ref.module, context, span)
+    return blocks.share(elaborator, ref.name, ref.module, context, span)
+
+
+def cast(context: "Context", dtype: Dtype, span: Span) -> Value:
+    """`-> f32`: the flow in another dtype."""
+    flow = single(need_flow(context, span), dtype.name, span)
+    if not is_known(flow.type):
+        return flow
+    classes = flow.type.classes if dtype.name not in FLOATING and dtype.name != "bool" else None
+    result = Value(replace(flow.type, dtype=dtype.name, classes=classes), span, None, Source(f"-> {dtype}", (flow,)))
+    context.body.steps.append(Cast(flow, dtype.name, result, span))
+    return result
+
+
+def need_flow(context: "Context", span: Span) -> Any:
+    """The value that arrives. Raises `ProblemError` where nothing does."""
+    if context.flow is None:
+        raise ProblemError(NotAStage(span=span, what=f"`{span.text}`", reason="nothing flows here that it could take"))
+    return context.flow
+
+
+def single(flow: Any, name: str, span: Span) -> Value:
+    """The flow as one tensor. Raises `ProblemError` when it is several."""
+    if isinstance(flow, Value):
+        return flow
+    operators.refuse_count(name, "one tensor", flow, span)
+
+
+def takes_flow(elaborator: "Elaborator", value: Any) -> bool:
+    """Whether applying a recipe would take the flow: false for a function that was given all its tensors."""
+    if isinstance(value, Recipe) and value.target is None:
+        operator = elaborator.library.operators.get(value.name)
+        if operator is not None and operator.kind == "function":
+            return operators.wants_flow(elaborator, operator, value.arguments)
+    return True
+
+
+def require(
+    elaborator: "Elaborator", requirement: Requirement, operator: str, span: Span, inputs: Sequence[Value]
+) -> None:
+    """Check what must hold of sizes. Raises `ProblemError` when it cannot."""
+    try:
+        elaborator.conditions.require(requirement, operator, span)
+    except Fault as fault:
+        raise ProblemError(refused(fault, span, inputs)) from None
+
+
+def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
+    """An initialiser with its settings by name. Raises `ProblemError` when it is none, or its settings are wrong."""
+    declaration = elaborator.library.initialisers.get(value.name)
+    if declaration is None:
+        if value.name == "load":
+            raise ProblemError(NotYet(span=span, what="`load`"))
+        reason = f"it is {elaborator.library.kind(value.name)}, not an initialiser"
+        raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
+    settings = operators.match_settings(value.name, declaration.settings, declaration.settings, value.arguments, span)
+    return Recipe(value.name, tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
+
+
+def weight_ref(ref: ModuleRef, path: tuple[str, ...], span: Span) -> WeightRef:
+    """`wte.weight`. Raises `ProblemError` when the module holds no such parameter."""
+    if _find(ref.module, path) is None:
+        what = f"`{ref.name}`, a {_title(ref.module)}, has no parameter `{'.'.join(path)}`"
+        raise ProblemError(Misplaced(span=span, what=what))
+    return WeightRef((ref.name, *path), ref.owner)
+
+
+def weight_type(body: "BodyBuilder", path: tuple[str, ...]) -> TensorType | UnknownType:
+    """The type of a parameter or buffer by its path from a body."""
+    if len(path) == 1:
+        return (body.params.get(path[0]) or body.buffers[path[0]]).type
+    dims = _find(body.children[path[0]], path[1:])
+    return TensorType("f32", dims or ())
+
+
+def _find(module: Leaf | Container, path: tuple[str, ...]) -> tuple[Any, ...] | None:
+    if isinstance(module, Leaf):
+        return {**module.weights, **module.buffers}.get(path[0]) if len(path) == 1 else None
+    if len(path) == 1:
+        declared = module.params.get(path[0]) or module.buffers.get(path[0])
+        return None if declared is None else declared.type.dims
+    child = module.children.get(path[0])
+    return None if child is None else _find(child, path[1:])
+
+
+def _title(module: Leaf | Container) -> str:
+    return module.operator.name if isinstance(module, Leaf) else module.title
+
+
