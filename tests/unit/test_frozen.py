@@ -1,0 +1,91 @@
+"""Whatever `dataclasses.dataclass(frozen=True)` does for expc, `expc.frozen.dataclass(frozen=True)` does too."""
+
+import dataclasses
+import pickle
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from expc import frozen
+
+
+def declare(decorator: Any) -> tuple[type, type]:
+    @decorator(frozen=True)
+    class Point:
+        """A point."""
+
+        x: int
+        y: int = 2
+        tags: list[str] = dataclasses.field(default_factory=list, compare=False)
+        note: str = dataclasses.field(default="", compare=False, repr=False)
+
+        @cached_property
+        def total(self) -> int:
+            return self.x + self.y
+
+    @decorator(frozen=True, kw_only=True)
+    class Named(Point):
+        """A point with a name."""
+
+        name: str
+
+    return Point, Named
+
+
+BOTH = pytest.mark.parametrize(
+    "classes", [declare(dataclasses.dataclass), declare(frozen.dataclass)], ids=["std", "ours"]
+)
+
+
+@BOTH
+def test_values(classes: tuple[type, type]) -> None:
+    point, named = classes
+    a, b = point(1), point(1, y=2, note="other", tags=["t"])
+    assert (a.x, a.y, a.tags, a.note, a.total) == (1, 2, [], "", 3)
+    assert a == b
+    assert hash(a) == hash(b)
+    assert a != point(2)
+    assert a != (1, 2)
+    assert a.tags is not point(1).tags
+    assert repr(b).endswith("Point(x=1, y=2, tags=['t'])")
+    assert dataclasses.replace(a, y=5).total == 6
+    assert [one.name for one in dataclasses.fields(named)] == ["x", "y", "tags", "note", "name"]
+    assert named(1, name="n") != point(1)
+    assert named(1, name="n") == named(x=1, name="n")
+    match a:
+        case point(x, y):
+            assert (x, y) == (1, 2)
+
+
+@BOTH
+def test_refusals(classes: tuple[type, type]) -> None:
+    point, named = classes
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        point(1).x = 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del point(1).x
+    for wrong in (point, lambda: point(1, x=1), lambda: point(1, z=1), lambda: point(1, 2, [], "", 5)):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(TypeError):
+        named(1, 2, [], "", "name")
+
+
+@frozen.dataclass(frozen=True, eq=False)
+class ByIdentity:
+    x: int
+
+
+@frozen.dataclass(frozen=True)
+class Nothing:
+    """No fields."""
+
+
+def test_identity_and_pickling() -> None:
+    one = ByIdentity(1)
+    assert one != ByIdentity(1)
+    assert one == one  # noqa: PLR0124 - a value is itself
+    assert pickle.loads(pickle.dumps(one)).x == 1
+    assert Nothing() == Nothing()
+    assert hash(Nothing()) == hash(Nothing())
