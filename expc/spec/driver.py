@@ -1,11 +1,10 @@
 """Runs the parse tables over tokens, and goes on after a mistake.
 
-Comes in: tokens that are laid out and whose brackets balance. Goes out: whatever the builder made. Always true: one step
-per token and rule, no recursion; a mistake costs the smallest statement around it (or its header), is reported once, and
-the rest is read as if that statement were a `BROKEN` token. Which words are names depends on the state (`where`).
+Comes in: tokens that are laid out and whose brackets balance. Goes out: whatever the builder made. Always true: one
+step per token and rule, no recursion; a mistake costs the smallest statement around it (or its header), is reported
+once, and the rest is read as if that statement were a `BROKEN` token. Which words are names depends on the state.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,8 +16,8 @@ from expc.spec.tables import BROKEN, END, NEWLINE, Tables
 DEPTH_LIMIT = 150
 """How deep a tree may be: those who walk it call themselves."""
 
-MENDED_LIMIT = 3
-"""How often one statement is read again after a token of it was mended."""
+MENDED_LIMIT = 50
+"""How many statements are read again after a token of theirs was mended."""
 
 
 Context = Literal["file", "section", "body", "header"]
@@ -28,11 +27,11 @@ Context = Literal["file", "section", "body", "header"]
 class Place:
     """Where the driver stopped: token `at` of `tokens` fits nowhere.
 
-    Tokens `first` to `last` (excluded) are the smallest statement around it, or the header of one, and `context` says of
-    what. `accepts` tells whether a token of some kind would have fitted.
+    Tokens `first` to `last` (excluded) are the smallest statement around it, or the header of one, and `context` says
+    of what. `accepts` tells whether a token of some kind would have fitted.
     """
 
-    tokens: Sequence[Token]
+    tokens: list[Token]
     first: int
     at: int
     last: int
@@ -83,7 +82,9 @@ class Driver:
         self._depths: list[int] = []
         self._spans: list[tuple[int, int]] = []
         self._firsts: list[int] = []
-        self._mended: Counter[int] = Counter()
+        self._mended: set[int] = set()
+        self._stuck = -1
+        self._arrived: tuple[int, list[int]] = (-1, [])
         self._index = 0
 
     def run(self) -> Any:
@@ -101,11 +102,18 @@ class Driver:
                 self._tell(token)
                 self._shift(code, token, (token.start, token.end), self._index)
                 self._index += 1
-            elif self._reduce(~code):
+            elif self._reduce_before_token(~code):
                 if kind == END and self._states[-1] == self._end:
                     return self._values[-1]
             elif not self._recover(reported=True):
                 return None
+
+    def _reduce_before_token(self, number: int) -> bool:
+        # LALR may reduce a few rules before it finds that a token does not fit. What would have fitted instead is asked
+        # of the states as they were when the token came.
+        if self._arrived[0] != self._index:
+            self._arrived = (self._index, list(self._states))
+        return self._reduce(number)
 
     def _shift(self, state: int, value: Any, span: tuple[int, int], first: int) -> None:
         self._states.append(state)
@@ -174,17 +182,27 @@ class Driver:
         end = self._tokens[max(place.first, place.last - 1)].end
         self._shift(code, self._interpreter.salvage(place), (start, end), place.first)
         self._index = place.last
+        if place.last == self._stuck:  # cannot be, but no text may ever keep us here for good
+            if self._tokens[place.last].kind == END:
+                return False
+            self._index += 1
+        self._stuck = place.last
         return True
 
     def _report(self, place: Place) -> bool:
-        """Report what is wrong at `place`, once; true if it was mended and shall be read again."""
+        """Report what is wrong at `place`, once; true if it was mended and shall be read again.
+
+        Nothing more is said of a statement in which something was mended, or a bracket repaired.
+        """
         if place.token.kind == BAD:
             self._tell(place.token)
             return False
-        if any(token.repaired for token in place.region):
+        if place.first in self._mended or any(token.repaired for token in place.region):
             return False
-        self._mended[place.first] += 1
-        return self._interpreter.explain(place) and self._mended[place.first] <= MENDED_LIMIT
+        if not self._interpreter.explain(place) or len(self._mended) >= MENDED_LIMIT:
+            return False
+        self._mended.add(place.first)
+        return True
 
     def _tell(self, token: Token) -> None:
         if token.problem is not None:
@@ -200,6 +218,9 @@ class Driver:
             if after is None:
                 continue
             first = self._firsts[height] if height < len(self._firsts) else self._index
+            before = self._tokens[self._index - 1]
+            if first < self._index and before.kind == "}" and before.depth < self._tokens[first].depth:
+                continue  # a statement of a body that is over
             context: Context = "body"
             if self._simulate(after, "{"):
                 context = "header"
@@ -219,18 +240,37 @@ class Driver:
         for index in range(self._index, len(self._tokens)):
             token = self._tokens[index]
             if token.kind == END or token.depth < depth or (token.depth == depth and token.kind in separators):
-                return None if context == "header" else max(index, min(first + 1, len(self._tokens) - 1))
+                if context == "header":
+                    return None
+                block = token.kind == NEWLINE and self._tokens[index - 1].kind == ":"
+                end = self._block_end(first, index) if block else index
+                return max(end, min(first + 1, len(self._tokens) - 1))
             if context == "header" and token.depth == depth and token.kind == "{":
                 return index
         return None
 
+    def _block_end(self, first: int, index: int) -> int:
+        """Where a block in Python's manner ends: its lines stand further right than the statement at token `first`."""
+
+        def indent(at: int) -> int:
+            return self._tokens[at].start - self._tokens[at - 1].end if at else 0
+
+        edge = indent(first) if not first or self._tokens[first - 1].kind == NEWLINE else 0
+        depth = self._tokens[index].depth
+        while self._tokens[index].kind == NEWLINE and indent(index + 1) > edge:
+            index += 1
+            while self._tokens[index].depth > depth or self._tokens[index].kind not in (NEWLINE, END, "}"):
+                index += 1
+        return index
+
     def _cut(self, height: int) -> None:
         del self._states[height + 1 :]
         for stack in (self._values, self._depths, self._spans, self._firsts):
-            del stack[height:]  # type: ignore[attr-defined]
+            del stack[height:]
 
     def _accepts(self, kind: str) -> bool:
-        return self._simulate(self._states, kind) is not None
+        index, states = self._arrived
+        return self._simulate(states if index == self._index else self._states, kind) is not None
 
     def _simulate(self, states: Sequence[int], kind: str) -> list[int] | None:
         """The states after a token of `kind`, if it fits."""

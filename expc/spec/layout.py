@@ -1,17 +1,12 @@
 """Line breaks: which of them end a statement.
 
-A line break inside `()` or `[]` does not, nor does one before a line that goes on: with `->`, a binary operator or `else`.
-Inside braces that stand in parentheses line breaks count again.
+A line break inside `()` or `[]` does not, nor does one before a line that goes on: with `->`, a binary operator or
+`else`. Inside braces that stand in parentheses line breaks count again.
 """
 
-from expc.spec.brackets import CLOSERS, OPENERS
+from expc.spec.brackets import CLOSERS, CONTINUES, OPENERS
 from expc.spec.lexing import Token
 from expc.spec.tables import NEWLINE
-
-CONTINUES = frozenset(
-    {"->", "+", "-", "*", "/", "//", "%", "@", "**", "==", "!=", "<", "<=", ">", ">=", "and", "or", "else"}
-)
-"""What a line may start with that goes on with the line before."""
 
 
 def lay_out(tokens: list[Token]) -> list[Token]:

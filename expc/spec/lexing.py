@@ -1,8 +1,8 @@
 """Text to tokens.
 
-Comes in: a source. Goes out: its tokens, line breaks among them, and its comments. Always true: tokens are in the order of
-the text and do not overlap; nothing fails. What is wrong with a piece of text is noted on its token, and reported by
-whoever reads that token: a piece of kind `BAD` fits nowhere, any other is read as what was surely meant.
+Comes in: a source. Goes out: its tokens, line breaks among them, and its comments. Always true: tokens are in the
+order of the text and do not overlap; nothing fails. What is wrong with a piece of text is noted on its token, and
+reported by whoever reads that token: a `BAD` one fits nowhere, any other is read as what was surely meant.
 """
 
 import re

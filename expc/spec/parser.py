@@ -1,7 +1,8 @@
 """A source to its syntax tree.
 
-`lex` makes tokens, `balance` repairs brackets, `lay_out` settles line breaks, the driver runs the grammar and a `Builder`
-makes the nodes. Any text gives a tree: what cannot be read is reported once and stands in the tree as `Missing`.
+`lex` makes tokens, `balance` repairs brackets, `lay_out` settles line breaks, the driver runs the grammar and a
+`Builder` makes the nodes. Any text gives a tree: what cannot be read is reported once and stands in the tree as
+`Missing`.
 """
 
 from collections.abc import Callable

@@ -8,45 +8,80 @@ from expc.spec.tables import NEWLINE
 
 
 def salvage(source: Source, place: Place) -> syntax.Node | None:
-    """The statement that stands in the tree for the broken one at `place`; none if nothing is missed."""
-    tokens = [token for token in place.region if token.kind != NEWLINE]
-    first = tokens[0] if tokens else place.token
-    span = Span(source, first.start, max(first.start, tokens[-1].end if tokens else first.start))
-    missing = syntax.Missing(span=span)
-    match place.context:
-        case "header":
-            return missing
-        case "file":
-            return _declaration(source, tokens, missing)
-        case "section":
-            return _binding(source, tokens, missing) or _setting(source, tokens, missing)
-        case _:
-            return _binding(source, tokens, missing) or _step(source, tokens, missing)
+    """The statement that stands in the tree for the broken one at `place`; none if nothing is missed.
+
+    A broken setting or binding keeps its names, a broken declaration its name, a broken chain its labels; any other
+    step of a body or line of a section becomes a `Flow` whose value is `Missing`.
+    """
+    return _Salvage(source, place).statement()
 
 
-def _declaration(source: Source, tokens: list[Token], missing: syntax.Missing) -> syntax.Statement | None:
-    kind = tokens[0].kind if tokens else ""
-    position = 2 if kind == "extern" else 1
-    if kind in ("let", "fn", "block", "model", "extern") and len(tokens) > position:
-        name = tokens[position]
-        if name.kind == "NAME":
-            place = Span(source, name.start, name.end)
-            if kind == "model":
-                return syntax.ModelOf(name.text, missing, span=missing.span, name_span=place)
-            return syntax.Let(name.text, missing, span=missing.span, name_span=place)
-    return None
+class _Salvage:
+    def __init__(self, source: Source, place: Place) -> None:
+        self._source = source
+        self._context = place.context
+        self._tokens = [token for token in place.region if token.kind != NEWLINE] or [place.token]
+        self._depth = self._tokens[0].depth
+        self._span = Span(source, self._tokens[0].start, self._tokens[-1].end)
+        self._missing = syntax.Missing(span=self._span)
 
+    def statement(self) -> syntax.Node | None:
+        first = self._tokens[0]
+        if self._context == "header":
+            return self._missing
+        if self._context == "file":
+            return self._declaration()
+        if first.kind == "init":
+            return None
+        if first.kind == "return":
+            return syntax.Return(self._missing, span=self._span)
+        target = self._target()
+        if target is not None:
+            return syntax.Bind(target, self._missing, span=self._span)
+        return syntax.Flow(self._labelled(), span=self._span)
 
-def _setting(source: Source, tokens: list[Token], missing: syntax.Missing) -> syntax.Statement:
-    if tokens and tokens[0].kind == "NAME":
-        target = syntax.Pattern(tokens[0].text, span=Span(source, tokens[0].start, tokens[0].end))
-        return syntax.Bind(target, missing, span=missing.span)
-    return syntax.Flow(missing, span=missing.span)
+    def _declaration(self) -> syntax.Statement | None:
+        first = self._tokens[0]
+        name = first
+        if first.kind in ("let", "fn", "block", "model", "extern"):
+            position = 2 if first.kind == "extern" else 1
+            name = self._tokens[min(position, len(self._tokens) - 1)]
+        if name.kind != "NAME":
+            return None
+        if first.kind == "NAME" and len(self._tokens) > 1 and self._tokens[1].kind != "=":
+            # Most likely a section: that something is missing in it must not look like a missing section.
+            step = syntax.Flow(self._missing, span=self._span)
+            return syntax.Section(name.text, None, (step,), span=self._span, name_span=self._at(name))
+        if first.kind == "model":
+            return syntax.ModelOf(name.text, self._missing, span=self._span, name_span=self._at(name))
+        return syntax.Let(name.text, self._missing, span=self._span, name_span=self._at(name))
 
+    def _target(self) -> syntax.Pattern | None:
+        """The names left of `=`, if that is what the statement was about."""
+        equal = next((i for i, t in enumerate(self._tokens) if t.kind == "=" and t.depth == self._depth), None)
+        first = self._tokens[0]
+        if first.kind in ("param", "buffer", "let") and len(self._tokens) > 1 and self._tokens[1].kind == "NAME":
+            return self._pattern(self._tokens[1])
+        if equal is not None and all(token.kind in ("NAME", ",", "(", ")") for token in self._tokens[:equal]):
+            names = tuple(self._pattern(token) for token in self._tokens[:equal] if token.kind == "NAME")
+            if len(names) == 1:
+                return names[0]
+            return syntax.Pattern(None, names, span=self._span) if names else None
+        if self._context == "section" and first.kind == "NAME":
+            return self._pattern(first)
+        return None
 
-def _step(source: Source, tokens: list[Token], missing: syntax.Missing) -> syntax.Statement | None:
-    return syntax.Flow(missing, span=missing.span)
+    def _labelled(self) -> syntax.Expr:
+        """The labels of the chain, each with nothing known behind it."""
+        stages = [
+            syntax.Labelled(syntax.Constant(token.text, span=self._at(token)), self._missing, span=self._at(token))
+            for token, colon in zip(self._tokens, self._tokens[1:], strict=False)
+            if token.kind == "NAME" and colon.kind == ":" and token.depth == self._depth
+        ]
+        return syntax.Chain((self._missing, *stages), span=self._span) if stages else self._missing
 
+    def _pattern(self, token: Token) -> syntax.Pattern:
+        return syntax.Pattern(token.text, span=self._at(token))
 
-def _binding(source: Source, tokens: list[Token], missing: syntax.Missing) -> syntax.Bind | None:
-    return None
+    def _at(self, token: Token) -> Span:
+        return Span(self._source, token.start, token.end)

@@ -1,8 +1,8 @@
 """The parse tables of `grammar.lark`, made by Lark and kept as plain data beside it in `tables.json`.
 
-Building them takes Lark 0.15 s, and importing Lark another 0.06 s; reading them back takes 2 ms and needs no cache folder
-that could be read-only, stale or tampered with. Whoever edits the grammar runs `python -m expc.spec.tables` to renew the
-file (a test compares both); until then the tables are made anew in memory each time.
+Building them takes Lark 0.15 s, and importing Lark another 0.06 s; reading them back takes 2 ms and needs no cache
+folder that could be read-only, stale or tampered with. Whoever edits the grammar runs `python -m expc.spec.tables` to
+renew the file (a test compares both); until then the tables are made anew in memory each time.
 """
 
 import json
@@ -74,7 +74,10 @@ def tables() -> Tables:
         literals=frozenset(data["literals"]),
         starts=data["starts"],
         ends=data["ends"],
-        rules=tuple(_rule(*row) for row in data["rules"]),
+        rules=tuple(
+            Rule(origin, name, size, tuple(shape), frozenset(spliced), passes)
+            for origin, name, size, shape, spliced, passes in data["rules"]
+        ),
         actions=tuple(data["actions"]),
         gotos=tuple(data["gotos"]),
     )
@@ -84,10 +87,6 @@ def _digest(grammar: str) -> str:
     return sha256(grammar.encode()).hexdigest()
 
 
-def _rule(origin: str, name: str, size: int, shape: list[int | None], spliced: list[int], passes: bool) -> Rule:
-    return Rule(origin, name, size, tuple(shape), frozenset(spliced), passes)
-
-
 def generate(grammar: str) -> dict[str, Any]:
     """Plain data from which `tables` is read: the same for the same grammar on every run."""
     from lark import Lark
@@ -95,7 +94,7 @@ def generate(grammar: str) -> dict[str, Any]:
     from lark.parsers.lalr_analysis import Shift
 
     lark = Lark(grammar, parser="lalr", lexer="contextual", start=list(STARTS), maybe_placeholders=True)
-    table = lark.parser.parser._parse_table
+    table = lark.parser.parser._parse_table  # noqa: SLF001 - Lark shows its tables no other way
     text = {
         t.name: t.pattern.value if isinstance(t.pattern, PatternStr) else t.name.lstrip("_") for t in lark.terminals
     }
@@ -135,7 +134,7 @@ def generate(grammar: str) -> dict[str, Any]:
 
 
 def _row(rule: Any) -> list[Any]:
-    """What `_rule` reads, out of one of Lark's rules."""
+    """The fields of a `Rule`, out of one of Lark's rules."""
     absent = "".join(str(int(missing)) for missing in rule.options.empty_indices) or "0" * len(rule.expansion)
     before = [len(ones) for ones in absent.split("0")]
     shape: list[int | None] = []

@@ -1,10 +1,10 @@
-"""Units of quantities, and the nearest of some names."""
+"""Units of quantities."""
 
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 
 from expc.diagnostics import Edit, Fix, Problem, Span
 from expc.spec.errors.syntax import UnknownUnit
+from expc.spec.suggest import nearest
 
 UNITS = {
     "step": ("step", "steps"),
@@ -31,10 +31,3 @@ def unit(word: str, span: Span, complain: Callable[[Problem], None]) -> str | No
     fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near else ()
     complain(UnknownUnit(span=span, unit=word, advice=advice, fixes=fixes))
     return None
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that looks most like `word`, if any looks like it at all."""
-    folded = {name.lower(): name for name in known}
-    found = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None

@@ -34,10 +34,10 @@ class Unexpected(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class Unclosed(Problem):
-    """A bracket is opened and never closed.
+    """A bracket is opened and never closed, or closed and never opened.
 
-    The place is where the closing bracket is missed first, going by the lines and how they are indented; the second
-    place is the bracket that it should close.
+    The place is where the bracket is missed first, going by the lines and how they are indented; the second place is
+    the bracket that has no partner.
 
     ```exp wrong
     model Net(x: f32[N, 1, 28, 28]) {
@@ -59,11 +59,11 @@ class Unclosed(Problem):
 
     code = "E0102"
     name = "unclosed-bracket"
-    template = "`{closer}` is missing: the `{opener}` of line {line} is not closed"
+    template = "`{missing}` is missing here: {what} is never {verb}"
 
-    opener: str
-    closer: str
-    line: int
+    missing: str
+    what: str
+    verb: str
 
 
 @dataclass(frozen=True, kw_only=True)
