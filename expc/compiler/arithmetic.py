@@ -14,15 +14,15 @@ MOST_ITEMS: Final = 1_000_000
 """The longest list that a compile-time expression may make."""
 
 
-class ArithmeticFault(Exception):
+class ArithmeticRefusedError(Exception):
     """An operation has no value; the text says why."""
 
 
-class Undecided(ArithmeticFault):
+class UndecidedError(ArithmeticRefusedError):
     """The answer depends on an unknown size."""
 
 
-class Inexact(Exception):
+class InexactDivisionError(Exception):
     """`/` on an unknown size: right only where `divisor` divides `size`; `quotient` is the result there."""
 
     def __init__(self, size: Size, divisor: Size, quotient: Size) -> None:
@@ -41,13 +41,13 @@ def is_number(value: Any) -> bool:
 
 
 def compare(operator: str, a: Any, b: Any) -> bool:
-    """`a operator b` for `== != < <= > >=`. Raises `Undecided` where an unknown size leaves it open."""
+    """`a operator b` for `== != < <= > >=`. Raises `UndecidedError` where an unknown size leaves it open."""
     if operator in ("==", "!="):
         return _equal(a, b) == (operator == "==")
     if not (is_number(a) and is_number(b)):
         if isinstance(a, str) and isinstance(b, str):
             return _ORDER[operator](a, b)
-        raise ArithmeticFault(f"{show(a)} and {show(b)} cannot be ordered")
+        raise ArithmeticRefusedError(f"{show(a)} and {show(b)} cannot be ordered")
     if isinstance(a, Dim) or isinstance(b, Dim):
         return _ordered(operator, a, b)
     return _ORDER[operator](a, b)
@@ -60,24 +60,24 @@ def binary(operator: str, a: Any, b: Any) -> Any:
     if operator == "+" and isinstance(a, str) and isinstance(b, str):
         return a + b
     if not (is_number(a) and is_number(b)):
-        raise ArithmeticFault(f"`{operator}` does not work on {describe(a)} and {describe(b)}")
+        raise ArithmeticRefusedError(f"`{operator}` does not work on {describe(a)} and {describe(b)}")
     try:
         result = _arithmetic(operator, a, b)
     except ZeroDivisionError:
-        raise ArithmeticFault(f"{a} {operator} {b} divides by zero") from None
+        raise ArithmeticRefusedError(f"{a} {operator} {b} divides by zero") from None
     except OverflowError:
-        raise ArithmeticFault(f"{a} {operator} {b} is too large for a number") from None
+        raise ArithmeticRefusedError(f"{a} {operator} {b} is too large for a number") from None
     if isinstance(result, int) and abs(result) > LARGEST:
-        raise ArithmeticFault(f"{_short(a)} {operator} {_short(b)} is larger than any size can be (2 ** 63 - 1)")
+        raise ArithmeticRefusedError(f"{_short(a)} {operator} {_short(b)} is larger than any size can be (2 ** 63 - 1)")
     if isinstance(result, complex):
-        raise ArithmeticFault(f"{a} {operator} {b} is not a real number")
+        raise ArithmeticRefusedError(f"{a} {operator} {b} is not a real number")
     return result
 
 
 def negate(value: Any) -> Any:
     """`-value`."""
     if not is_number(value):
-        raise ArithmeticFault(f"`-` does not work on {describe(value)}")
+        raise ArithmeticRefusedError(f"`-` does not work on {describe(value)}")
     return -value
 
 
@@ -107,7 +107,7 @@ def _equal(a: Any, b: Any) -> bool:
         low, high = least(difference), greatest(difference)
         if isinstance(difference, int) or (low is not None and low > 0) or (high is not None and high < 0):
             return False
-        raise Undecided(f"whether {a} equals {b} depends on sizes that are not known here")
+        raise UndecidedError(f"whether {a} equals {b} depends on sizes that are not known here")
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, bool) != isinstance(b, bool):
@@ -136,7 +136,7 @@ def _ordered(operator: str, a: Size, b: Size) -> bool:
             return operator == ">="
         if high is not None and high < 0:
             return operator == "<"
-    raise Undecided(f"whether {a} {operator} {b} depends on sizes that are not known here")
+    raise UndecidedError(f"whether {a} {operator} {b} depends on sizes that are not known here")
 
 
 def _arithmetic(operator: str, a: Any, b: Any) -> Any:
@@ -155,7 +155,7 @@ def _arithmetic(operator: str, a: Any, b: Any) -> Any:
             return a % b
         case "**":
             return _power(a, b)
-    raise ArithmeticFault(f"`{operator}` works on tensors only")
+    raise ArithmeticRefusedError(f"`{operator}` works on tensors only")
 
 
 def _divide(a: Any, b: Any) -> Any:
@@ -164,12 +164,12 @@ def _divide(a: Any, b: Any) -> Any:
     if isinstance(a, Dim) or isinstance(b, Dim):
         quotient = exact_quotient(a, b)
         if not isinstance(b, int) or not divides(b, a):
-            raise Inexact(a, b, quotient)
+            raise InexactDivisionError(a, b, quotient)
         return quotient
     if b == 0:
         raise ZeroDivisionError
     if a % b:
-        raise ArithmeticFault(
+        raise ArithmeticRefusedError(
             f"{a} / {b} leaves a remainder of {a % b}: `/` on whole numbers is exact; `//` rounds down"
         )
     return a // b
@@ -177,13 +177,13 @@ def _divide(a: Any, b: Any) -> Any:
 
 def _power(a: Any, b: Any) -> Any:
     if isinstance(b, Dim):
-        raise ArithmeticFault("an exponent must be known")
+        raise ArithmeticRefusedError("an exponent must be known")
     if isinstance(a, Dim):
         if isinstance(b, float) or b < 0 or b > 64:
-            raise ArithmeticFault(f"an unknown size to the power {b} is not a size")
+            raise ArithmeticRefusedError(f"an unknown size to the power {b} is not a size")
         return a**b
     if isinstance(a, int) and isinstance(b, int) and b > 0 and a.bit_length() * b > 128:
-        raise ArithmeticFault(f"{_short(a)} ** {_short(b)} is larger than any size can be (2 ** 63 - 1)")
+        raise ArithmeticRefusedError(f"{_short(a)} ** {_short(b)} is larger than any size can be (2 ** 63 - 1)")
     return a**b
 
 
@@ -192,21 +192,21 @@ def _power(a: Any, b: Any) -> Any:
 
 def _range(*bounds: Any) -> tuple[int, ...]:
     if not 1 <= len(bounds) <= 3 or not all(isinstance(bound, int) for bound in bounds):
-        raise ArithmeticFault("`range` takes one to three whole numbers")
+        raise ArithmeticRefusedError("`range` takes one to three whole numbers")
     if len(bounds) == 3 and bounds[2] == 0:
-        raise ArithmeticFault("`range` cannot step by 0")
+        raise ArithmeticRefusedError("`range` cannot step by 0")
     numbers = range(*bounds)
     if len(numbers) > MOST_ITEMS:
-        raise ArithmeticFault(f"a list of {len(numbers)} numbers is too long: at most {MOST_ITEMS}")
+        raise ArithmeticRefusedError(f"a list of {len(numbers)} numbers is too long: at most {MOST_ITEMS}")
     return tuple(numbers)
 
 
 def _items(values: tuple[Any, ...], name: str) -> Iterable[Any]:
     items = values[0] if len(values) == 1 else values
     if not isinstance(items, list | tuple) or not items:
-        raise ArithmeticFault(f"`{name}` takes numbers, or one list of them that is not empty")
+        raise ArithmeticRefusedError(f"`{name}` takes numbers, or one list of them that is not empty")
     if not all(is_number(item) for item in items):
-        raise ArithmeticFault(f"`{name}` takes numbers")
+        raise ArithmeticRefusedError(f"`{name}` takes numbers")
     return items
 
 
@@ -233,7 +233,7 @@ def _sum(values: Any) -> Any:
 
 def _length(value: Any) -> int:
     if not isinstance(value, list | tuple | str):
-        raise ArithmeticFault(f"`len` does not work on {describe(value)}")
+        raise ArithmeticRefusedError(f"`len` does not work on {describe(value)}")
     return len(value)
 
 
@@ -242,13 +242,13 @@ def _numeric(function: Callable[[float], Any], name: str) -> Callable[..., Any]:
         if isinstance(value, Dim):
             if name in ("ceil", "floor", "round", "abs"):
                 return value
-            raise ArithmeticFault(f"`{name}` of an unknown size is not known")
+            raise ArithmeticRefusedError(f"`{name}` of an unknown size is not known")
         if not is_number(value):
-            raise ArithmeticFault(f"`{name}` does not work on {describe(value)}")
+            raise ArithmeticRefusedError(f"`{name}` does not work on {describe(value)}")
         try:
             return function(value)
         except (ValueError, OverflowError) as error:
-            raise ArithmeticFault(f"{name}({value}) has no value: {error}") from None
+            raise ArithmeticRefusedError(f"{name}({value}) has no value: {error}") from None
 
     return apply
 
@@ -256,7 +256,7 @@ def _numeric(function: Callable[[float], Any], name: str) -> Callable[..., Any]:
 def _lists(function: Callable[..., Iterable[Any]], name: str) -> Callable[..., Any]:
     def apply(*values: Any) -> Any:
         if not values or not all(isinstance(value, list | tuple) for value in values):
-            raise ArithmeticFault(f"`{name}` takes lists")
+            raise ArithmeticRefusedError(f"`{name}` takes lists")
         return tuple(function(*values))
 
     return apply
@@ -264,7 +264,7 @@ def _lists(function: Callable[..., Iterable[Any]], name: str) -> Callable[..., A
 
 BUILTINS: Final[Mapping[str, Callable[..., Any]]] = {
     "range": _range,
-    "enumerate": _lists(lambda values: enumerate(values), "enumerate"),
+    "enumerate": _lists(enumerate, "enumerate"),
     "zip": _lists(lambda *values: zip(*values, strict=False), "zip"),
     "len": _length,
     "sum": _sum,
@@ -283,10 +283,10 @@ BUILTINS: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 def call(name: str, arguments: tuple[Any, ...]) -> Any:
-    """Apply a compile-time function. Raises `ArithmeticFault`."""
+    """Apply a compile-time function. Raises `ArithmeticRefusedError`."""
     if any(argument is UNEVALUATED for argument in arguments):
         return UNEVALUATED
     try:
         return BUILTINS[name](*arguments)
     except TypeError:
-        raise ArithmeticFault(f"`{name}` does not take {len(arguments)} arguments") from None
+        raise ArithmeticRefusedError(f"`{name}` does not take {len(arguments)} arguments") from None

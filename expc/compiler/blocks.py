@@ -9,8 +9,8 @@ from expc.compiler.arithmetic import describe
 from expc.compiler.body import BodyBuilder, tensors
 from expc.compiler.dimensions import Dim, Size, Symbol, symbol
 from expc.compiler.errors.names import (
-    MissingArgument,
     Misplaced,
+    MissingArgument,
     NotAStage,
     NotYet,
     WrongArgument,
@@ -43,7 +43,9 @@ def block(
     if inputs and len(piped) != len(inputs):
         names = ", ".join(parameter.name for parameter in inputs)
         plural = "tensor" if len(inputs) == 1 else "tensors"
-        operators.refuse_count(statement.name, f"{len(inputs)} {plural} ({names})", flow if isinstance(flow, tuple) else (flow,), span)
+        operators.refuse_count(
+            statement.name, f"{len(inputs)} {plural} ({names})", flow if isinstance(flow, tuple) else (flow,), span
+        )
     with elaborator.unfolding(statement, statement.name, span):
         elaborator.calls.append((span, statement.name))
         try:
@@ -224,12 +226,19 @@ def _record(elaborator: "Elaborator", type_: syntax.RecordTypeExpr, inner: Conte
     for field in type_.fields:
         value = inner.scope.values.get(field.name)
         if value is None:
-            elaborator.add(Misplaced(span=field.span, what=f"the result `{field.name}` is declared, but nothing in the body has that name"))
+            elaborator.add(
+                Misplaced(
+                    span=field.span,
+                    what=f"the result `{field.name}` is declared, but nothing in the body has that name",
+                )
+            )
             continue
         if value is UNEVALUATED:
             continue
         if not isinstance(value, Value):
-            elaborator.add(NotAStage(span=field.span, what=f"`{field.name}`", reason=f"it is {describe(value)}, not a tensor"))
+            elaborator.add(
+                NotAStage(span=field.span, what=f"`{field.name}`", reason=f"it is {describe(value)}, not a tensor")
+            )
             continue
         _check_result(elaborator, f"`{field.name}`", field.type, value, inner)
         fields[field.name] = value
@@ -241,7 +250,9 @@ def _record(elaborator: "Elaborator", type_: syntax.RecordTypeExpr, inner: Conte
 
 def _check_result(elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Any, inner: Context) -> None:
     if isinstance(value, tuple):
-        elaborator.add(ResultMismatch(span=type_.span, what=what, expected=type_.span.text, found=f"a tuple of {len(value)}"))
+        elaborator.add(
+            ResultMismatch(span=type_.span, what=what, expected=type_.span.text, found=f"a tuple of {len(value)}")
+        )
         return
     if not isinstance(value, Value) or not is_known(value.type):
         return
@@ -378,5 +389,3 @@ def assert_type(elaborator: "Elaborator", node: syntax.As, context: Context) -> 
     except Fault as fault:
         raise ProblemError(refused(fault, node.span, (flow,))) from None
     return flow
-
-

@@ -75,7 +75,7 @@ class BodyBuilder:
         names = [*self.input_names, *(value.name or "captured" for value in captured.values())]
         sizes: dict[str, tuple[int, int | None]] = {}
         for name, symbol in needed.items():
-            found = _shown(symbol, inputs)
+            found: tuple[int, int | None] | None = _shown(symbol, inputs)
             if found is None:
                 found = (len(inputs), None)
                 inputs.append(symbol)
@@ -137,7 +137,7 @@ def _flat(argument: Any) -> Iterator[Any]:
         yield argument
 
 
-def _shown(symbol: Symbol, inputs: list[Value | Symbol]) -> tuple[int, int] | None:
+def _shown(symbol: Symbol, inputs: list[Value | Symbol]) -> tuple[int, int | None] | None:
     for position, value in enumerate(inputs):
         if isinstance(value, Value) and is_known(value.type):
             for axis, size in enumerate(value.type.dims):

@@ -73,7 +73,9 @@ def _plan(library: Library, role: str, value: Any, span: Span) -> DataPlan | Non
 
 def _dataset(library: Library, head: Any, span: Span) -> Use:
     if not isinstance(head, Recipe):
-        raise ProblemError(NotData(span=span, what=f"`{span.text}`", reason="data starts with a data set, such as `MNIST`"))
+        raise ProblemError(
+            NotData(span=span, what=f"`{span.text}`", reason="data starts with a data set, such as `MNIST`")
+        )
     place = head.span or span
     declaration = library.datasets.get(head.name)
     if declaration is None:
@@ -88,7 +90,9 @@ def _dataset(library: Library, head: Any, span: Span) -> Use:
 
 def _transform(library: Library, stage: Any, span: Span) -> Use:
     if isinstance(stage, Closure):
-        what = "a body as a data stage" if isinstance(stage.expression, syntax.Body) else "`as` for the fields of a sample"
+        what = (
+            "a body as a data stage" if isinstance(stage.expression, syntax.Body) else "`as` for the fields of a sample"
+        )
         raise ProblemError(NotYet(span=stage.expression.span, what=what))
     if isinstance(stage, Labelled | Lasting) or not isinstance(stage, Recipe):
         raise ProblemError(NotData(span=span, what=describe(stage), reason="a transform stands after a data set"))

@@ -37,7 +37,9 @@ class Outcome:
         return next(iter(self.outputs)) if len(self.outputs) == 1 else None
 
 
-def outcome(model: Model, result: Result, plan: DataPlan, inputs: Mapping[str, str], sizes: Mapping[str, Size]) -> Outcome | None:
+def outcome(
+    model: Model, result: Result, plan: DataPlan, inputs: Mapping[str, str], sizes: Mapping[str, Size]
+) -> Outcome | None:
     """What the model and the data give together; none where a type is not known."""
     named: dict[str, Any]
     if isinstance(result, Record):
@@ -66,7 +68,9 @@ def _batch(model: Model) -> Size:
     return symbol("N")
 
 
-def check_loss(elaborator: Elaborator, model: Model, found: Outcome, value: Any, scope: Scope, span: Span) -> LossPlan | None:
+def check_loss(
+    elaborator: Elaborator, model: Model, found: Outcome, value: Any, scope: Scope, span: Span
+) -> LossPlan | None:
     """The loss as a graph; none after a problem, which is reported."""
     builder = BodyBuilder("Loss", span)
     inner = Scope(scope)
@@ -138,7 +142,7 @@ def _term(
             elaborator.add(LossNotScalar(span=span, what=what, found="several tensors"))
         return None
     if result.type.dims:
-        notes = ("reduce it to one number: `mean`, or `reduction=\"mean\"`",)
+        notes = ('reduce it to one number: `mean`, or `reduction="mean"`',)
         elaborator.add(LossNotScalar(span=span, what=what, found=str(result.type), notes=notes))
         return None
     return result

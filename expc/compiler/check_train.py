@@ -33,12 +33,14 @@ def _use(elaborator: Elaborator, value: Any, table: Mapping[str, Any], expected:
     place = value.span or span
     declaration = table.get(value.name)
     if declaration is None:
-        if isinstance(value.target, BlockRef):
-            kind = "declared in this file"
-        else:
-            kind = elaborator.library.kind(value.name)
+        declared = isinstance(value.target, BlockRef)
+        kind = "declared in this file" if declared else elaborator.library.kind(value.name)
         near = nearest(value.name, table)
-        fixes = (Fix(f"write `{near}`", (Edit(Span(place.source, place.start, place.start + len(value.name)), near),)),) if near else ()
+        fixes = (
+            (Fix(f"write `{near}`", (Edit(Span(place.source, place.start, place.start + len(value.name)), near),)),)
+            if near
+            else ()
+        )
         elaborator.add(WrongPart(span=place, what=value.name, kind=kind, expected=expected, fixes=fixes))
         return None
     if any(given.value is UNEVALUATED for given in value.arguments):
@@ -61,15 +63,17 @@ def schedule(elaborator: Elaborator, value: Any, train: Train, span: Span) -> tu
     parts = list(value.stages) if isinstance(value, Pipeline) else [value]
     found: list[SchedulePart] = []
     for position, part in enumerate(parts):
-        duration = None
+        duration, stage = None, part
         if isinstance(part, Lasting):
             duration = part.duration if isinstance(part.duration, Quantity) else Quantity(part.duration, "epoch")
-            part = part.stage
-        use = _use(elaborator, part, elaborator.library.schedules, "a schedule", span)
+            stage = part.stage
+        use = _use(elaborator, stage, elaborator.library.schedules, "a schedule", span)
         if use is None:
             continue
         if duration is None and position < len(parts) - 1:
-            reason = f"`{use.name}` must say how long it lasts, since another part follows: `{use.name}(...) for 100 steps`"
+            reason = (
+                f"`{use.name}` must say how long it lasts, since another part follows: `{use.name}(...) for 100 steps`"
+            )
             elaborator.add(ScheduleLength(span=use.span, reason=reason))
             continue
         if duration is not None and duration.unit not in ("step", "epoch"):
@@ -102,7 +106,9 @@ def groups(elaborator: Elaborator, tables: Iterable[Table], model: Model, used: 
         if selector is UNEVALUATED or used is None:
             continue
         if selector is None:
-            elaborator.add(GroupRefused(span=table.span, reason='a `group` says which parameters: `group "*.bias" { }`'))
+            elaborator.add(
+                GroupRefused(span=table.span, reason='a `group` says which parameters: `group "*.bias" { }`')
+            )
             continue
         matched = matching(str(selector), not isinstance(selector, Word), model.body, entries)
         if not matched:
@@ -257,7 +263,9 @@ def check_watched(
     names = ["loss", *loss.terms, *(metric.name for metric in measured)]
     if role not in roles:
         elaborator.add(
-            MonitorWithoutVal(span=span, watched=watched.name, reason=f"`data` has no `{role}`, so nothing is measured on it")
+            MonitorWithoutVal(
+                span=span, watched=watched.name, reason=f"`data` has no `{role}`, so nothing is measured on it"
+            )
         )
     elif name not in names:
         near = nearest(name, names)

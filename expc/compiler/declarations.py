@@ -82,9 +82,9 @@ class Loader:
                 file.scope.bind(name.id, UNEVALUATED, name.span)
             return
         if statement.names is None:
-            for name, value in imported.scope.values.items():
-                if name not in file.scope.values:
-                    file.scope.bind(name, value, statement.span)
+            for word, value in imported.scope.values.items():
+                if word not in file.scope.values:
+                    file.scope.bind(word, value, statement.span)
             return
         for name in statement.names:
             if name.id not in imported.scope.values:
@@ -106,7 +106,11 @@ class Loader:
         path = _normal(PurePosixPath(importer).parent / pure)
         if path in self._loading:
             circle = [*self._loading[self._loading.index(path) :], path]
-            refuse(f"the files import each other in a circle: {' -> '.join(circle)}" if len(circle) > 2 else "a file cannot import itself")
+            refuse(
+                f"the files import each other in a circle: {' -> '.join(circle)}"
+                if len(circle) > 2
+                else "a file cannot import itself"
+            )
             return None
         if path in self.files:
             return self.files[path]

@@ -449,7 +449,10 @@ def _operand(size: Size) -> str:
 
 
 def _term(monomial: Monomial, coefficient: Fraction) -> str:
-    factors = [f"({atom})" if isinstance(atom, Floor) and len(monomial) + (coefficient != 1) > 1 else str(atom) for atom in monomial]
+    factors = [
+        f"({atom})" if isinstance(atom, Floor) and len(monomial) + (coefficient != 1) > 1 else str(atom)
+        for atom in monomial
+    ]
     if coefficient.numerator != 1 or not factors:
         factors.insert(0, str(coefficient.numerator))
     text = "*".join(factors)

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from expc.compiler import stages, tensors
 from expc.compiler.arithmetic import describe, is_size
+from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
 from expc.compiler.evaluate import Context, Evaluator
-from expc.compiler.dimensions import Size
-from expc.compiler.graph import Container, Declared, InitRule, Read, Source, Value
+from expc.compiler.graph import Declared, InitRule, Read, Source, Value
 from expc.compiler.library import Library
 from expc.compiler.patterns import declared
 from expc.compiler.requirements import Conditions
@@ -138,7 +138,9 @@ class Elaborator(Evaluator):
         while level is not None and level.parent is not None:
             if name in level.values:
                 labels = (Label(level.places[name], "the first is here"),)
-                raise ProblemError(DuplicateName(span=span, word=name, reason="is bound twice in this body", labels=labels))
+                raise ProblemError(
+                    DuplicateName(span=span, word=name, reason="is bound twice in this body", labels=labels)
+                )
             level = level.parent
         scope.bind(name, value, span)
 
@@ -178,7 +180,11 @@ class Elaborator(Evaluator):
         if count is UNEVALUATED:
             return self.unknown(node.span)
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            what = f"{count}, which is not known here" if is_size(count) and not isinstance(count, int) else describe(count)
+            what = (
+                f"{count}, which is not known here"
+                if is_size(count) and not isinstance(count, int)
+                else describe(count)
+            )
             reason = f"`repeat` takes a whole number of rounds, not {what}"
             raise ProblemError(BadExpression(span=node.count.span, reason=reason))
         if count > MOST_STATEMENTS:
@@ -208,7 +214,9 @@ class Elaborator(Evaluator):
             start = stages.initialiser(self, start, statement.value.span)
         elif not isinstance(start, int | float | tuple):
             what = f"`{statement.value.span.text}`"
-            raise ProblemError(NotAStage(span=statement.value.span, what=what, reason="a start is an initialiser or numbers"))
+            raise ProblemError(
+                NotAStage(span=statement.value.span, what=what, reason="a start is an initialiser or numbers")
+            )
         entry = Declared(type_, start, statement.span)
         (body.params if statement.kind == "param" else body.buffers)[statement.name] = entry
         self.bind_name(statement.name, TensorRef(statement.name, body), statement.span, context.scope)
@@ -226,7 +234,9 @@ class Elaborator(Evaluator):
             return
         if not isinstance(value, Recipe):
             reason = "write an initialiser, such as `zeros` or `normal(std=0.02)`"
-            raise ProblemError(NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason))
+            raise ProblemError(
+                NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason)
+            )
         recipe = stages.initialiser(self, value, statement.value.span)
         context.body.inits.append(InitRule(selector, is_glob, recipe, statement.selector.span))
 
@@ -264,7 +274,11 @@ class Elaborator(Evaluator):
             return stages.apply(self, value, context, span)
         if isinstance(value, tuple):
             return tuple(self.wanted(item, context, span) for item in value)
-        reason = "a number is not a tensor" if is_size(value) or isinstance(value, float) else "it is not a tensor or a stage"
+        reason = (
+            "a number is not a tensor"
+            if is_size(value) or isinstance(value, float)
+            else "it is not a tensor or a stage"
+        )
         raise ProblemError(NotAStage(span=span, what=describe(value), reason=reason))
 
     def read(self, ref: TensorRef | WeightRef, context: Context, span: Span) -> Value:
@@ -286,6 +300,7 @@ class Elaborator(Evaluator):
         return type_ if isinstance(type_, TensorType) else TensorType("f32", ())
 
     def name(self, node: syntax.Name, context: Context) -> Any:
+        """What a name stands for in a body, where `flow` is the value that arrives."""
         if node.id != "flow":
             return super().name(node, context)
         if context.flow is None:
@@ -293,11 +308,13 @@ class Elaborator(Evaluator):
         return context.flow
 
     def paren(self, node: syntax.Paren, context: Context) -> Any:
+        """What parentheses hold; where a tensor is wanted, a stage in them is applied."""
         inner = replace(context, in_arithmetic=False)
         value = self.evaluate(node.inner, inner)
         return self.wanted(value, inner, node.span) if context.tensor and self.is_stage(value) else value
 
     def side_by_side(self, node: syntax.TupleExpr, context: Context) -> Any:
+        """Values side by side; where tensors are wanted, stages among them are applied."""
         if not context.tensor:
             return super().side_by_side(node, context)
         return tuple(self.element(item, context) for item in node.items)
@@ -308,6 +325,7 @@ class Elaborator(Evaluator):
         return self.wanted(value, context, node.span) if self.is_stage(value) else value
 
     def chain(self, node: syntax.Chain, context: Context) -> Any:
+        """A chain in a body: the value after its last stage; in settings, a pipeline."""
         if context.body is None:
             return super().chain(node, context)
         head_node = node.stages[0]
@@ -345,6 +363,7 @@ class Elaborator(Evaluator):
             return self.unknown(node.span)
 
     def binary(self, node: syntax.Binary, context: Context) -> Any:
+        """An operation, on tensors where one side is one."""
         if context.body is None or node.operator in ("and", "or"):
             return super().binary(node, context)
         operands = replace(context, in_arithmetic=True, tensor=True)
@@ -363,12 +382,18 @@ class Elaborator(Evaluator):
         raise ProblemError(StageInArithmetic(span=node.span, stage=node.span.text))
 
     def unary(self, node: syntax.Unary, context: Context) -> Any:
+        """`-x` and `not x`, on tensors too."""
         if context.body is None or node.operator == "not":
             return super().unary(node, context)
         value = self.operand(node.operand, replace(context, in_arithmetic=True, tensor=True))
-        return tensors.negate(self, node, value, context) if isinstance(value, Value) else self.negate(node, value, context)
+        return (
+            tensors.negate(self, node, value, context)
+            if isinstance(value, Value)
+            else self.negate(node, value, context)
+        )
 
     def index(self, node: syntax.Index, context: Context) -> Any:
+        """`x[...]`, on tensors too."""
         value = self.evaluate(node.value, context)
         if self.is_stage(value) and context.tensor:
             value = self.wanted(value, context, node.value.span)
@@ -377,6 +402,7 @@ class Elaborator(Evaluator):
         return self.subscript(node, value, context)
 
     def attribute(self, node: syntax.Attribute, context: Context) -> Any:
+        """`wte.weight`: a parameter of a labelled module."""
         path: list[str] = []
         head: syntax.Expr = node
         while isinstance(head, syntax.Attribute):

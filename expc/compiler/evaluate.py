@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from expc.compiler import arithmetic
-from expc.compiler.arithmetic import ArithmeticFault, Inexact, describe
+from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, describe
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.errors.names import (
     BadExpression,
@@ -25,7 +25,7 @@ from expc.compiler.graph import Value
 from expc.compiler.library import Library
 from expc.compiler.scope import MISSING, Builtin, Declared, Function, ModuleRef, Scope, TensorRef
 from expc.compiler.types import DTYPES, is_known
-from expc.diagnostics import Fix, Edit, Label, Problem, ProblemError, Report, Span
+from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.suggest import nearest
 from expc.spec.values import (
@@ -102,7 +102,9 @@ class Evaluator:
                 return self.side_by_side(node, context)
             case syntax.Labelled():
                 stage = self.evaluate(node.stage, context.setting())
-                return UNEVALUATED if stage is UNEVALUATED else Labelled(self.label(node, context), stage, node.label.span)
+                return (
+                    UNEVALUATED if stage is UNEVALUATED else Labelled(self.label(node, context), stage, node.label.span)
+                )
             case syntax.Body() | syntax.Repeat() | syntax.As():
                 return Closure(node, context)
             case syntax.Unary():
@@ -214,10 +216,10 @@ class Evaluator:
             if node.operator in ("==", "!=", "<", "<=", ">", ">="):
                 return arithmetic.compare(node.operator, left, right)
             return arithmetic.binary(node.operator, left, right)
-        except Inexact as inexact:
+        except InexactDivisionError as inexact:
             self.divisible(inexact.size, inexact.divisor, node.span)
             return inexact.quotient
-        except ArithmeticFault as fault:
+        except ArithmeticRefusedError as fault:
             raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
 
     def divisible(self, size: Size, divisor: Size, span: Span) -> None:
@@ -239,7 +241,7 @@ class Evaluator:
             return UNEVALUATED
         try:
             return arithmetic.negate(value)
-        except ArithmeticFault as fault:
+        except ArithmeticRefusedError as fault:
             raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
 
     def condition(self, node: syntax.Expr, context: Context) -> bool | None:
@@ -248,9 +250,7 @@ class Evaluator:
         if value is UNEVALUATED:
             return None
         if not isinstance(value, bool):
-            raise ProblemError(
-                BadExpression(span=node.span, reason=f"expected true or false, found {describe(value)}")
-            )
+            raise ProblemError(BadExpression(span=node.span, reason=f"expected true or false, found {describe(value)}"))
         return value
 
     def index(self, node: syntax.Index, context: Context) -> Any:
@@ -268,7 +268,9 @@ class Evaluator:
             raise ProblemError(BadExpression(span=node.span, reason="a list takes one index"))
         (item,) = node.items
         if isinstance(item, syntax.Slice):
-            bounds = [None if part is None else self.integer(part, context) for part in (item.start, item.stop, item.step)]
+            bounds = [
+                None if part is None else self.integer(part, context) for part in (item.start, item.stop, item.step)
+            ]
             if bounds[2] == 0:
                 raise ProblemError(BadExpression(span=item.span, reason="a slice cannot step by 0"))
             return value[slice(*bounds)]
@@ -383,7 +385,7 @@ class Evaluator:
                 raise ProblemError(problem)
         try:
             return arithmetic.call(function.name, values)
-        except ArithmeticFault as fault:
+        except ArithmeticRefusedError as fault:
             raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
 
     def flows(self, value: Any) -> bool:
@@ -483,9 +485,7 @@ def match_parameters(
         if position == len(names):
             given = sum(argument.name is None for argument in arguments)
             expected = f"at most {len(names)} argument{'s' * (len(names) != 1)}" if names else "no arguments"
-            raise ProblemError(
-                TooManyArguments(span=argument.span, operator=name, expected=expected, found=f"{given}")
-            )
+            raise ProblemError(TooManyArguments(span=argument.span, operator=name, expected=expected, found=f"{given}"))
         values[names[position]] = argument.value
     return values
 

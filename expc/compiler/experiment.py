@@ -16,6 +16,7 @@ from expc.compiler.models import Checked, check_model
 from expc.compiler.names import check_unused
 from expc.compiler.program import Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
+from expc.compiler.scope import BlockRef
 from expc.compiler.settings import Settings
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import ProblemError, Report, Source, Span
@@ -135,8 +136,8 @@ class Experiments:
                 self.report.add(error.problem)
             return None
         target = value.target if isinstance(value, Recipe) else None
-        inner = target.statement if target is not None else None
-        if not isinstance(inner, syntax.Block) or inner.kind != "model":
+        inner = target.statement if isinstance(target, BlockRef) else None
+        if not isinstance(target, BlockRef) or not isinstance(inner, syntax.Block) or inner.kind != "model":
             reason = f"`{statement.value.span.text}` is not a recipe of a model"
             self.report.add(ModelAmbiguous(span=statement.value.span, reason=reason))
             return None
@@ -267,9 +268,7 @@ class Experiments:
             for value in part.use.settings.values():
                 if isinstance(value, Watched):
                     check_train.check_watched(elaborator, value, plans, measured, loss, part.use.span)
-        stop = check_train.watch(
-            elaborator, train.early_stop, plans, measured, loss, self._span("train", "early_stop")
-        )
+        stop = check_train.watch(elaborator, train.early_stop, plans, measured, loss, self._span("train", "early_stop"))
         if used is None or loss is None or measured is None:
             return None
         clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))

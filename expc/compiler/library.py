@@ -54,7 +54,7 @@ class Library:
 
     @cached_property
     def metrics(self) -> Mapping[str, Any]:
-        """torchmetrics."""
+        """Torchmetrics."""
         from expc.compiler.metrics import metrics
 
         return metrics()

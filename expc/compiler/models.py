@@ -14,7 +14,7 @@ from expc.compiler.graph import Container, InitRule, Leaf, Model, Result, Value,
 from expc.compiler.patterns import declared, is_tensor_type
 from expc.compiler.scope import Scope
 from expc.compiler.selectors import matching, nearest_key
-from expc.compiler.types import TensorType, UNKNOWN
+from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import ProblemError
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Given
@@ -230,5 +230,3 @@ def _containers(container: Container) -> list[Container]:
         if not isinstance(child, Leaf):
             found += _containers(child)
     return found
-
-

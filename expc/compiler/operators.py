@@ -90,7 +90,9 @@ def _function_arguments(
 ) -> dict[str, Any]:
     if wants_flow(elaborator, operator, given):
         if context.flow is None:
-            raise ProblemError(NotAStage(span=span, what=f"`{operator.name}`", reason="nothing flows here that it could take"))
+            raise ProblemError(
+                NotAStage(span=span, what=f"`{operator.name}`", reason="nothing flows here that it could take")
+            )
         if context.in_arithmetic:
             raise ProblemError(StageInArithmetic(span=span, stage=span.text))
         flow = context.flow if isinstance(context.flow, tuple) else (context.flow,)
@@ -117,9 +119,7 @@ def _values(
     return values
 
 
-def _tensor(
-    elaborator: "Elaborator", operator: Operator, param: Param, argument: Given, context: "Context"
-) -> Any:
+def _tensor(elaborator: "Elaborator", operator: Operator, param: Param, argument: Given, context: "Context") -> Any:
     value = argument.value
     if isinstance(value, _APPLICABLE):
         value = elaborator.wanted(value, replace(context, in_arithmetic=False, tensor=True), argument.span)
@@ -127,7 +127,9 @@ def _tensor(
         return value
     if value is UNEVALUATED:
         return elaborator.unknown(argument.span)
-    if isinstance(value, tuple) and (param.kind is TENSORS or param.variadic or any(isinstance(v, Value) for v in value)):
+    if isinstance(value, tuple) and (
+        param.kind is TENSORS or param.variadic or any(isinstance(v, Value) for v in value)
+    ):
         return tuple(
             elaborator.wanted(item, replace(context, in_arithmetic=False, tensor=True), argument.span)
             if isinstance(item, _APPLICABLE)
@@ -158,7 +160,9 @@ def _layer_arguments(
     rest = [argument for argument in given if argument.name not in further and argument.name not in tied]
     settings = match_settings(operator.name, operator.settings, operator.positional, rest, span)
     if context.flow is None:
-        raise ProblemError(NotAStage(span=span, what=f"`{operator.name}`", reason="nothing flows here that it could take"))
+        raise ProblemError(
+            NotAStage(span=span, what=f"`{operator.name}`", reason="nothing flows here that it could take")
+        )
     extra = {
         str(argument.name): _tensor(elaborator, operator, _param(operator, str(argument.name)), argument, context)
         if _param(operator, str(argument.name)).tensor
@@ -182,9 +186,7 @@ def _piped(operator: Operator, flow: Any, extra: dict[str, Any], span: Span) -> 
         count = "one tensor" if needed == 1 else f"{needed} tensors ({names})"
         refuse_count(operator.name, count, flow if isinstance(flow, tuple) else (flow,), span)
     values = {param.name: value for param, value in zip(wanted, piped, strict=False)}
-    return {
-        param.name: values.get(param.name, extra.get(param.name, param.default)) for param in operator.arguments
-    }
+    return {param.name: values.get(param.name, extra.get(param.name, param.default)) for param in operator.arguments}
 
 
 # ---------------------------------------------------------------------------------------------------- running
@@ -240,7 +242,9 @@ def _leaf(
     for name, dims in known.items():
         for size in dims:
             if isinstance(size, Dim):
-                reason = f"the size {size} of its `{name}` must be known when the model is built; fix it in the input's type"
+                reason = (
+                    f"the size {size} of its `{name}` must be known when the model is built; fix it in the input's type"
+                )
                 raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
     for name, value in () if elaborator.conditions.lenient else settings.items():
         if isinstance(value, Dim) or (isinstance(value, tuple) and any(isinstance(part, Dim) for part in value)):
@@ -280,9 +284,7 @@ def _tie(
     return tuple(ref.path)
 
 
-def _placed(
-    operator: Operator, fault: Fault, given: Sequence[Given], inputs: Sequence[Value], span: Span
-) -> Any:
+def _placed(operator: Operator, fault: Fault, given: Sequence[Given], inputs: Sequence[Value], span: Span) -> Any:
     """The problem of a fault, at the argument that is to blame where it is known."""
     what = str(fault.facts.get("what", ""))
     param = next((p for p in operator.settings if p.name == what and p.inferred), None)
@@ -325,5 +327,3 @@ def _results(types: Any, span: Span, source: Source) -> Result:
     if isinstance(types, tuple):
         return tuple(_results(part, span, source) for part in types)
     return Value(types, span, None, source)
-
-

@@ -72,7 +72,9 @@ def declared(
             rest = context.scope.lookup(node.name)
             if not isinstance(rest, tuple):
                 raise ProblemError(
-                    WrongDeclaredType(span=node.span, reason=f"`*{node.name}` needs a rank that is known: not in a model")
+                    WrongDeclaredType(
+                        span=node.span, reason=f"`*{node.name}` needs a rank that is known: not in a model"
+                    )
                 )
             dims += rest
             continue

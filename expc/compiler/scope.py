@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler.graph import Container, Leaf
 from expc.diagnostics import Span
 from expc.spec import syntax
+
+if TYPE_CHECKING:
+    from expc.compiler.body import BodyBuilder
 
 
 class Missing:
@@ -92,9 +95,8 @@ class ModuleRef:
 
     name: str
     module: Leaf | Container
-    owner: object
-    """The builder of the body that the label belongs to."""
-    recipe: Any = None
+    owner: "BodyBuilder"
+    """The body that the label belongs to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class WeightRef:
     """`wte.weight`: a parameter of a labelled module, by its path from the body that holds the label."""
 
     path: tuple[str, ...]
-    owner: object
+    owner: "BodyBuilder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,4 +112,4 @@ class TensorRef:
     """The name of a `param` or `buffer`; reading it gives a tensor."""
 
     name: str
-    owner: object
+    owner: "BodyBuilder"

@@ -12,7 +12,7 @@ def glob(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern))
 
 
-def matching(selector: str, is_glob: bool, container: Container, entries: Sequence[Weight]) -> list[Weight]:  # noqa: FBT001
+def matching(selector: str, is_glob: bool, container: Container, entries: Sequence[Weight]) -> list[Weight]:
     """The entries that a selector matches, relative to `container`.
 
     A class matches what modules of the class, or blocks of the name, hold: `Conv2d.weight` the weights of convolutions,

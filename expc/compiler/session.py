@@ -16,6 +16,7 @@ from expc.diagnostics import Fix, Problem, Report, Source
 from expc.spec import syntax
 from expc.spec.binding import bind
 from expc.spec.parser import parse
+
 allowed_lints = lambda source: ()  # TEMP
 
 
@@ -78,7 +79,9 @@ def _without_allowed(problems: Sequence[Problem], source: Source) -> list[Proble
     return [
         problem
         for problem in problems
-        if problem.severity == "error" or problem.span.source is not source or (problem.span.line, problem.name) not in allowed
+        if problem.severity == "error"
+        or problem.span.source is not source
+        or (problem.span.line, problem.name) not in allowed
     ]
 
 
@@ -112,5 +115,3 @@ def patched(text: str, fix: Fix) -> str:
     for edit in sorted(fix.edits, key=lambda edit: edit.span.start, reverse=True):
         text = text[: edit.span.start] + edit.text + text[edit.span.end :]
     return text
-
-

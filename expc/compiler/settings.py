@@ -47,7 +47,9 @@ class Settings:
                 continue
             if statement.name in tables:
                 first = Label(tables[statement.name].span, "the first is here")
-                problem = DuplicateName(span=statement.name_span, word=statement.name, reason="stands twice", labels=(first,))
+                problem = DuplicateName(
+                    span=statement.name_span, word=statement.name, reason="stands twice", labels=(first,)
+                )
                 self.report.add(problem)
                 continue
             if statement.selector is not None:
@@ -101,12 +103,12 @@ class Settings:
             case _:
                 raise ProblemError(Misplaced(span=statement.span, what="only settings can stand in a section"))
 
-    def _bind(
-        self, section: str, statement: syntax.Bind, context: Context, settings: list[Setting | Table]
-    ) -> None:
+    def _bind(self, section: str, statement: syntax.Bind, context: Context, settings: list[Setting | Table]) -> None:
         key = statement.target.name
         if key is not None and key in _DEFERRED.get(section, ()):
-            value: Any = UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
+            value: Any = (
+                UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
+            )
         else:
             value = self._evaluate(statement.value, context)
         if key is None:
@@ -161,9 +163,7 @@ class Settings:
             return self.evaluator.evaluate(node, context)
         return Word(node.span.text.replace(" ", ""))
 
-    def _loop(
-        self, section: str, statement: syntax.For, context: Context, settings: list[Setting | Table]
-    ) -> None:
+    def _loop(self, section: str, statement: syntax.For, context: Context, settings: list[Setting | Table]) -> None:
         items = self.evaluator.evaluate(statement.iterable, context)
         if items is UNEVALUATED:
             return
@@ -230,5 +230,3 @@ def _names(node: Any) -> Iterable[str]:
         for name in node.__dataclass_fields__:
             if name not in ("span", "name_span", "operator_span"):
                 yield from _names(getattr(node, name))
-
-

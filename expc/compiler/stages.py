@@ -178,5 +178,3 @@ def _find(module: Leaf | Container, path: tuple[str, ...]) -> tuple[Any, ...] | 
 
 def _title(module: Leaf | Container) -> str:
     return module.operator.name if isinstance(module, Leaf) else module.title
-
-

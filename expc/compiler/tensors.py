@@ -42,8 +42,9 @@ def binary(elaborator: "Elaborator", node: syntax.Binary, left: Any, right: Any,
         return elaborator.unknown(node.span)
     for value, part in ((left, node.left), (right, node.right)):
         if not isinstance(value, Value) and not is_number(value) and not isinstance(value, bool):
-            what = f"`{node.operator}` does not work on a tensor and {describe(value) if not isinstance(value, tuple) else 'a tuple'}"
-            raise ProblemError(BadExpression(span=part.span, reason=what))
+            other = "a tuple" if isinstance(value, tuple) else describe(value)
+            reason = f"`{node.operator}` does not work on a tensor and {other}"
+            raise ProblemError(BadExpression(span=part.span, reason=reason))
     operator = elaborator.library.operators[FUNCTIONS[node.operator]]
     given = (Given(None, left, node.left.span), Given(None, right, node.right.span))
     return operators.apply(elaborator, operator, given, context, node.span, None)
@@ -133,9 +134,11 @@ class _Indexing:
         start, stop, step = item.start, item.stop, 1 if item.step is None else item.step
         for part in (start, stop, step):
             if part is not None and (isinstance(part, bool) or not is_size(part)):
-                raise ProblemError(BadExpression(span=place.span, reason=f"a slice takes whole numbers, not {describe(part)}"))
+                reason = f"a slice takes whole numbers, not {describe(part)}"
+                raise ProblemError(BadExpression(span=place.span, reason=reason))
         if not isinstance(step, int) or step < 1:
-            raise ProblemError(BadExpression(span=place.span, reason="torch slices forwards only: a step is at least 1"))
+            reason = "torch slices forwards only: a step is at least 1"
+            raise ProblemError(BadExpression(span=place.span, reason=reason))
         if isinstance(size, int) and all(part is None or isinstance(part, int) for part in (start, stop)):
             return len(range(size)[slice(start, stop, step)])
         low = self.bound(0 if start is None else start, size, place)
@@ -179,9 +182,16 @@ class _Indexing:
         padded = [(1,) * (longest - len(dims)) + dims for dims in (a, b)]
         for axis, (left, right) in enumerate(zip(*padded, strict=True)):
             if left != right and 1 not in (left, right):
-                shown = {"left_size": str(left), "right_size": str(right), "axis": axis - longest}
                 raise ProblemError(
-                    BroadcastMismatch(span=self.node.span, operator="[]", left="an index", right="another", **shown)
+                    BroadcastMismatch(
+                        span=self.node.span,
+                        operator="[]",
+                        left="an index",
+                        right="another",
+                        left_size=str(left),
+                        right_size=str(right),
+                        axis=axis - longest,
+                    )
                 )
             result.append(right if left == 1 else left)
         return tuple(result)
@@ -190,5 +200,3 @@ class _Indexing:
         from expc.compiler import stages
 
         stages.require(self.elaborator, requirement, "[]", place.span, ())
-
-

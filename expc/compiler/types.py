@@ -72,7 +72,18 @@ def at(type_: TensorType, sizes: dict[str, Size]) -> TensorType:
     return TensorType(type_.dtype, tuple(substitute(dim, sizes) for dim in type_.dims), classes)
 
 
-_WIDTH: Final = {"i8": 8, "u8": 8, "i16": 16, "i32": 32, "i64": 64, "f16": 16, "bf16": 16, "f32": 32, "f64": 64, "bool": 1}
+_WIDTH: Final = {
+    "i8": 8,
+    "u8": 8,
+    "i16": 16,
+    "i32": 32,
+    "i64": 64,
+    "f16": 16,
+    "bf16": 16,
+    "f32": 32,
+    "f64": 64,
+    "bool": 1,
+}
 
 
 def category(dtype: str) -> int:

@@ -146,7 +146,9 @@ class BroadcastMismatch(Problem):
 
     code: ClassVar[str] = "E0305"
     name: ClassVar[str] = "broadcast-mismatch"
-    template: ClassVar[str] = "`{operator}` cannot combine {left} with {right}: {left_size} against {right_size} in dimension {axis}"
+    template: ClassVar[str] = (
+        "`{operator}` cannot combine {left} with {right}: {left_size} against {right_size} in dimension {axis}"
+    )
 
     operator: str
     left: str

@@ -58,7 +58,10 @@ def check(program: Program) -> Iterator[Problem]:
         if not step.operator.batch_statistics or value is None or not isinstance(value.type, TensorType):
             continue
         places = value.type.dims[2:]
-        if all(isinstance(size, int) for size in places) and prod(size for size in places if isinstance(size, int)) == 1:
+        if (
+            all(isinstance(size, int) for size in places)
+            and prod(size for size in places if isinstance(size, int)) == 1
+        ):
             yield BatchnormBatchOfOne(
                 span=step.span, norm=step.operator.name, why=why, labels=(Label(plan.span, "the data"),)
             )

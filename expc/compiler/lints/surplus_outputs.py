@@ -59,6 +59,4 @@ def check(program: Program) -> Iterator[Problem]:
         if isinstance(width, int) and isinstance(classes, int) and width > classes:
             result = program.model.body.result
             labels = (Label(result.span, f"this has {width} outputs"),) if isinstance(result, Value) else ()
-            yield SurplusOutputs(
-                span=step.span, loss=step.operator.name, outputs=width, classes=classes, labels=labels
-            )
+            yield SurplusOutputs(span=step.span, loss=step.operator.name, outputs=width, classes=classes, labels=labels)

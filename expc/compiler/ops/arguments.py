@@ -60,7 +60,7 @@ KEEPDIM: Final = Param("keepdim", BOOL, False)
 DTYPE_BY_NAME: Final = Param("dtype", optional(DTYPE), None, by_name=True)
 
 
-def function(  # noqa: PLR0917 - a declaration reads as one row of the table
+def function(
     name: str,
     doc: str,
     arguments: Sequence[Param],

@@ -200,7 +200,8 @@ class Operator:
 
     def make(self, home: Any, values: Mapping[str, Any]) -> Any:
         """The layer as a module of `home`, which is `torch.nn` or stands for it: only what differs from torch's own
-        defaults is passed, lists as tuples."""
+        defaults is passed, lists as tuples.
+        """
         settings = {
             param.name: tuple(value) if isinstance(value, list) else value
             for param in self.settings

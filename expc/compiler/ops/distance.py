@@ -6,7 +6,7 @@ from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, TENSOR
 from expc.compiler.ops.rules import NUMBERS, axis, expect_dtype, expect_rank
-from expc.compiler.types import FLOATING, TensorType, result_dtype
+from expc.compiler.types import FLOATING, TensorType, promote
 
 _ARGUMENTS: Final = (Param("x1", TENSOR, tensor=True), Param("x2", TENSOR, tensor=True))
 _EXAMPLE: Final = {"x": "f32[N, 8]", "y": "f32[N, 8]"}
@@ -15,8 +15,7 @@ _EXAMPLE: Final = {"x": "f32[N, 8]", "y": "f32[N, 8]"}
 def _together(call: Call) -> TensorType:
     """Both inputs as one, as broadcasting and promotion make them."""
     x1, x2 = call.tensor("x1"), call.tensor("x2")
-    dtype = result_dtype([(x1.dtype, x1.rank), (x2.dtype, x2.rank)])
-    return TensorType(dtype, broadcast(call, x1, x2))
+    return TensorType(promote(x1.dtype, x2.dtype), broadcast(call, x1, x2))
 
 
 def _cosine(call: Call) -> TensorType:

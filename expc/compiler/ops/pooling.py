@@ -35,7 +35,7 @@ def _window_settings(count: int) -> tuple[Param, Param, Param]:
 
 def _pooled(call: Call, x: TensorType, count: int) -> TensorType:
     each = windows(call, count)
-    if call.operator.name == "AvgPool3d":
+    if call.operator.name in ("AvgPool3d", "avg_pool3d"):
         # Here torch itself does not count the padding.
         for size, window in zip(x.dims[2:], each, strict=True):
             call.require_at_least(size, window.kernel, f"the {window.side} under a kernel of {window.kernel}")

@@ -31,6 +31,7 @@ _FAMILIES: Final = (
     "creation",
     "rearrange",
     "functional",
+    "weighted",
     "losses",
 )
 """The modules beside this one that hold operators, each in a tuple `OPERATORS`."""
