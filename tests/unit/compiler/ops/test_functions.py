@@ -1,396 +1,43 @@
 """Every function of the table against torch: the same calls are taken, with the same dtypes and shapes."""
 
 import random
-from collections.abc import Callable
-from typing import Any
 
+import function_cases
+import functional_cases
 import pytest
-from oracle import checked, loosely_checked, loosened, ran
+from oracle import Outcome, Values, checked, loosely_checked, loosened, ran
 
-from expc.compiler.ops import (
-    arithmetic,
-    creation,
-    functional,
-    joining,
-    pointwise,
-    products,
-    reduction,
-    reshaping,
-    selecting,
-)
 from expc.compiler.ops.declare import Operator
-from expc.compiler.types import TensorType
-from expc.spec.values import Dtype
 
-Random = random.Random
-Values = dict[str, Any]
+CASES = {**function_cases.PARTS, **functional_cases.PARTS}
+OPERATORS: dict[str, Operator] = {**function_cases.OPERATORS, **functional_cases.OPERATORS}
 
-FAMILIES = (arithmetic, creation, functional, joining, pointwise, products, reduction, reshaping, selecting)
-OPERATORS: dict[str, Operator] = {op.name: op for family in FAMILIES for op in family.OPERATORS}
-DTYPES = ("f32", "f32", "f32", "f64", "bf16", "i64", "i32", "u8", "bool")
+SELDOM_LOOSE = {"squeeze", "unbind", "split"}
+"""How many tensors or dimensions come out must be known."""
 
 
-def dims(r: Random, low: int = 0, high: int = 4) -> tuple[int, ...]:
-    return tuple(r.choice((1, 2, 3, 4)) for _ in range(r.randint(low, high)))
+def values_of(name: str, r: random.Random) -> Values:
+    return CASES[name](r) if name in CASES else {"input": function_cases.t(r)}
 
 
-def t(r: Random, sizes: tuple[int, ...] | None = None, dtypes: tuple[str, ...] = DTYPES) -> TensorType:
-    return TensorType(r.choice(dtypes), dims(r) if sizes is None else sizes)
-
-
-def f(r: Random, *sizes: int) -> TensorType:
-    return TensorType(r.choice(("f32", "f32", "f32", "f64", "i64")), sizes)
-
-
-def near(r: Random, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape that broadcasts with `sizes`, mostly."""
-    kept = sizes[r.randint(0, len(sizes)) :] if r.random() < 0.5 else sizes
-    return tuple(1 if r.random() < 0.2 else r.choice((2, 3)) if r.random() < 0.08 else size for size in kept)
-
-
-def pair(r: Random, first: str = "input", second: str = "other", numbers: bool = True) -> Values:
-    a = dims(r)
-    values: Values = {first: t(r, a), second: t(r, near(r, a))}
-    if numbers and r.random() < 0.4:
-        values[r.choice((second, second, first))] = r.choice((2, 2.5, True, 0, -1, 3))
-    return values
-
-
-def some(r: Random, **options: Any) -> Values:
-    """Each option with one of its values, or left out."""
-    return {name: r.choice(choices) for name, choices in options.items() if r.random() < 0.6}
-
-
-AXES = (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4)
-DIMS = (*AXES, (0,), [0, 1], [-1, 0], [1, 1], [0, -1], [2, 0, 1], [], None)
-
-
-def along(r: Random, **options: Any) -> Values:
-    return {"input": t(r), "dim": r.choice(AXES), **some(r, **options)}
-
-
-def over(r: Random, **options: Any) -> Values:
-    return {"input": t(r), **some(r, dim=DIMS, keepdim=(True, False), **options)}
-
-
-def over_one(r: Random, **options: Any) -> Values:
-    return {"input": t(r), **some(r, dim=(*AXES, None), keepdim=(True, False), **options)}
-
-
-DT = tuple(Dtype(name) for name in ("f32", "f64", "bf16", "i64", "i32", "u8", "bool"))
-SAFE_DT = tuple(Dtype(name) for name in ("f32", "f64", "i64"))
-
-
-def shaped(r: Random, name: str) -> Values:
-    """Sizes that fit the elements of a tensor, mostly."""
-    x = t(r, dims(r, 1))
-    count = 1
-    for size in x.dims:
-        count *= size
-    sizes: list[int] = []
-    while count > 1 and r.random() < 0.8:
-        part = r.choice([n for n in range(1, count + 1) if count % n == 0])
-        sizes.append(part)
-        count //= part
-    sizes.append(count)
-    if r.random() < 0.5:
-        sizes[r.randrange(len(sizes))] = -1
-    if r.random() < 0.1:
-        sizes[r.randrange(len(sizes))] = r.choice((-1, -2, 0, 5))
-    return {"input": x, name: tuple(sizes)}
-
-
-def order(r: Random) -> Values:
-    x = t(r)
-    axes = list(range(x.rank))
-    r.shuffle(axes)
-    axes = [axis - x.rank if r.random() < 0.2 else axis for axis in axes]
-    if axes and r.random() < 0.2:
-        axes[0] = r.choice(AXES)
-    return {"input": x, "dims": tuple(axes)}
-
-
-def unflattened(r: Random) -> Values:
-    values = shaped(r, "sizes")
-    total = 1
-    for size in values["input"].dims:
-        total *= size
-    a = dims(r, 0, 2)
-    return {"input": t(r, (*a, total)), "dim": r.choice((-1, len(a), len(a), 7)), "sizes": list(values["sizes"])}
-
-
-def expanded(r: Random, name: str = "size") -> Values:
-    x = t(r, tuple(r.choice((1, 1, 2, 3)) for _ in range(r.randint(0, 3))))
-    sizes = [r.choice((-1, size, 4)) if size == 1 else r.choice((-1, size, size, size, 1)) for size in x.dims]
-    new = [r.choice((1, 2, 3, -1) if r.random() < 0.2 else (2, 3)) for _ in range(r.choice((0, 0, 1)))]
-    return {"input": x, name: tuple(new + sizes)}
-
-
-def moved(r: Random) -> Values:
-    count = r.randint(1, 2)
-    pick = lambda: r.choice(AXES) if count == 1 else [r.choice((0, 1, -1)), r.choice((0, 1, -1))]  # noqa: E731
-    return {"input": t(r), "source": pick(), "destination": pick()}
-
-
-def padded(r: Random) -> Values:
-    values = {
-        "input": t(r, dims(r, 1, 5)),
-        "pad": [r.choice((0, 1, 2, -1)) for _ in range(r.choice((2, 2, 4, 4, 6, 3)))],
-    }
-    mode = r.choice(("constant", "reflect", "replicate", "circular"))
-    if mode != "constant":
-        values["pad"] = [abs(n) for n in values["pad"]]
-    return {**values, "mode": mode, **some(r, value=(None, None, 0.5, 1.0))}
-
-
-def gathered(r: Random, name: str = "index") -> Values:
-    x = t(r, dims(r, 1))
-    sizes = tuple(min(size, r.choice((1, 2, 4))) if r.random() < 0.95 else size + 1 for size in x.dims)
-    sizes = sizes[1:] if r.random() < 0.05 else sizes
-    index = TensorType(r.choice(("i64", "i64", "i64", "i32", "f32")), sizes, 1)
-    return {"input": x, name: index, "dim": r.choice(AXES)}
-
-
-def listed(r: Random, same: bool = False) -> Values:
-    """A list of tensors that agree but for one dimension, mostly."""
-    a = dims(r)
-    at = r.randrange(len(a)) if a else 0
-    parts = []
-    for _ in range(r.randint(1, 3)):
-        sizes = tuple(r.choice((1, 2, 3)) if n == at and not same else size for n, size in enumerate(a))
-        if r.random() < 0.06:
-            sizes = dims(r)
-        parts.append(t(r, sizes))
-    return {"tensors": tuple(parts), "dim": r.choice((at, at, at, at - len(a), *AXES)) if a else r.choice(AXES)}
-
-
-def multiplied(r: Random, a: tuple[int, ...], b: tuple[int, ...], names: tuple[str, str], **more: Any) -> Values:
-    dtype = r.choice(("f32", "f32", "f64", "bf16", "i64", "bool"))
-    other = dtype if r.random() < 0.95 else "f32"
-    wrong = [(2, 3), (3,), (1, 2, 2), ()]
-    b = b if r.random() < 0.93 else r.choice(wrong)
-    return {names[0]: TensorType(dtype, a), names[1]: TensorType(other, b), **more}
-
-
-def matrices(r: Random) -> Values:
-    k = r.choice((1, 2, 3))
-    batch = dims(r, 0, 2)
-    a = r.choice(((k,), (2, k), (*batch, 4, k)))
-    b = r.choice(((k,), (k, 3), (*near(r, batch), k, 3)))
-    return multiplied(r, a, b, ("input", "other"))
-
-
-def added(r: Random, batch: tuple[int, ...], names: tuple[str, str]) -> Values:
-    values = multiplied(r, (*batch, 2, 3), (*batch, 3, 4), names, **some(r, alpha=(1, 2), beta=(1, 0)))
-    return {"input": TensorType(values[names[0]].dtype, near(r, (*batch, 2, 4))), **values}
-
-
-def distances(r: Random) -> Values:
-    batch = dims(r, 0, 2)
-    values = multiplied(r, (*batch, 2, 3), (*near(r, batch), 4, 3), ("x1", "x2"), **some(r, p=(1, 2.0, 0.5, -1.0)))
-    return {name: TensorType("f32", v.dims) if getattr(v, "dtype", "") == "bf16" else v for name, v in values.items()}
-
-
-def attended(r: Random) -> Values:
-    batch, q, k, e, v = dims(r, 0, 2), 2, r.choice((2, 3)), 4, r.choice((4, 3))
-    dtype = r.choice(("f32", "f32", "f64", "bf16", "i64"))
-    values: Values = {
-        "query": TensorType(dtype, (*batch, q, e)),
-        "key": TensorType(dtype, (*near(r, batch), k, e)),
-        "value": TensorType(dtype, (*batch, k if r.random() < 0.95 else 4, v)),
-        **some(r, dropout_p=(0.0, 0.5), is_causal=(True, False), scale=(0.5, None)),
-    }
-    if r.random() < 0.4:
-        mask = (*near(r, batch), *r.choice(((q, k), (q, k), (1, k), (q, 1), (2, 4))))
-        values["attn_mask"] = TensorType(r.choice(("bool", dtype, dtype, "f32")), mask)
-        values.pop("is_causal", None)
-    if r.random() < 0.25:
-        heads = r.choice((1, 2, 4))
-        grouped = {"query": (*batch, 4, q, e), "key": (*batch, heads, k, e), "value": (*batch, heads, k, v)}
-        values |= {name: TensorType(dtype, sizes) for name, sizes in grouped.items()}
-        values.pop("attn_mask", None)
-        values["enable_gqa"] = r.random() < 0.8
-    return values
-
-
-def clamped(r: Random) -> Values:
-    x = t(r)
-    if r.random() < 0.5:
-        return {"input": x, **some(r, min=(0, 0.5, None, -1), max=(1, 2.5, None))}
-    bounds = {name: t(r, near(r, x.dims)) for name in ("min", "max") if r.random() < 0.7}
-    return {"input": x, **bounds}
-
-
-def chosen(r: Random) -> Values:
-    values = pair(r)
-    a = next(v for v in values.values() if isinstance(v, TensorType)).dims
-    return {"condition": TensorType("bool" if r.random() < 0.95 else "f32", near(r, a)), **values}
-
-
-def filled(r: Random) -> Values:
-    a = dims(r)
-    value = r.choice((0, 1.5, True, TensorType("f32", ()), TensorType("f32", (2,))))
-    x = t(r, a, ("f32", "f64", "bf16") if isinstance(value, TensorType) else DTYPES)
-    return {"input": x, "mask": TensorType(r.choice(("bool", "bool", "i64")), near(r, a)), "value": value}
-
-
-def blended(r: Random, third: str, names: tuple[str, str], number: bool) -> Values:
-    a, dtype = dims(r), r.choice(("f32", "f64", "bf16", "i64"))
-    values: Values = {name: TensorType(dtype, near(r, a)) for name in (*names, third)}
-    if number and r.random() < 0.5:
-        values[third] = r.choice((0.5, 2))
-    if r.random() < 0.1:
-        values[names[1]] = t(r, a)
-    return values
-
-
-def stepped(r: Random) -> Values:
-    ends = (0, 1, 5, 7, 2.5, 6.5)
-    values = r.choice(({"start": r.choice(ends)}, {"start": r.choice(ends), "end": r.choice(ends)}))
-    values |= some(r, step=(1, 2, 3, -1, 0.5, 0))
-    whole = not any(isinstance(value, float) for value in values.values())
-    return {**values, **some(r, dtype=SAFE_DT if whole else SAFE_DT[:2])}
-
-
-def sized(r: Random, name: str = "size", **options: Any) -> Values:
-    return {name: tuple(r.choice((1, 2, 3)) for _ in range(r.randint(0, 3))), **some(r, **options)}
-
-
-def one_of(r: Random, **options: Any) -> Values:
-    return {name: r.choice(choices) for name, choices in options.items()}
-
-
-LIKE = {"dtype": DT}
-PARTS: dict[str, Callable[[Random], Values]] = {
-    **dict.fromkeys(("unsqueeze", "logcumsumexp", "cummax", "cummin"), along),
-    **{name: lambda r: along(r, dtype=DT) for name in ("softmax", "log_softmax", "softmin")},
-    **{name: lambda r: along(r, dtype=DT[:-1]) for name in ("cumsum", "cumprod")},
-    **{name: lambda r: over(r, dtype=DT) for name in ("sum", "nansum", "mean")},
-    **dict.fromkeys(("amax", "amin", "all", "any"), over),
-    **dict.fromkeys(("max", "min", "median", "argmax", "argmin"), over_one),
-    **{name: lambda r: over(r, correction=(0, 1)) for name in ("std", "var")},
-    **{name: lambda r: along(r, descending=(True,), stable=(True,)) for name in ("sort", "argsort")},
-    "prod": lambda r: over_one(r, dtype=DT),
-    "norm": lambda r: over(r, p=(1, 2.0, "fro", float("inf")), dtype=(Dtype("f32"), Dtype("f64"), None)),
-    "logsumexp": lambda r: {
-        "input": t(r),
-        "dim": r.choice([d for d in DIMS if d not in (None, [])]),
-        **some(r, keepdim=(True,)),
-    },
-    "topk": lambda r: {"k": r.choice((0, 1, 2, 3)), **along(r, largest=(False,))},
-    "glu": along,
-    "normalize": lambda r: along(r, p=(1, 2.0)),
-    "gumbel_softmax": lambda r: {"logits": t(r), **some(r, dim=AXES, hard=(True, False))},
-    "round": lambda r: {"input": t(r), **some(r, decimals=(0, 1, 2))},
-    "gelu": lambda r: {"input": t(r), **some(r, approximate=("none", "tanh", "fast"))},
-    "threshold": lambda r: {"input": t(r), "threshold": 0.5, "value": 1},
-    "where": chosen,
-    "clamp": clamped,
-    "masked_fill": filled,
-    "lerp": lambda r: blended(r, "weight", ("input", "end"), True),
-    **{name: lambda r: blended(r, "tensor2", ("input", "tensor1"), False) for name in ("addcmul", "addcdiv")},
-    "pow": lambda r: pair(r, "input", "exponent"),
-    **{name: lambda r: {**pair(r), **some(r, alpha=(1, 2, 0.5))} for name in ("add", "sub")},
-    "div": lambda r: {**pair(r), **some(r, rounding_mode=("floor", "trunc", None))},
-    **dict.fromkeys(("mul", "floor_divide", "remainder", "eq", "ne", "lt", "le", "gt", "ge"), pair),
-    "fmod": lambda r: {**pair(r, numbers=False), **some(r, other=(2, 2.5, True))},
-    **{
-        name: lambda r: pair(r, numbers=False)
-        for name in ("maximum", "minimum", "atan2", "logaddexp", "logical_and", "logical_or", "logical_xor")
-    },
-    "flatten": lambda r: {"input": t(r), **some(r, start_dim=AXES, end_dim=AXES)},
-    "unflatten": unflattened,
-    "reshape": lambda r: shaped(r, "shape"),
-    "view": lambda r: shaped(r, "shape"),
-    "permute": order,
-    "transpose": lambda r: {"input": t(r), "dim0": r.choice(AXES), "dim1": r.choice(AXES)},
-    "squeeze": lambda r: {"input": t(r), **some(r, dim=DIMS)},
-    "movedim": moved,
-    "flip": lambda r: {"input": t(r), "dims": tuple(r.choice(AXES) for _ in range(r.randint(0, 2)))},
-    "roll": lambda r: {
-        "input": t(r),
-        "shifts": r.choice((1, -2, [1], [1, 2])),
-        **some(r, dims=(0, [0], [0, 1], [0, 0], 5)),
-    },
-    "expand": expanded,
-    "broadcast_to": lambda r: {name: list(v) if name == "size" else v for name, v in expanded(r).items()},
-    "tile": lambda r: {"input": t(r), "dims": tuple(r.choice((0, 1, 2)) for _ in range(r.randint(0, 3)))},
-    "repeat_interleave": lambda r: {"input": t(r), "repeats": r.choice((0, 1, 2)), **some(r, dim=AXES)},
-    **{name: lambda r: {"input": t(r), **some(r, diagonal=(-2, 1))} for name in ("tril", "triu")},
-    "diagonal": lambda r: {"input": t(r), **some(r, offset=(-3, 1, 2), dim1=AXES, dim2=AXES)},
-    "pad": padded,
-    "chunk": lambda r: along(r) | {"chunks": r.choice((1, 2, 3))},
-    "split": lambda r: along(r) | {"split_size_or_sections": r.choice((1, 2, 3, [1, 2], [2, 2], [1]))},
-    "unbind": along,
-    "select": lambda r: along(r) | {"index": r.choice((-3, -1, 0, 1, 3))},
-    "narrow": lambda r: along(r) | {"start": r.choice((-3, -1, 0, 1, 3)), "length": r.choice((0, 1, 2))},
-    "index_select": lambda r: along(r) | {"index": TensorType(r.choice(("i64", "i32", "f32")), dims(r, 0, 2), 1)},
-    "gather": gathered,
-    "take_along_dim": lambda r: gathered(r, "indices"),
-    **dict.fromkeys(("cat", "concat", "concatenate"), listed),
-    "stack": lambda r: listed(r, same=True),
-    **{name: lambda r: {"tensors": listed(r)["tensors"]} for name in ("hstack", "vstack")},
-    "matmul": matrices,
-    "mm": lambda r: multiplied(r, (2, 3), (3, 4), ("input", "mat2")),
-    "bmm": lambda r: multiplied(r, (2, 2, 3), (r.choice((2, 2, 2, 1)), 3, 4), ("input", "mat2")),
-    "mv": lambda r: multiplied(r, (2, 3), (3,), ("input", "vec")),
-    "dot": lambda r: multiplied(r, (3,), (3,), ("input", "tensor")),
-    "outer": lambda r: {"input": t(r, dims(r, 1, 1)), "vec2": t(r, dims(r, 1, 1) if r.random() < 0.9 else (1, 2))},
-    "addmm": lambda r: added(r, (), ("mat1", "mat2")),
-    "baddbmm": lambda r: added(r, (2,), ("batch1", "batch2")),
-    "cdist": distances,
-    "trace": lambda r: {"input": t(r, dims(r, 2, 2) if r.random() < 0.8 else None)},
-    "arange": stepped,
-    **{name: lambda r: sized(r, dtype=DT) for name in ("zeros", "ones", "rand", "randn")},
-    "full": lambda r: sized(r, dtype=DT) | {"fill_value": r.choice((1, 0.5, True))},
-    "eye": lambda r: one_of(r, n=(0, 2, 3)) | some(r, m=(2, 4), dtype=DT),
-    "linspace": lambda r: one_of(r, start=(0, 0.5), end=(1, 2.5), steps=(0, 1, 5)) | some(r, dtype=SAFE_DT),
-    "tensor": lambda r: one_of(r, data=([1, 2], [1.0, 2], True, [[1, 2], [3, 4]], [[1], [2, 3]], [], [True, 1])),
-    **{
-        name: lambda r: {"input": t(r), **some(r, dtype=DT)}
-        for name in ("zeros_like", "ones_like", "rand_like", "randn_like")
-    },
-    "full_like": lambda r: {"input": t(r), "fill_value": r.choice((1, 0.5, True)), **some(r, dtype=DT)},
-    "randint": lambda r: r.choice(
-        (
-            {"low": r.choice((0, 1, 5)), "high": [2, 3]},
-            {"low": r.choice((-1, 2, 5)), "high": r.choice((1, 5, 6)), "size": [2]},
-        )
-    ),
-    "randperm": lambda r: one_of(r, n=(0, 1, 4)) | some(r, dtype=SAFE_DT),
-    "normal": lambda r: r.choice(
-        (
-            {"mean": 0.0, "std": 1.0, "size": [2, 3]},
-            {"mean": f(r, 2, 3), "std": 1.0},
-            {"mean": 0.0, "std": f(r, 2, 3)},
-            {"mean": f(r, 2, 3), "std": f(r, *near(r, (2, 3)))},
-            {"mean": 0.0, "std": 1.0},
-        )
-    ),
-    "multinomial": lambda r: {
-        "input": t(r, dims(r, 0, 3)),
-        "num_samples": r.choice((1, 2, 3)),
-        **some(r, replacement=(True,)),
-    },
-    "scaled_dot_product_attention": attended,
-    **{name: lambda r: {"input": t(r, dims(r, 2, 5))} for name in ("dropout1d", "dropout2d", "dropout3d")},
-}
-
-
-def values_of(name: str, r: Random) -> Values:
-    return PARTS[name](r) if name in PARTS else {"input": t(r)}
+def is_empty(outcome: Outcome) -> bool:
+    """Whether torch gives a tensor without elements, which the language refuses in images."""
+    return outcome is not None and isinstance(outcome[0], str) and 0 in outcome[1]
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_rule_agrees_with_torch(name: str) -> None:
     operator, r = OPERATORS[name], random.Random(name)
-    taken = 0
+    taken = loose_taken = 0
     for round_ in range(120):
         values = values_of(name, r)
         expected = ran(operator, values, round_)
-        taken += expected is not None
-        assert checked(operator, values) == expected, f"{name}({values})"
+        got = checked(operator, values)
+        assert got == expected or (got is None and is_empty(expected)), f"{name}({values})"
         loose, sizes = loosened(values, r)
         found = loosely_checked(operator, loose, sizes)
         assert found is None or found == expected, f"{name}({loose}) at {sizes}"
+        taken += expected is not None
+        loose_taken += found is not None
     assert taken >= 10, f"{name}: the test gives torch nothing that it takes"
+    assert loose_taken >= taken * (0.15 if name in SELDOM_LOOSE else 0.5), f"{name} refuses unknown sizes"

@@ -228,4 +228,4 @@ def test_a_plan_needs_no_sizes() -> None:
     steps = plan("n t (three h d) -> three n h t d", 3, {"three": 3, "h": 6})
     assert steps.splits == ((2, (3, 6, -1)),)
     assert steps.permutation == (2, 0, 3, 1, 4)
-    assert not (steps.joins or steps.squeezed or steps.unsqueezed)
+    assert (steps.joins, steps.squeezed, steps.unsqueezed) == ((), (), ())
