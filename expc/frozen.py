@@ -1,8 +1,8 @@
 """`@dataclass(frozen=True)` that is quick to declare, for a package that has two hundred of them.
 
-The standard decorator compiles six methods for each class. That is 0.5 ms a class, 0.1 s at every start of `expc check`,
-half of what a whole check may take. Here the methods are closures over the names of the fields. The result is a data
-class to `dataclasses.fields`, to `dataclasses.replace` and to type checkers.
+The standard decorator compiles six methods for each class. It takes 0.5 ms a class, 0.1 s at every start of
+`expc check`, half of what a whole check may take. Here the methods are closures over the names of the fields. The
+result is a data class to `dataclasses.fields`, to `dataclasses.replace` and to type checkers.
 """
 
 import dataclasses

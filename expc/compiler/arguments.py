@@ -140,9 +140,7 @@ def _too_many(
     written = [given for given in assigned.values() if given.name is None] + extra
     if inferred and len(extra) <= len(inferred):
         names = ", ".join(f"`{param.name}`" for param in inferred)
-        notes = (
-            f"{names} follow{'s' * (len(inferred) == 1)} from the input and {'is' if len(inferred) == 1 else 'are'} not written",
-        )
+        notes = (f"{names}: follow{'s' * (len(inferred) == 1)} from the input, so it is not written without its name",)
         kept = [show(given.value) for given in written[len(extra) :] if given.name is None]
         named = [str(given) for given in assigned.values() if given.name is not None]
         call = f"{name}({', '.join([*kept, *named])})" if kept or named else name

@@ -90,7 +90,7 @@ def settings(
 ) -> None:
     """Bind the settings of a block in its scope. Raises `ProblemError` for one that is missing or of the wrong type."""
     parameters = [p for p in statement.parameters if not is_tensor_type(p.type)]
-    given = match_parameters(statement.name, parameters, arguments, span)
+    given = match_parameters(statement.name, parameters, arguments)
     spans = {argument.name: argument.span for argument in arguments}
     for parameter in parameters:
         if parameter.name in given:
@@ -191,11 +191,11 @@ def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Contex
     while isinstance(left, syntax.Paren):
         left = left.inner
     try:
-        if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%":
-            if elaborator.evaluate(right, context.setting()) == 0:
-                size = elaborator.evaluate(left.left, context.setting())
-                return "divisible", size, elaborator.evaluate(left.right, context.setting())
-        a, b = elaborator.evaluate(left, context.setting()), elaborator.evaluate(right, context.setting())
+        b = elaborator.evaluate(right, context.setting())
+        if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%" and b == 0:
+            size = elaborator.evaluate(left.left, context.setting())
+            return "divisible", size, elaborator.evaluate(left.right, context.setting())
+        a = elaborator.evaluate(left, context.setting())
     except ProblemError:
         return None
     if not all(isinstance(part, int | Dim) for part in (a, b)):
@@ -338,10 +338,8 @@ def _fresh(result: Result, span: Span, source: Source) -> Result:
 
 def _passed(container: Container, actual: Sequence[Value]) -> tuple[Any, ...]:
     """What a caller passes for each input: the tensors that flow in, what the body uses from outside, and sizes."""
-    passed: list[Any] = list(actual)
-    for value in container.inputs[len(actual) :]:
-        passed.append(_dim(value) if isinstance(value, Symbol) else value)
-    return tuple(passed)
+    further = container.inputs[len(actual) :]
+    return (*actual, *(_dim(value) if isinstance(value, Symbol) else value for value in further))
 
 
 def _dim(unknown: Symbol) -> Size:

@@ -2,7 +2,7 @@
 
 A size is a Python `int` when it is known and a `Dim` when it is not; both take the same operators, so a shape rule is
 plain arithmetic: `(h + 2 * padding - kernel) // stride + 1`. A `Dim` is a polynomial with rational coefficients over
-atoms: named symbols, and floor divisions that could not be carried out. What `where` says about a symbol (`H % 16 == 0`,
+atoms: named symbols, and floor divisions that could not be carried out. What `where` says of a symbol (`H % 16 == 0`,
 `T <= 256`) lives in the symbol, so that `H // 2` is exactly `H / 2` wherever it appears. Two sizes are equal when their
 normal forms are; two unknown sizes are never silently equal.
 """

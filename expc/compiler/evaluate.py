@@ -1,7 +1,7 @@
 """Evaluation at compile time: what an expression stands for before anything flows.
 
-Numbers are computed, names looked up, and stages become recipes: `Conv2d(16, 3)` is a value that makes a layer each time
-it is applied. Tensors are one more kind of value here; `expc.compiler.elaborate` adds what only bodies can do.
+Numbers are computed, names looked up, and stages become recipes: `Conv2d(16, 3)` is a value that makes a layer each
+time it is applied. Tensors are one more kind of value here; `expc.compiler.elaborate` adds what only bodies can do.
 """
 
 from collections.abc import Callable, Iterable
@@ -347,7 +347,7 @@ class Evaluator:
         if function is UNEVALUATED:
             return UNEVALUATED
         if isinstance(function, Builtin):
-            return self.builtin(function, arguments, node, context)
+            return self.builtin(function, arguments, node)
         if isinstance(function, Function):
             return self.function(function, arguments, node)
         if isinstance(function, Recipe):
@@ -372,7 +372,7 @@ class Evaluator:
             given.append(Given(argument.name, value, argument.span))
         return tuple(given)
 
-    def builtin(self, function: Builtin, arguments: tuple[Given, ...], node: syntax.Call, context: Context) -> Any:
+    def builtin(self, function: Builtin, arguments: tuple[Given, ...], node: syntax.Call) -> Any:
         """`max(a, b)` and the like; with a watched metric, a recipe of what to watch."""
         values = tuple(argument.value for argument in arguments)
         if any(isinstance(value, Watched) for value in values):
@@ -399,7 +399,7 @@ class Evaluator:
         declaration = function.statement
         scope = Scope(function.scope)
         context = Context(scope)
-        values = match_parameters(declaration.name, declaration.parameters, arguments, node.span)
+        values = match_parameters(declaration.name, declaration.parameters, arguments)
         for parameter in declaration.parameters:
             if parameter.name in values:
                 value = values[parameter.name]
@@ -455,9 +455,7 @@ class _Unfolding:
         self._active.pop()
 
 
-def match_parameters(
-    name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...], span: Span
-) -> dict[str, Any]:
+def match_parameters(name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...]) -> dict[str, Any]:
     """Arguments by the names of the parameters that they are for. Raises `ProblemError`.
 
     Positional ones fill the parameters in order; an argument that a recipe had already is replaced by a later one.

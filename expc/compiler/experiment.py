@@ -200,9 +200,9 @@ class Experiments:
             broken = bound.data is not None and any(s.key == "train" for s in self._settings("data"))
             if not broken and not self.report.has_errors:
                 self.report.add(MissingRole(span=span, what="data to learn from: `data { train = ... }`"))
-        if main is None and not any(isinstance(s, syntax.Block | syntax.ModelOf) for s in self.file.tree.statements):
-            if not self.report.has_errors:
-                self.report.add(MissingRole(span=span, what="a model"))
+        declared = any(isinstance(s, syntax.Block | syntax.ModelOf) for s in self.file.tree.statements)
+        if main is None and not declared and not self.report.has_errors:
+            self.report.add(MissingRole(span=span, what="a model"))
 
     def _settings(self, section: str) -> list[Setting]:
         table = self.tables.get(section)

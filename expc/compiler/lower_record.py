@@ -15,7 +15,7 @@ from expc.compiler.lower_values import Computed, Getter, Operand, calling, gette
 from expc.compiler.ops.building import method_called
 
 
-class CannotRecord(Exception):  # noqa: N818 - not an error: there is another way
+class CannotRecord(Exception):
     """The function looks at what a tensor holds, or uses a part of its work twice."""
 
 

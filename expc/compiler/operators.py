@@ -248,7 +248,8 @@ def _leaf(
                 raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
     for name, value in () if elaborator.conditions.lenient else settings.items():
         if isinstance(value, Dim) or (isinstance(value, tuple) and any(isinstance(part, Dim) for part in value)):
-            reason = f"`{name}` must be known when the model is built, but is {value if isinstance(value, Dim) else 'unknown'}"
+            shown = value if isinstance(value, Dim) else "unknown"
+            reason = f"`{name}` must be known when the model is built, but is {shown}"
             raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
     paths = {}
     for name, argument in tied.items():

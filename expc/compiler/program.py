@@ -105,7 +105,7 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class SplitUse:
-    """Part `index` of `fractions` (which sum to 1) of all samples; shuffled by the experiment's seed first, or in order.
+    """Part `index` of `fractions` (which sum to 1) of all samples, shuffled by the seed first, or in order.
 
     Parts of one split are disjoint, and the last takes what rounding leaves.
     """

@@ -114,9 +114,9 @@ def need_flow(context: "Context", span: Span) -> Any:
 
 def single(flow: Any, name: str, span: Span) -> Value:
     """The flow as one tensor. Raises `ProblemError` when it is several."""
-    if isinstance(flow, Value):
-        return flow
-    operators.refuse_count(name, "one tensor", flow, span)
+    if not isinstance(flow, Value):
+        operators.refuse_count(name, "one tensor", flow, span)
+    return flow
 
 
 def takes_flow(elaborator: "Elaborator", value: Any) -> bool:

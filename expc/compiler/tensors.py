@@ -57,7 +57,7 @@ def negate(elaborator: "Elaborator", node: syntax.Unary, value: Value, context: 
 
 
 def subscript(elaborator: "Elaborator", node: syntax.Index, value: Value, context: Context) -> Any:
-    """`x[:, 0]` as PyTorch indexes: slices, numbers, `none`, `...` and tensors of whole numbers. Raises `ProblemError`."""
+    """`x[:, 0]` as PyTorch indexes: slices, numbers, `none`, `...`, tensors of whole numbers. Raises `ProblemError`."""
     items = tuple(_item(elaborator, item, context) for item in node.items)
     if not is_known(value.type) or any(_is_unknown(elaborator, item) for item in items):
         return elaborator.unknown(node.span)

@@ -26,7 +26,7 @@ TORCH_NAMES: Final = {
 
 @dataclass(frozen=True)
 class TensorType:
-    """`f32[N, 3, H, W]`. `classes` says that the values are indices below it: `class(10)`, or tokens of a vocabulary."""
+    """`f32[N, 3, H, W]`. `classes` says that the values are indices below it: `class(10)`, tokens of a vocabulary."""
 
     dtype: str
     dims: tuple[Size, ...]

@@ -1,7 +1,7 @@
 """Lint rules: each in its own file, with its page, its check and its fix.
 
-A rule is a function `check(program) -> Iterator[Problem]` called `check` in its module; `rules()` finds them. Rules run on
-a program that has no errors, and read the graph only.
+A rule is the function `check(program) -> Iterator[Problem]` of its module; `rules()` finds them. Rules run on a program
+that has no errors, and read the graph only.
 """
 
 from collections.abc import Callable, Iterator

@@ -18,13 +18,13 @@ class BatchnormBatchOfOne(Problem):
 
     ```exp wrong
     data { train = FakeData(size=65, image_size=[1, 8, 8]) -> ToTensor, batch = 32 }
-    model Net(x: f32[N, 1, 8, 8]) -> f32[N, 10] { Flatten -> Linear(16, bias=false) -> BatchNorm1d -> ReLU -> Linear(10) }
+    model Net(x: f32[N, 1, 8, 8]) -> f32[N, 10] { Flatten -> Linear(16, bias=false) -> BatchNorm1d -> Linear(10) }
     train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
     ```
 
     ```exp right
     data { train = FakeData(size=65, image_size=[1, 8, 8]) -> ToTensor, batch = 32, drop_last = true }
-    model Net(x: f32[N, 1, 8, 8]) -> f32[N, 10] { Flatten -> Linear(16, bias=false) -> BatchNorm1d -> ReLU -> Linear(10) }
+    model Net(x: f32[N, 1, 8, 8]) -> f32[N, 10] { Flatten -> Linear(16, bias=false) -> BatchNorm1d -> Linear(10) }
     train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
     ```
     """

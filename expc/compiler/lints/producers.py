@@ -18,9 +18,7 @@ class Producers:
 
     def step(self, value: Value) -> tuple[Step, Container] | None:
         """The step that made a value, and the container that holds the step; none for inputs of the whole graph."""
-        while id(value) in self._outside:
-            value = self._outside[id(value)]
-        return self._made.get(id(value))
+        return self._made.get(id(self._outermost(value)))
 
     def apply(self, value: Value) -> tuple[Apply, Container] | None:
         """The operator that made a value, if one did."""
@@ -30,6 +28,12 @@ class Producers:
     def uses(self, value: Value) -> int:
         """How many steps and results use a value."""
         return self._uses.get(id(value), 0)
+
+    def _outermost(self, value: Value) -> Value:
+        """The value as the body knows it that passed it into a block."""
+        while id(value) in self._outside:
+            value = self._outside[id(value)]
+        return value
 
     def _collect(self, container: Container) -> None:
         for step in container.steps:
@@ -44,9 +48,8 @@ class Producers:
             for value in tensors(step.result):
                 self._made[id(value)] = (step, container)
             for value in _inputs(step):
-                while id(value) in self._outside:
-                    value = self._outside[id(value)]
-                self._uses[id(value)] = self._uses.get(id(value), 0) + 1
+                outer = self._outermost(value)
+                self._uses[id(outer)] = self._uses.get(id(outer), 0) + 1
         for value in tensors(container.result):
             self._uses[id(value)] = self._uses.get(id(value), 0)
 

@@ -158,8 +158,8 @@ class Operator:
     """The types of the names in `example`, as text."""
     home: Literal["torch.nn", "torch.nn.functional", "torch", "torch.Tensor", "expc"] = "torch.nn"
     build: Callable[..., Any] | None = None
-    """Layers: `build(nn, settings)` makes the module, by default `nn.<name>(**settings)`. Functions: `build(torch, values)`
-    makes the result, by default `<home>.<name>(*arguments)`. Gets `torch.nn` or `torch` as an argument, never imports it."""
+    """Layers: `build(nn, settings)` makes the module, by default `nn.<name>(**settings)`. Functions:
+    `build(torch, values)` makes the result, by default `<home>.<name>(*arguments)`. It never imports torch itself."""
     weights: Weights | None = None
     macs: Callable[[Call, Any], Size] | None = None
     """Multiply-accumulates of one call, from the call and its result type; none for elementwise work."""
