@@ -339,7 +339,7 @@ OPERATORS: Final[tuple[Operator, ...]] = (
         _kept,
         (replace(_REDUCTION, by_name=False), Param("delta", FLOAT, 1.0)),
         _VALUES,
-        only_function=(_EACH_WEIGHT,),
+        only_function=(optional_tensor("weight"),),
     ),
     *_pair(
         ("BCELoss", "binary_cross_entropy"),

@@ -16,10 +16,15 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param
-from expc.compiler.ops.kinds import FLOAT, number
+from expc.compiler.ops.kinds import FLOAT, choice, number
 from expc.compiler.types import DTYPES, FLOATING, TensorType, category, result_dtype
 
 NOT_BOOL: Final = DTYPES - {"bool"}
+_COMPUTED: Final = Param(
+    "compute_mode",
+    choice("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"),
+    "use_mm_for_euclid_dist_if_necessary",
+)
 _OTHER: Final = tensor("other")
 _MAT2: Final = tensor("mat2")
 
@@ -177,7 +182,7 @@ OPERATORS: Final = (
     function(
         "cdist",
         "The p-norm distance of each point of one list to each of another.",
-        (tensor("x1"), tensor("x2"), Param("p", number(0.0), 2.0)),
+        (tensor("x1"), tensor("x2"), Param("p", number(0.0), 2.0), _COMPUTED),
         _cdist,
         "x -> cdist(y)",
         {"x": "f32[N, 8]", "y": "f32[5, 8]"},

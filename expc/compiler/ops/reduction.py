@@ -237,7 +237,7 @@ OPERATORS: Final = (
             Param("p", either(number(), choice("fro")), "fro"),
             dims(),
             KEEPDIM,
-            Param("dtype", DTYPE_BY_NAME.kind, None),
+            DTYPE_BY_NAME,
         ),
         _norm,
         "x -> norm(2, dim=1)",

@@ -149,7 +149,7 @@ def _flip(call: Call) -> TensorType:
 def _roll(call: Call) -> TensorType:
     x = call.tensor()
     shifts, over = listed(call["shifts"]), call["dims"]
-    if over is None or listed(over) == ():
+    if listed(over) == ():
         if len(shifts) != 1:
             refuse(call, "several shifts need as many dims")
         return x
@@ -360,7 +360,7 @@ OPERATORS: Final = (
     function(
         "roll",
         "The elements shifted along dimensions, wrapping around.",
-        (INPUT, Param("shifts", sizes()), Param("dims", optional(AXES), None)),
+        (INPUT, Param("shifts", sizes()), Param("dims", AXES, ())),
         _roll,
         "x -> roll(1, dims=1)",
     ),

@@ -5,7 +5,7 @@ from typing import Any, Final
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
 from expc.compiler.ops.arguments import INPUT, axis, dim, function, need_dtype, need_index, refuse, tensor
 from expc.compiler.ops.declare import Call, Param
-from expc.compiler.ops.kinds import INT, NATURAL, POSITIVE, either, list_of
+from expc.compiler.ops.kinds import BOOL, INT, NATURAL, POSITIVE, either, list_of
 from expc.compiler.types import TensorType
 
 
@@ -42,7 +42,7 @@ def _cut(size: int, part: int) -> list[int]:
 
 
 def _split(call: Call) -> Any:
-    x = call.tensor()
+    x = call.tensor("tensor")
     at = _at(call, x)
     wanted, size = call["split_size_or_sections"], x.dims[at]
     if isinstance(wanted, list | tuple):
@@ -159,7 +159,7 @@ OPERATORS: Final = (
     function(
         "split",
         "The tensor in pieces of a size, or of the sizes listed.",
-        (INPUT, Param("split_size_or_sections", either(POSITIVE, list_of(NATURAL))), dim(0)),
+        (tensor("tensor"), Param("split_size_or_sections", either(POSITIVE, list_of(NATURAL))), dim(0)),
         _split,
         "x -> split(4, 1)",
     ),
@@ -189,7 +189,7 @@ OPERATORS: Final = (
     function(
         "gather",
         "One element along a dimension for each index.",
-        (INPUT, dim(), tensor("index")),
+        (INPUT, dim(), tensor("index"), Param("sparse_grad", BOOL, False, by_name=True)),
         _gather,
         "x -> gather(1, i)",
         {"x": "f32[N, 8]", "i": "i64[N, 3]"},

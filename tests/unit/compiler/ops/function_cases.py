@@ -61,8 +61,8 @@ AXES = (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4)
 DIMS = (*AXES, (0,), [0, 1], [-1, 0], [1, 1], [0, -1], [2, 0, 1], [], None)
 
 
-def along(r: Random, **options: Any) -> Values:
-    return {"input": t(r), "dim": r.choice(AXES), **some(r, **options)}
+def along(r: Random, name: str = "input", **options: Any) -> Values:
+    return {name: t(r), "dim": r.choice(AXES), **some(r, **options)}
 
 
 def over(r: Random, **options: Any) -> Values:
@@ -294,7 +294,7 @@ PARTS: dict[str, Callable[[Random], Values]] = {
     "diagonal": lambda r: {"input": t(r), **some(r, offset=(-3, 1, 2), dim1=AXES, dim2=AXES)},
     "pad": padded,
     "chunk": lambda r: along(r) | {"chunks": r.choice((1, 2, 3))},
-    "split": lambda r: along(r) | {"split_size_or_sections": r.choice((1, 2, 3, [1, 2], [2, 2], [1]))},
+    "split": lambda r: along(r, "tensor") | {"split_size_or_sections": r.choice((1, 2, 3, [1, 2], [2, 2], [1]))},
     "unbind": along,
     "select": lambda r: along(r) | {"index": r.choice((-3, -1, 0, 1, 3))},
     "narrow": lambda r: along(r) | {"start": r.choice((-3, -1, 0, 1, 3)), "length": r.choice((0, 1, 2))},

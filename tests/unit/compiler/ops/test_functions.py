@@ -8,6 +8,7 @@ import pytest
 from oracle import Outcome, Values, checked, loosely_checked, loosened, ran
 
 from expc.compiler.ops.declare import Operator
+from expc.compiler.ops.table import operators
 
 CASES = {**function_cases.PARTS, **functional_cases.PARTS}
 OPERATORS: dict[str, Operator] = {**function_cases.OPERATORS, **functional_cases.OPERATORS}
@@ -41,3 +42,9 @@ def test_rule_agrees_with_torch(name: str) -> None:
         loose_taken += found is not None
     assert taken >= 10, f"{name}: the test gives torch nothing that it takes"
     assert loose_taken >= taken * (0.15 if name in SELDOM_LOOSE else 0.5), f"{name} refuses unknown sizes"
+
+
+def test_each_function_is_tried() -> None:
+    functions = {name for name, operator in operators().items() if operator.kind == "function"}
+    losses = {name for name in functions if name.endswith(("_loss", "_entropy", "_with_logits", "kl_div"))}
+    assert functions == OPERATORS.keys() | losses | {"rearrange", "einsum"}
