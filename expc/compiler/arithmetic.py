@@ -163,7 +163,7 @@ def _divide(a: Any, b: Any) -> Any:
         return a / b
     if isinstance(a, Dim) or isinstance(b, Dim):
         quotient = exact_quotient(a, b)
-        if not isinstance(b, int) or not divides(b, a):
+        if not divides(b, a):
             raise InexactDivisionError(a, b, quotient)
         return quotient
     if b == 0:

@@ -8,11 +8,12 @@ normal forms are; two unknown sizes are never silently equal.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from math import gcd, lcm
 from typing import Union
+
+from expc.frozen import dataclass, field
 
 
 @dataclass(frozen=True, order=True)
@@ -195,8 +196,10 @@ def greatest(size: Size) -> Fraction | None:
     return _bound(size, lower=False)
 
 
-def divides(divisor: int, size: Size) -> bool:
-    """Whether `size` is surely a multiple of `divisor`."""
+def divides(divisor: Size, size: Size) -> bool:
+    """Whether `size` is surely a multiple of `divisor`, which is not zero."""
+    if isinstance(divisor, Dim):
+        return _polynomial_quotient(size, divisor) is not None
     if isinstance(size, int):
         return size % divisor == 0
     return all(_is_whole(monomial, coefficient / divisor) for monomial, coefficient in size.terms.items())

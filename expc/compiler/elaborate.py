@@ -350,7 +350,7 @@ class Elaborator(Evaluator):
     def stage(self, node: syntax.Expr, context: Context) -> Any:
         """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
         try:
-            value = self.evaluate(node, context)
+            value = self.after_arrow(node, context)
             if self.flowing(value) and not mentions_flow(node):
                 what = f"`{node.span.text}`"
                 reason = "it ignores the value that arrives; a stage takes it, or mentions `flow`"

@@ -5,7 +5,7 @@ time it is applied. Tensors are one more kind of value here; `expc.compiler.elab
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler import arithmetic
@@ -26,6 +26,7 @@ from expc.compiler.library import Library
 from expc.compiler.scope import MISSING, Builtin, Declared, Function, ModuleRef, Scope, TensorRef
 from expc.compiler.types import DTYPES, is_known
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
+from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.suggest import nearest
 from expc.spec.values import (
@@ -329,7 +330,7 @@ class Evaluator:
         """The pipeline of a chain whose head is evaluated already."""
         stages: list[Any] = []
         for position, stage in enumerate(node.stages):
-            value = head if position == 0 else self.evaluate(stage, context)
+            value = head if position == 0 else self.after_arrow(stage, context)
             if value is UNEVALUATED:
                 return UNEVALUATED
             if isinstance(value, Pipeline):
@@ -339,6 +340,15 @@ class Evaluator:
             else:
                 raise ProblemError(NotAStage(span=stage.span, what=describe(value), reason="it is not a stage"))
         return Pipeline(tuple(stages), node.span)
+
+    def after_arrow(self, node: syntax.Expr, context: Context) -> Any:
+        """The value of a stage after an arrow: there `max` and its like are the tensor's."""
+        name = node.function if isinstance(node, syntax.Call) else node
+        function = self.name(name, context) if isinstance(name, syntax.Name) else None
+        if isinstance(function, Builtin) and function.name in self.library.operators:
+            arguments = self.arguments(node, context) if isinstance(node, syntax.Call) else ()
+            return Recipe(function.name, arguments, span=node.span)
+        return self.evaluate(node, context)
 
     def call(self, node: syntax.Call, context: Context) -> Any:
         """A function at compile time is computed; a recipe gets further arguments."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from expc.compiler.arguments import accepts, assign, match_settings, setting
@@ -60,14 +61,11 @@ def wants_flow(elaborator: "Elaborator", operator: Operator, given: Sequence[Giv
         return False
     positional = [argument.value for argument in given if argument.name is None]
     named = {argument.name for argument in given}
-    tensors = 0
-    for param in operator.positional:
-        if not (param.tensor and param.required):
-            break
-        tensors += param.name not in named
-    if len(positional) < tensors or not positional:
-        return True
-    return not _may_be_tensor(positional[0]) and not accepts(first, positional[0])
+    tensors = takewhile(lambda param: param.tensor and param.required, operator.positional)
+    wanted = [param for param in tensors if param.name not in named] or [first]
+    without_flow = zip(wanted, positional, strict=False)
+    fits = all(_may_be_tensor(value) or accepts(param, value) for param, value in without_flow)
+    return len(positional) < len(wanted) or not fits
 
 
 def refuse_count(name: str, expected: str, flow: Any, span: Span) -> NoReturn:
@@ -211,7 +209,8 @@ def _run(
     def need(requirement: Requirement) -> None:
         elaborator.conditions.require(requirement, operator.name, span)
 
-    call = Call(operator, {**settings, **{name: _types(value) for name, value in arguments.items()}}, need)
+    given_values = {**settings, **{name: _types(value) for name, value in arguments.items()}}
+    call = Call(operator, dict(given_values), need)
     try:
         types = operator.shape(call)
     except Fault as fault:
@@ -222,7 +221,9 @@ def _run(
         final = {param.name: call.values[param.name] for param in operator.settings}
         leaf = _leaf(elaborator, operator, call, final, tied or {}, context, span)
         context.body.children[module] = leaf
-    present = {name: value for name, value in arguments.items() if value is not None or name in _named(given)}
+    inferred = {name: call.values[name] for name in arguments if call.values[name] is not given_values[name]}
+    complete = {**arguments, **inferred}
+    present = {name: value for name, value in complete.items() if value is not None or name in _named(given)}
     context.body.steps.append(Apply(operator, module, present, result, span))
     return result
 

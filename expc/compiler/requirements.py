@@ -1,6 +1,5 @@
 """What must hold of sizes: decided at once where they are known, collected as conditions where they are not."""
 
-from dataclasses import dataclass, field
 from math import lcm
 
 from expc.compiler.dimensions import (
@@ -21,6 +20,7 @@ from expc.compiler.errors.shapes import (
 )
 from expc.compiler.ops.declare import Fault, Requirement
 from expc.diagnostics import Edit, Fix, Label, Span
+from expc.frozen import dataclass, field
 
 
 @dataclass(eq=False)
@@ -89,7 +89,7 @@ class Conditions:
         raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at most {bound}", size=str(size))
 
     def _divisible(self, size: Size, divisor: Size, what: str, operator: str, span: Span) -> None:
-        if isinstance(divisor, int) and divisor and divides(divisor, size):
+        if divisor != 0 and divides(divisor, size):
             return
         if isinstance(size, int) or not isinstance(divisor, int) or not divisor:
             raise Fault(NotDivisible, operator=operator, what=what, size=str(size), divisor=str(divisor))
