@@ -1,12 +1,12 @@
 """The embedding API: check, load, build and run an experiment from Python."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from expc.diagnostics import Problem
 from expc.diagnostics.text import render
+from expc.frozen import dataclass
 
 if TYPE_CHECKING:
     from torch import nn

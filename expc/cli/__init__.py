@@ -6,6 +6,7 @@ interrupted. Always true: a command is imported only when it is called, and impo
 `expc check` never waits for torch.
 """
 
+import gc
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -64,6 +65,7 @@ def group(traceback: bool) -> None:  # `invoke` looks for it, when nothing else 
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
+    gc.disable()  # a check is over before a collection would pay for itself; `expc run` enables it again
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number

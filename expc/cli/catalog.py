@@ -1,7 +1,6 @@
 """Every problem that expc can report, and its page."""
 
 import re
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import cleandoc
@@ -9,6 +8,7 @@ from pkgutil import iter_modules
 from typing import Final
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 _HOMES: Final = ("expc.spec.errors", "expc.compiler.errors", "expc.compiler.lints", "expc.runtime.errors")
 """Where problems are declared: modules, or packages of them. None of these imports torch."""

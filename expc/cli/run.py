@@ -1,5 +1,6 @@
 """`expc run`: check a file, then train and evaluate what it says."""
 
+import gc
 import re
 import signal
 import sys
@@ -41,6 +42,7 @@ def command(file: str, overrides: tuple[str, ...], out: str | None, device: str,
     if checked.program is None or refused(checked.problems, strict=strict):
         return FAILED
 
+    gc.enable()
     from expc.runtime.errors import RunError
     from expc.runtime.run import run
 

@@ -1,7 +1,6 @@
 """Collects what a body does, and closes it into a container of the graph."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from expc.compiler.dimensions import Dim, Symbol, as_symbol, symbols
@@ -25,6 +24,7 @@ from expc.compiler.graph import (
 from expc.compiler.scope import ModuleRef
 from expc.compiler.types import is_known
 from expc.diagnostics import Label, ProblemError, Span
+from expc.frozen import dataclass, field
 
 
 @dataclass(eq=False)

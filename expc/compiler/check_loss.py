@@ -4,7 +4,6 @@ The loss becomes a container like a model's: its inputs are the fields of the da
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from expc.compiler.body import BodyBuilder
@@ -17,6 +16,7 @@ from expc.compiler.program import DataPlan, LossPlan
 from expc.compiler.scope import Scope
 from expc.compiler.types import TensorType, at, is_known
 from expc.diagnostics import ProblemError, Span
+from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Closure, Setting, Table
 

@@ -1,7 +1,6 @@
 """What a network costs: parameters, and multiply-accumulates of one forward pass, read off the graph."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -9,6 +8,7 @@ from expc.compiler.dimensions import Size, substitute
 from expc.compiler.graph import Apply, Container, Invoke, Leaf, Record, Result, Value
 from expc.compiler.ops.declare import REQUIRED, Call
 from expc.diagnostics import Span
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True)

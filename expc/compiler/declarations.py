@@ -1,13 +1,13 @@
 """The top-level names of a file, and of the files that it imports."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from expc.compiler.errors.names import DuplicateName, ImportRefused
 from expc.compiler.library import Library
 from expc.compiler.scope import BlockRef, Declared, Function, Scope
 from expc.diagnostics import Label, Report, Source, Span
+from expc.frozen import dataclass, field
 from expc.spec import syntax
 from expc.spec.parser import parse
 from expc.spec.suggest import nearest

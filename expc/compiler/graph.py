@@ -6,13 +6,13 @@ the symbols (`N`) that its steps need and none of its tensors shows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Union
 
 from expc.compiler.dimensions import Size, Symbol
 from expc.compiler.ops.declare import Operator
 from expc.compiler.types import TensorType, Type
 from expc.diagnostics import Span
+from expc.frozen import dataclass, field
 from expc.spec.values import Recipe
 
 

@@ -6,7 +6,6 @@ that no tensor outlives its use; what takes several tensors apart are steps of t
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -28,6 +27,7 @@ from expc.compiler.lower_values import (
 )
 from expc.compiler.ops.building import function_call
 from expc.compiler.types import TensorType
+from expc.frozen import dataclass, field
 
 Run = tuple[Getter, int]
 

@@ -5,7 +5,6 @@ stands there (`Computed`). The environment is a list that one call of a block's 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import lcm
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import nn
 from expc.compiler.dimensions import Atom, Dim, Extreme, Floor, Size, Symbol
 from expc.compiler.graph import SliceOf, Value
 from expc.compiler.types import TORCH_NAMES
+from expc.frozen import dataclass
 from expc.spec.values import Dtype
 
 Getter = Callable[[nn.Module, list[Any]], Any]

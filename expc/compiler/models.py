@@ -1,6 +1,5 @@
 """Checking a model on its own: its declared inputs are unknown sizes, and its body must be right for all of them."""
 
-from dataclasses import dataclass
 from math import lcm
 from typing import Any
 
@@ -16,6 +15,7 @@ from expc.compiler.scope import Scope
 from expc.compiler.selectors import matching, nearest_key
 from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import ProblemError
+from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Given
 

@@ -5,13 +5,13 @@ types on every field. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from expc.compiler.graph import Container, InitRule, Model
 from expc.compiler.ops.declare import Param
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
+from expc.frozen import dataclass, field
 from expc.spec.sections import Experiment
 from expc.spec.values import Quantity, Setting
 

@@ -1,11 +1,11 @@
 """Names and what they stand for, from the innermost body out to the file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler.graph import Container, Leaf
 from expc.diagnostics import Span
+from expc.frozen import dataclass, field
 from expc.spec import syntax
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ The core does no input or output: files are read by the function that the caller
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from expc.compiler.experiment import Experiments
 from expc.compiler.library import Library
 from expc.compiler.program import Program
 from expc.diagnostics import Fix, Problem, Report, Source
+from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.binding import bind
 from expc.spec.parser import parse

@@ -1,9 +1,10 @@
 """The types of values that flow: tensors with named dimensions, and the unknown."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeGuard
 
 from expc.compiler.dimensions import Size, substitute
+from expc.frozen import dataclass
 
 FLOATING: Final = frozenset({"f16", "bf16", "f32", "f64"})
 INTEGER: Final = frozenset({"u8", "i8", "i16", "i32", "i64"})

@@ -5,10 +5,10 @@ docstring the page that `expc explain CODE` prints. A page holds a wrong and a r
 `exp wrong` and `exp right`; a test runs both.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from expc.diagnostics.source import Span
+from expc.frozen import dataclass
 
 Severity = Literal["error", "warning", "hint"]
 Safety = Literal["safe", "unsafe"]

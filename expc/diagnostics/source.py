@@ -4,8 +4,9 @@ A span counts code points from 0; lines, columns and UTF-16 units are derived he
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
+
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, eq=False)

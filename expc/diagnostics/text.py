@@ -17,12 +17,12 @@ Colours are plain ANSI sequences: a library for them would take longer to import
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, TextIO
 
 from expc.diagnostics.problem import Edit, Fix, Problem
 from expc.diagnostics.source import Source, Span
+from expc.frozen import dataclass
 
 WIDEST: Final = 140
 """Columns of a source line that an excerpt shows; of a longer line it shows the part around the mark."""

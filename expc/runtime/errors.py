@@ -6,10 +6,10 @@ DataNotFound(span=use.span, ...))`. Where nothing in the file is to blame, the s
 """
 
 import errno
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem, ProblemError, Source, Span
+from expc.frozen import dataclass
 
 
 class RunError(ProblemError):

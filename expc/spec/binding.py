@@ -5,13 +5,13 @@ once, and has its default. Always true: nobody else sees a `ValidationError`, an
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from expc.diagnostics import Edit, Fix, Label, Report, Span
+from expc.frozen import dataclass
 from expc.spec.errors.names import (
     ContradictingKeys,
     DuplicateKey,

@@ -5,7 +5,6 @@ that does not fit, and by the reference pages.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -13,6 +12,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from expc.frozen import dataclass
 from expc.spec.values import (
     UNEVALUATED,
     Closure,

@@ -7,10 +7,10 @@ reported by whoever reads that token: a `BAD` one fits nowhere, any other is rea
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
+from expc.frozen import dataclass
 from expc.spec.errors.syntax import BadNumber, Foreign, NotText, StrangeCharacter, UnclosedText
 from expc.spec.tables import NEWLINE, tables
 

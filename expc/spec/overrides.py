@@ -6,10 +6,11 @@ value keeps its place in the option's own text: an error about it names the opti
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from expc.diagnostics import Report, Source, Span
+from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.errors.names import BadOverride, UnknownSection
 from expc.spec.parser import parse_value

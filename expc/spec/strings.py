@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
+from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.errors.syntax import BadText
 

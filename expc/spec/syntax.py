@@ -5,10 +5,10 @@ equality, so that two trees are equal when the programs are written alike up to 
 beside the tree (`expc.spec.trivia`).
 """
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from expc.diagnostics import Span
+from expc.frozen import dataclass, field
 
 Unit = str
 """A unit of a quantity, in the singular: `step`, `epoch`, `second`, `minute`, `hour`, `B`, `KiB`, `MiB`, `GiB`."""

@@ -7,11 +7,12 @@ renew the file (a test compares both); until then the tables are made anew in me
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from expc.frozen import dataclass
 
 STARTS = ("file", "chain", "targets")
 """The rules that a text may be read as: a whole file, one value, the left side of a binding."""

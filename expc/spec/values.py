@@ -5,10 +5,10 @@ that makes it, so that a resolved setting can be read and written again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from expc.diagnostics import Span
+from expc.frozen import dataclass, field
 from expc.spec import syntax
 
 

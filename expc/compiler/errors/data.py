@@ -1,9 +1,9 @@
 """E04xx: data sets, transforms, splits and batches."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """E041x and E051x: data against the model, the loss, and how the model learns."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """E022x-E024x: names, arguments and values at compile time."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """E07xx: Python code, and what torch refuses although the checker agreed."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem, ProblemError
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

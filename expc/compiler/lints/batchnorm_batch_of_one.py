@@ -1,7 +1,6 @@
 """`batchnorm-batch-of-one`: the last batch of an epoch has one sample, which batch normalisation refuses."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
@@ -9,6 +8,7 @@ from expc.compiler.lints.producers import applications, input_of
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType
 from expc.diagnostics import Label, Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
 """`bias-before-batchnorm`: a bias that batch normalisation cancels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.compiler.graph import Leaf
 from expc.compiler.lints.producers import Producers, applications, input_of
 from expc.compiler.program import Program
 from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Span
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
 """`monitor-direction`: the best is sought in the wrong direction."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.compiler.program import Program, Watch
 from expc.diagnostics import Edit, Fix, Problem, Span
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

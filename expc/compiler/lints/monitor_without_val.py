@@ -1,9 +1,9 @@
 """`monitor-without-val`: something is watched that nothing measures."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

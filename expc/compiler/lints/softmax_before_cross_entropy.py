@@ -1,12 +1,12 @@
 """`softmax-before-cross-entropy`: the loss takes the softmax itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.compiler.lints.producers import Producers, applications, input_of, named_outputs
 from expc.compiler.program import Program
 from expc.diagnostics import Label, Problem, Severity
+from expc.frozen import dataclass
 
 _LOSSES = ("CrossEntropyLoss", "cross_entropy")
 _SOFTMAX = ("Softmax", "softmax", "LogSoftmax", "log_softmax", "Softmax2d", "Sigmoid", "sigmoid")

@@ -1,7 +1,6 @@
 """`surplus-outputs`: more outputs than classes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.compiler.graph import Value
@@ -9,6 +8,7 @@ from expc.compiler.lints.producers import applications
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType
 from expc.diagnostics import Label, Problem, Severity
+from expc.frozen import dataclass
 
 _LOSSES = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
 

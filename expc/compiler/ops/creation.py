@@ -213,7 +213,7 @@ def _multinomial(call: Call) -> TensorType:
     if x.rank not in (1, 2):
         refuse(call, f"takes weights [choices] or [N, choices], but gets {x}")
     if not call["replacement"]:
-        call.require_at_most(count, x.dims[-1], "num_samples without replacement")
+        call.require_at_least(x.dims[-1], count, "the number of choices, for num_samples without replacement,")
     return TensorType("i64", (*x.dims[:-1], count), x.dims[-1])
 
 

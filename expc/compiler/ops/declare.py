@@ -6,12 +6,12 @@ read it. There is no class per operator: shapes that many share are plain functi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NoReturn
 
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.types import TensorType
 from expc.diagnostics import Problem
+from expc.frozen import dataclass, field
 
 
 class Required:

@@ -1,10 +1,10 @@
 """How parameters start: every function of `torch.nn.init`, by its name without the underscore."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from expc.compiler.ops.declare import Param
 from expc.compiler.ops.kinds import FLOAT, POSITIVE, PROBABILITY, choice
+from expc.frozen import dataclass
 
 _GAINS: Final = choice(
     "linear",

@@ -8,7 +8,6 @@ into torch's own steps, which need no size beyond those that the call gives:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from expc.compiler.dimensions import Size
@@ -25,6 +24,7 @@ from expc.compiler.ops.arguments import (
 from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import POSITIVE, STR
 from expc.compiler.types import DTYPES, TensorType
+from expc.frozen import dataclass
 
 ELLIPSIS: Final = "..."
 ALONE: Final = ("*",)

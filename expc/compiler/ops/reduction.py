@@ -145,7 +145,7 @@ def _topk(call: Call) -> Any:
     x = call.tensor()
     need_dtype(call, x, NOT_BOOL, "numbers, not booleans")
     at = axis(call, call["dim"], x.rank)
-    call.require_at_most(call["k"], _size(x, at), "k")
+    call.require_at_least(_size(x, at), call["k"], f"dimension {call['dim']}, to take k={call['k']} from,")
     left = (*x.dims[:at], call["k"], *x.dims[at + 1 :]) if x.rank else ()
     return TensorType(x.dtype, left, x.classes), TensorType("i64", left, _size(x, at))
 

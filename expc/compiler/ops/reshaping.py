@@ -12,21 +12,20 @@ from expc.compiler.ops.arguments import (
     axis,
     dim,
     function,
-    is_size,
     listed,
     numel,
     refuse,
     whole_quotient,
 )
 from expc.compiler.ops.declare import Call, Kind, Param
-from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, choice, list_of, optional, sizes
+from expc.compiler.ops.kinds import INT, list_of, optional, sizes
 from expc.compiler.types import TensorType
 
 SHAPE: Final = list_of(INT)
 """A list of sizes; -1 stands for the one that follows from the others."""
 
 
-def _as_torch(name: str, argument: str) -> Any:
+def as_torch(name: str, argument: str) -> Any:
     """`x.name(3, 4)`: the method with the sizes one by one, as people write it."""
 
     def build(_: Any, values: dict[str, Any]) -> Any:
@@ -41,9 +40,9 @@ def resolved(call: Call, total: Size, wanted: Sequence[Size], what: str) -> tupl
     """`wanted` sizes for `total` elements, with the one -1 worked out; `what` names the total in messages."""
     free = [at for at, size in enumerate(wanted) if isinstance(size, int) and size == -1]
     if len(free) > 1:
-        refuse(call, f"{_sizes(wanted)} has -1 more than once: only one size can follow from the others")
+        refuse(call, f"{shown(wanted)} has -1 more than once: only one size can follow from the others")
     if any(isinstance(size, int) and size < -1 for size in wanted):
-        refuse(call, f"{_sizes(wanted)} has a negative size")
+        refuse(call, f"{shown(wanted)} has a negative size")
     known = numel([size for at, size in enumerate(wanted) if at not in free])
     if not free:
         call.require_equal(known, total, what)
@@ -51,7 +50,8 @@ def resolved(call: Call, total: Size, wanted: Sequence[Size], what: str) -> tupl
     return tuple(whole_quotient(call, total, known, what) if at in free else s for at, s in enumerate(wanted))
 
 
-def _sizes(wanted: Sequence[Size]) -> str:
+def shown(wanted: Sequence[Size]) -> str:
+    """Sizes as the language writes them."""
     return "[" + ", ".join(map(str, wanted)) + "]"
 
 
@@ -162,51 +162,6 @@ def _roll(call: Call) -> TensorType:
     return x
 
 
-def _expand(call: Call) -> TensorType:
-    x = call.tensor()
-    wanted = listed(call["size"])
-    if len(wanted) < x.rank:
-        refuse(call, f"{_sizes(wanted)} has fewer sizes than {x} has dimensions")
-    new = len(wanted) - x.rank
-    result: list[Size] = []
-    for at, size in enumerate(wanted):
-        keeps = isinstance(size, int) and size == -1
-        if at < new:
-            if isinstance(size, int) and size < 0:
-                refuse(call, f"{_sizes(wanted)} keeps a dimension that {x} does not have")
-            result.append(size)
-        elif keeps:
-            result.append(x.dims[at - new])
-        else:
-            old = x.dims[at - new]
-            if not (isinstance(old, int) and old == 1):
-                call.require_equal(size, old, f"dimension {at - new}")
-            result.append(size)
-    return x.with_dims(*result)
-
-
-def _tile(call: Call) -> TensorType:
-    x = call.tensor()
-    times = listed(call["dims"])
-    rank = max(len(times), x.rank)
-    sizes_ = (1,) * (rank - x.rank) + x.dims
-    factors = (1,) * (rank - len(times)) + times
-    if any(isinstance(factor, int) and factor < 0 for factor in factors):
-        refuse(call, f"{_sizes(times)} has a negative number of repetitions")
-    return x.with_dims(*(size * factor for size, factor in zip(sizes_, factors, strict=True)))
-
-
-def _repeat_interleave(call: Call) -> TensorType:
-    x = call.tensor()
-    times = call["repeats"]
-    if call["dim"] is None:
-        return x.with_dims(numel(x.dims) * times)
-    if x.rank == 0:
-        refuse(call, "a scalar has no dimension to repeat along")
-    at = axis(call, call["dim"], x.rank)
-    return x.with_dims(*x.dims[:at], x.dims[at] * times, *x.dims[at + 1 :])
-
-
 def _triangle(call: Call) -> TensorType:
     x = call.tensor()
     if x.rank < 2:
@@ -225,50 +180,6 @@ def _diagonal(call: Call) -> TensorType:
     return x.with_dims(*(s for at, s in enumerate(x.dims) if at not in (a, b)), maximum(size, 0))
 
 
-def _pad(call: Call) -> TensorType:
-    x = call.tensor()
-    pad, mode = tuple(call["pad"]), call["mode"]
-    if len(pad) % 2:
-        refuse(call, f"pad={list(pad)} needs two numbers, before and after, for each dimension from the last")
-    padded = len(pad) // 2
-    if padded > x.rank:
-        refuse(call, f"pad={list(pad)} is for {padded} dimensions, but {x} has {x.rank}")
-    if mode != "constant":
-        _check_copied(call, x, pad, mode)
-    result = list(x.dims)
-    for number in range(padded):
-        before, after = pad[2 * number], pad[2 * number + 1]
-        size = result[-1 - number] + before + after
-        call.require_at_least(size, 0 if mode == "constant" else 1, f"dimension {-1 - number} after padding")
-        result[-1 - number] = size
-    value = call["value"]
-    filled = mode == "constant" and (
-        isinstance(x.classes, int) and is_size(value or 0) and 0 <= (value or 0) < x.classes
-    )
-    return TensorType(x.dtype, tuple(result), x.classes if filled or mode != "constant" else None)
-
-
-def _check_copied(call: Call, x: TensorType, pad: tuple[int, ...], mode: str) -> None:
-    """Padding that copies elements works on the last 1 to 3 dimensions, after one or two others."""
-    padded = len(pad) // 2
-    if call["value"] is not None:
-        refuse(call, f'mode="{mode}" takes no value')
-    if x.dtype == "bool" and mode != "circular":
-        refuse(call, f'mode="{mode}" does not take booleans')
-    if not 1 <= padded <= 3 or x.rank - padded not in (1, 2):
-        refuse(
-            call,
-            f'mode="{mode}" pads the last 1 to 3 dimensions, after a batch and channels; {x} is padded in {padded}',
-        )
-    for number in range(padded):
-        for amount in pad[2 * number : 2 * number + 2]:
-            size = x.dims[-1 - number]
-            if mode == "reflect":
-                call.require_at_least(size, amount + 1, f"dimension {-1 - number}, to reflect {amount},")
-            elif mode == "circular":
-                call.require_at_least(size, amount, f"dimension {-1 - number}, to wrap {amount},")
-
-
 def _contiguous(call: Call) -> TensorType:
     return call.tensor()
 
@@ -277,7 +188,8 @@ _IMAGE: Final = {"x": "f32[N, 3, 8, 8]"}
 _MATRIX: Final = {"x": "f32[N, 8, 8]"}
 
 
-def _shape_param(name: str, kind: Kind = SHAPE) -> Param:
+def shape_param(name: str, kind: Kind = SHAPE) -> Param:
+    """Sizes or dimensions, as one list or one by one."""
     return Param(name, kind, variadic=True)
 
 
@@ -300,28 +212,28 @@ OPERATORS: Final = (
     function(
         "reshape",
         "The elements in another shape; -1 is the size that follows from the others.",
-        (INPUT, _shape_param("shape")),
+        (INPUT, shape_param("shape")),
         _reshape,
         "x -> reshape(N, 4, -1)",
-        build=_as_torch("reshape", "shape"),
+        build=as_torch("reshape", "shape"),
     ),
     function(
         "view",
         "The elements in another shape, without a copy: only for tensors that are contiguous.",
-        (INPUT, _shape_param("shape")),
+        (INPUT, shape_param("shape")),
         _reshape,
         "x -> view(N, 4, -1)",
         home="torch.Tensor",
-        build=_as_torch("view", "shape"),
+        build=as_torch("view", "shape"),
     ),
     function(
         "permute",
         "The dimensions in another order.",
-        (INPUT, _shape_param("dims", list_of(AXIS))),
+        (INPUT, shape_param("dims", list_of(AXIS))),
         _permute,
         "x -> permute(0, 2, 3, 1)",
         _IMAGE,
-        build=_as_torch("permute", "dims"),
+        build=as_torch("permute", "dims"),
     ),
     function(
         "transpose",
@@ -352,10 +264,10 @@ OPERATORS: Final = (
     function(
         "flip",
         "The elements in reverse along dimensions.",
-        (INPUT, _shape_param("dims", list_of(AXIS))),
+        (INPUT, shape_param("dims", list_of(AXIS))),
         _flip,
         "x -> flip(1)",
-        build=_as_torch("flip", "dims"),
+        build=as_torch("flip", "dims"),
     ),
     function(
         "roll",
@@ -363,39 +275,6 @@ OPERATORS: Final = (
         (INPUT, Param("shifts", sizes()), Param("dims", AXES, ())),
         _roll,
         "x -> roll(1, dims=1)",
-    ),
-    function(
-        "expand",
-        "Dimensions of size 1 repeated without a copy; -1 keeps a size.",
-        (INPUT, _shape_param("size")),
-        _expand,
-        "x -> expand(N, 4, 8)",
-        {"x": "f32[N, 1, 8]"},
-        home="torch.Tensor",
-        build=_as_torch("expand", "size"),
-    ),
-    function(
-        "broadcast_to",
-        "Dimensions of size 1 repeated without a copy.",
-        (INPUT, Param("size", SHAPE)),
-        _expand,
-        "x -> broadcast_to([N, 4, 8])",
-        {"x": "f32[N, 1, 8]"},
-    ),
-    function(
-        "tile",
-        "The tensor repeated along its dimensions.",
-        (INPUT, _shape_param("dims")),
-        _tile,
-        "x -> tile(1, 2)",
-        build=_as_torch("tile", "dims"),
-    ),
-    function(
-        "repeat_interleave",
-        "Each element repeated along a dimension.",
-        (INPUT, Param("repeats", NATURAL), dim(None)),
-        _repeat_interleave,
-        "x -> repeat_interleave(2, dim=1)",
     ),
     *(
         function(name, doc, (INPUT, Param("diagonal", AXIS, 0)), _triangle, f"x -> {name}", _MATRIX)
@@ -411,19 +290,6 @@ OPERATORS: Final = (
         _diagonal,
         "x -> diagonal(dim1=1, dim2=2)",
         _MATRIX,
-    ),
-    function(
-        "pad",
-        "The tensor with a margin: two numbers for each dimension, from the last.",
-        (
-            INPUT,
-            Param("pad", list_of(INT)),
-            Param("mode", choice("constant", "reflect", "replicate", "circular"), "constant"),
-            Param("value", optional(FLOAT), None),
-        ),
-        _pad,
-        "x -> pad([1, 1])",
-        home="torch.nn.functional",
     ),
     function(
         "contiguous",

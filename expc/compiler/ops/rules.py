@@ -4,7 +4,6 @@ A type rule states what it needs in the words of the layer, so that the checker'
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from expc.compiler.dimensions import Dim, Size, minimum
@@ -12,6 +11,7 @@ from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, SettingRefu
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import BOOL, TENSOR
 from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType
+from expc.frozen import dataclass
 
 F32: Final = frozenset({"f32"})
 NUMBERS: Final = FLOATING | INTEGER

@@ -90,13 +90,13 @@ def _narrow(call: Call) -> TensorType:
     if isinstance(start, int) and start < 0:
         call.require_at_least(size, -start, f"dimension {call['dim']}, to start at {start},")
         start = size + start
-    call.require_at_most(start + length, size, "start + length")
+    call.require_at_least(size, start + length, f"dimension {call['dim']}, for start + length,")
     return _piece(x, at, length)
 
 
 def _bounded(call: Call, index: TensorType, size: Size) -> None:
     if index.classes is not None:
-        call.require_at_most(index.classes, size, "the number of different indices")
+        call.require_at_least(size, index.classes, "the dimension that is indexed")
 
 
 def _index_select(call: Call) -> TensorType:
@@ -120,7 +120,7 @@ def _gather(call: Call) -> TensorType:
         refuse(call, f"index {index} must have as many dimensions as the input {x}")
     for number, (taken, size) in enumerate(zip(index.dims, x.dims, strict=False)):
         if number != at and taken != size:
-            call.require_at_most(taken, size, f"dimension {number} of the index")
+            call.require_at_least(size, taken, f"dimension {number}, as the index has,")
     if x.rank:
         _bounded(call, index, x.dims[at])
     return TensorType(x.dtype, index.dims, x.classes)

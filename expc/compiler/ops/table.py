@@ -25,6 +25,7 @@ _FAMILIES: Final = (
     "arithmetic",
     "reduction",
     "reshaping",
+    "enlarging",
     "selecting",
     "joining",
     "products",

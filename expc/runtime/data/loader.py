@@ -3,7 +3,6 @@
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from expc.compiler.program import DataPlan
 from expc.diagnostics import Problem, ProblemError
+from expc.frozen import dataclass
 from expc.runtime.data.pipeline import Batch, Pipeline, open_pipeline
 from expc.runtime.data.randomness import ORDER, Indices, permutation
 from expc.runtime.errors import RunError, TooLittleData, WorkerDied

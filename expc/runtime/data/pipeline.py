@@ -4,7 +4,6 @@ It holds plain values only, so that it can be sent to a worker whatever way work
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from expc.compiler.program import DataPlan, SplitUse, Use
 from expc.diagnostics import Span
+from expc.frozen import dataclass
 from expc.runtime.data.datasets import Samples, open_dataset
 from expc.runtime.data.randomness import Draws, Indices
 from expc.runtime.data.split import select

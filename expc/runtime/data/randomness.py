@@ -4,11 +4,12 @@ There is no generator and so no state: the numbers of one sample are the same al
 device, and when a run is resumed.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from expc.frozen import dataclass
 
 Words = NDArray[np.uint64]
 Indices = NDArray[np.int64]

@@ -1,9 +1,9 @@
 """E0201-E0219: the settings of a file and the options that change them."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,7 @@
 """E01xx: text that cannot be read."""
 
-from dataclasses import dataclass
-
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ import pytest
 
 from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Source, Span, github, text
 from expc.diagnostics import json as as_json
+from expc.frozen import dataclass
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "diagnostics"
 

@@ -7,6 +7,7 @@ from typing import Any
 from expc.compiler.ops import (
     arithmetic,
     creation,
+    enlarging,
     joining,
     pointwise,
     products,
@@ -21,7 +22,7 @@ from expc.spec.values import Dtype
 Random = random.Random
 Values = dict[str, Any]
 
-FAMILIES = (arithmetic, creation, joining, pointwise, products, reduction, reshaping, selecting)
+FAMILIES = (arithmetic, creation, enlarging, joining, pointwise, products, reduction, reshaping, selecting)
 OPERATORS: dict[str, Operator] = {op.name: op for family in FAMILIES for op in family.OPERATORS}
 DTYPES = ("f32", "f32", "f32", "f64", "bf16", "i64", "i32", "u8", "bool")
 
