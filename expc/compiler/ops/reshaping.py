@@ -19,6 +19,7 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import INT, list_of, optional, sizes
+from expc.compiler.ops.rules import times
 from expc.compiler.types import TensorType
 
 SHAPE: Final = list_of(INT)
@@ -47,7 +48,9 @@ def resolved(call: Call, total: Size, wanted: Sequence[Size], what: str) -> tupl
     if not free:
         call.require_equal(known, total, what)
         return tuple(wanted)
-    return tuple(whole_quotient(call, total, known, what) if at in free else s for at, s in enumerate(wanted))
+    found = whole_quotient(call, total, known, what)
+    call.explain(f"the size written as -1: {total} / {known} = {found}")
+    return tuple(found if at in free else size for at, size in enumerate(wanted))
 
 
 def shown(wanted: Sequence[Size]) -> str:
@@ -60,7 +63,10 @@ def _flatten(call: Call) -> TensorType:
     first, last = axis(call, call["start_dim"], x.rank, "start_dim"), axis(call, call["end_dim"], x.rank, "end_dim")
     if first > last:
         refuse(call, f"start_dim={call['start_dim']} comes after end_dim={call['end_dim']} in {x}")
-    return x.with_dims(*x.dims[:first], numel(x.dims[first : last + 1]), *x.dims[last + 1 :])
+    joined = x.dims[first : last + 1]
+    if len(joined) > 1:
+        call.explain(f"flattened: {times(joined)} = {numel(joined)}")
+    return x.with_dims(*x.dims[:first], numel(joined), *x.dims[last + 1 :])
 
 
 def _unflatten(call: Call) -> TensorType:
