@@ -7,8 +7,8 @@ A block ```` ```exp ```` is a whole program. A problem stands as a comment on th
 After the code may follow the text that is underlined, a part of the message, and the text that the first fix writes.
 These comments are taken out before the program is checked, so that they may follow an open quotation mark too.
 
-A block ```` ```exp patch=mnist.exp ```` is a change of an example, as `diff` writes it: `- ` a line that goes, `+ ` one that
-comes, two spaces before one that stays. The lines that go and stay are found from the top of the example on.
+A block ```` ```exp patch=mnist.exp ```` is a change of an example, as `diff` writes it: `- ` a line that goes, `+ ` one
+that comes, two spaces before one that stays. The lines that go and stay are found from the top of the example on.
 """
 
 import re
