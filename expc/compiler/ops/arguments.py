@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
-from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, SettingRefused
+from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch
 from expc.compiler.ops.declare import REQUIRED, Call, Kind, Operator, Param
-from expc.compiler.ops.kinds import BOOL, DTYPE, TENSOR, TENSORS, is_number, list_of, optional
-from expc.compiler.types import FLOATING, INTEGER, TensorType, category
+from expc.compiler.ops.kinds import BOOL, DTYPE, TENSOR, TENSORS, is_number, optional
+from expc.compiler.ops.rules import refuse
+from expc.compiler.types import FLOATING, TensorType, category
 
 
 def _is_axis(value: Any) -> bool:
@@ -84,11 +85,6 @@ def function(
 
 
 # ------------------------------------------------------------------------------------------------ reading
-
-
-def refuse(call: Call, reason: str) -> NoReturn:
-    """Refuse a call because of a setting; `reason` completes "`name`: ..."."""
-    call.fail(SettingRefused, operator=str(call.operator), reason=reason)
 
 
 def axis(call: Call, value: int, rank: int, name: str = "dim") -> int:
@@ -182,7 +178,3 @@ def is_size(value: Any) -> bool:
 def without_classes(type_: TensorType) -> TensorType:
     """The same numbers, no longer known to be indices below a bound."""
     return replace(type_, classes=None)
-
-
-INDEX: Final = list_of(AXIS)
-WHOLE: Final = INTEGER

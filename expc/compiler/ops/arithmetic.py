@@ -14,12 +14,12 @@ from expc.compiler.ops.arguments import (
     need_floating,
     need_same_dtype,
     operand,
-    refuse,
     tensor,
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import FLOAT, choice, optional
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import TensorType, category, promote_number, result_dtype
 
 Dtypes = Callable[[Call, str], str]

@@ -14,12 +14,12 @@ from expc.compiler.ops.arguments import (
     listed,
     need_floating,
     operand,
-    refuse,
     without_classes,
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Kind, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, either, is_number, list_of, optional
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import FLOATING, TensorType, category
 
 _SIZE: Final = Param("size", list_of(NATURAL), variadic=True)

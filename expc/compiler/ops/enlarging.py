@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
-from expc.compiler.ops.arguments import INPUT, axis, dim, function, is_size, listed, numel, refuse
+from expc.compiler.ops.arguments import INPUT, axis, dim, function, is_size, listed, numel
 from expc.compiler.ops.declare import Call, Param
 from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, choice, list_of, optional
 from expc.compiler.ops.reshaping import SHAPE, as_torch, shape_param, shown
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import TensorType
 
 if TYPE_CHECKING:

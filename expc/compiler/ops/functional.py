@@ -14,7 +14,6 @@ from expc.compiler.ops.arguments import (
     need_same_dtype,
     numel,
     optional_tensor,
-    refuse,
     tensor,
     whole_quotient,
 )
@@ -22,7 +21,7 @@ from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, FLOAT, POSITIVE, PROBABILITY, choice, integer, list_of, optional, sizes
 from expc.compiler.ops.resizing import resized
-from expc.compiler.ops.rules import EXAMPLES, FORMS, SIDES, Window, expect_rank, fit, spread
+from expc.compiler.ops.rules import EXAMPLES, FORMS, SIDES, Window, expect_rank, fit, refuse, spread
 from expc.compiler.types import DTYPES, FLOATING, TensorType, result_dtype
 
 

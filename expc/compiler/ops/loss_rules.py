@@ -8,10 +8,10 @@ from expc.compiler.ops.arguments import (
     need_floating,
     need_rank,
     need_same_dtype,
-    refuse,
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call
+from expc.compiler.ops.rules import refuse
 from expc.compiler.ops.targets import (
     batched,
     broadcastable,

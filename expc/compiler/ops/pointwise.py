@@ -15,10 +15,10 @@ from expc.compiler.ops.arguments import (
     need_dtype,
     need_floating,
     need_rank,
-    refuse,
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, PROBABILITY, choice, either, optional
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType
 
 NOT_BOOL: Final = DTYPES - {"bool"}

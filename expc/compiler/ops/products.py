@@ -11,12 +11,12 @@ from expc.compiler.ops.arguments import (
     need_rank,
     need_same_dtype,
     numel,
-    refuse,
     tensor,
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import FLOAT, choice, number
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType, category, result_dtype
 
 NOT_BOOL: Final = DTYPES - {"bool"}

@@ -18,11 +18,11 @@ from expc.compiler.ops.arguments import (
     need_dtype,
     need_same_dtype,
     numel,
-    refuse,
     whole_quotient,
 )
 from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import POSITIVE, STR
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import DTYPES, TensorType
 from expc.frozen import dataclass
 

@@ -18,11 +18,11 @@ from expc.compiler.ops.arguments import (
     need_dtype,
     need_floating,
     numel,
-    refuse,
     summed,
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, INT, NATURAL, choice, either, number
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType, category, promote
 
 NOT_BOOL: Final = DTYPES - {"bool"}

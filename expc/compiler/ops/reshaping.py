@@ -14,12 +14,11 @@ from expc.compiler.ops.arguments import (
     function,
     listed,
     numel,
-    refuse,
     whole_quotient,
 )
 from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import INT, list_of, optional, sizes
-from expc.compiler.ops.rules import times
+from expc.compiler.ops.rules import refuse, times
 from expc.compiler.types import TensorType
 
 SHAPE: Final = list_of(INT)

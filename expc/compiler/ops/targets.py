@@ -2,8 +2,9 @@
 
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.training import TargetEncoding, TargetShape, TooFewOutputs
-from expc.compiler.ops.arguments import need_dtype, need_floating, need_rank, refuse
+from expc.compiler.ops.arguments import need_dtype, need_floating, need_rank
 from expc.compiler.ops.declare import Call
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import FLOATING, TensorType
 
 
@@ -35,7 +36,7 @@ def compared(
     a, b = call.tensor(output), call.tensor(target)
     need_floating(call, a)
     if b.classes is not None or (floating and b.dtype not in FLOATING):
-        encoding(call, b, f"a target of floating-point numbers in the shape of the outputs, {a},")
+        encoding(call, b, f"a target of floating-point numbers in the outputs' shape {a}")
     same_shape(call, a, b)
     return a, b
 

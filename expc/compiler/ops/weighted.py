@@ -14,12 +14,11 @@ from expc.compiler.ops.arguments import (
     need_same_dtype,
     numel,
     optional_tensor,
-    refuse,
     tensor,
 )
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, choice, either, list_of, optional, sizes
-from expc.compiler.ops.rules import EXAMPLES, FORMS, SIDES, Window, expect_rank, fit, spread
+from expc.compiler.ops.rules import EXAMPLES, FORMS, SIDES, Window, expect_rank, fit, refuse, spread
 from expc.compiler.types import DTYPES, TensorType
 
 WEIGHT: Final = tensor("weight")
