@@ -1,9 +1,10 @@
-"""Draws `check.svg`, the picture in the README, from what `expc check` prints; and prints the same as text.
+"""Shows in the README what `expc check` prints: as a picture, `check.svg`, and as text.
 
 python docs/images/make.py
 """
 
 import os
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 
 
 def check(*, colour: bool) -> str:
@@ -25,14 +27,15 @@ def check(*, colour: bool) -> str:
 
 
 def main() -> None:
-    """Write the picture, print the text."""
+    """Write the picture, and the text into the README."""
     lines = Text.from_ansi(check(colour=True))
     width = max(line.cell_len for line in lines.split("\n"))
     console = Console(record=True, width=width + 1, file=StringIO(), force_terminal=True, color_system="truecolor")
     console.print(lines, soft_wrap=True)
     picture = console.export_svg(title="expc check mistakes.exp", unique_id="check")
     (HERE / "check.svg").write_text(picture, "utf-8")
-    sys.stdout.write(check(colour=False) + "\n")
+    shown = f"```text\n{check(colour=False)}\n```"
+    README.write_text(re.sub(r"```text\n.*?```", lambda _: shown, README.read_text("utf-8"), flags=re.DOTALL), "utf-8")
 
 
 if __name__ == "__main__":

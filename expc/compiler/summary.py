@@ -1,5 +1,6 @@
 """A network as a table for people: layers, types, parameters, MACs, and the line that each comes from."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from expc.compiler.cost import Row, rows
@@ -55,7 +56,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _number(size: Size) -> str:
-    return f"{size:,}" if isinstance(size, int) else str(size)
+    return re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", str(size))
 
 
 def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:

@@ -324,7 +324,7 @@ class TransformFailed(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0808"
+    code: ClassVar[str] = "E0811"
     name: ClassVar[str] = "transform-failed"
     template: ClassVar[str] = "`{transform}` fails on {found}: {reason}"
 

@@ -251,7 +251,7 @@ def test_a_transform_that_fails_names_its_line(tmp_path):
     thin = plan(use("FakeData", size=4, image_size=[3, 40, 1]), use("Resize", size=8, max_size=10))
     with pytest.raises(RunError) as error:
         next(load((thin, tmp_path)).epoch(0))
-    assert error.value.problem.code == "E0808"
+    assert error.value.problem.code == "E0811"
     assert error.value.problem.span.text == "train"
 
 

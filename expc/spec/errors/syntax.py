@@ -403,7 +403,7 @@ class Misplaced(Problem):
     """
 
     code = "E0118"
-    name = "misplaced"
+    name = "misplaced-statement"
     template = "{what} cannot stand {where}; {advice}"
 
     what: str
