@@ -80,6 +80,10 @@ class Evaluator:
         self._lets: dict[int, Any] = {}
         self._active: list[object] = []
 
+    def add(self, problem: Problem) -> None:
+        """Report a problem; what can go on goes on."""
+        self.report.add(problem)
+
     def evaluate(self, node: syntax.Expr, context: Context) -> Any:
         """The value of `node`. Raises `ProblemError`."""
         match node:
@@ -102,10 +106,9 @@ class Evaluator:
             case syntax.TupleExpr():
                 return self.side_by_side(node, context)
             case syntax.Labelled():
-                stage = self.evaluate(node.stage, context.setting())
-                return (
-                    UNEVALUATED if stage is UNEVALUATED else Labelled(self.label(node, context), stage, node.label.span)
-                )
+                stage, label = self.evaluate(node.stage, context.setting()), self.evaluate(node.label, context)
+                known = stage is not UNEVALUATED and isinstance(label, str)
+                return Labelled(label, stage, node.label.span) if known else UNEVALUATED
             case syntax.Body() | syntax.Repeat() | syntax.As():
                 return Closure(node, context)
             case syntax.Unary():
@@ -158,7 +161,7 @@ class Evaluator:
                     self._lets[key] = UNEVALUATED
                     if isinstance(error.problem, Recursion):
                         raise
-                    self.report.add(error.problem)
+                    self.add(error.problem)
         return self._lets[key]
 
     def unfolding(self, declaration: object, name: str, span: Span) -> "_Unfolding":
@@ -303,14 +306,11 @@ class Evaluator:
             text += value if isinstance(value, str) else show(value)
         return text
 
-    def label(self, node: syntax.Labelled, context: Context) -> str:
-        """The text of a label."""
-        text = self.evaluate(node.label, context)
-        return text if isinstance(text, str) else "_"
-
     def lasting(self, node: syntax.Lasting, context: Context) -> Any:
         """`stage for duration`."""
         duration = self.evaluate(node.duration, context)
+        if duration is UNEVALUATED:
+            return UNEVALUATED
         if not isinstance(duration, Quantity | int) or isinstance(duration, bool):
             raise ProblemError(
                 BadExpression(
@@ -377,7 +377,7 @@ class Evaluator:
             try:
                 value = self.evaluate(argument.value, context.setting())
             except ProblemError as error:
-                self.report.add(error.problem)
+                self.add(error.problem)
                 value = UNEVALUATED
             given.append(Given(argument.name, value, argument.span))
         return tuple(given)
@@ -437,14 +437,14 @@ class Evaluator:
         if not isinstance(value, tuple):
             if not self.is_unknown(value):
                 problem = CannotUnpack(span=pattern.span, expected=_names(pattern), found="one value is")
-                self.report.add(problem)
+                self.add(problem)
                 value = UNEVALUATED
             for item in pattern.items:
                 self.unpack(item, value, bind)
             return
         if len(value) != len(pattern.items):
             found = f"{len(value)} value{' is' if len(value) == 1 else 's are'}"
-            self.report.add(CannotUnpack(span=pattern.span, expected=_names(pattern), found=found))
+            self.add(CannotUnpack(span=pattern.span, expected=_names(pattern), found=found))
             value = (UNEVALUATED,) * len(pattern.items)
         for item, part in zip(pattern.items, value, strict=True):
             self.unpack(item, part, bind)

@@ -32,7 +32,10 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """How a value was made: what was applied to which tensors, and the arithmetic of the sizes that changed."""
+    """How a value was made: what was applied to which tensors, and the arithmetic of the sizes that changed.
+
+    The title is empty where a value only enters a body.
+    """
 
     title: str
     inputs: tuple[Value, ...]

@@ -152,8 +152,10 @@ def _layer_arguments(
     elaborator: "Elaborator", operator: Operator, given: Sequence[Given], context: "Context", span: Span
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Given]]:
     """A layer's settings, its tensor arguments, and the parameters that are tied to others."""
-    tied = {str(argument.name): argument for argument in given if isinstance(argument.value, WeightRef)}
     further = {param.name for param in operator.arguments[1:]}
+    names = {None, *further, *(param.name for param in operator.settings)}
+    tied = {str(argument.name): argument for argument in given if isinstance(argument.value, WeightRef)}
+    given = [argument for argument in given if argument.value is not UNEVALUATED or argument.name in names]
     named = [argument for argument in given if argument.name in further and argument.name not in tied]
     rest = [argument for argument in given if argument.name not in further and argument.name not in tied]
     settings = match_settings(operator.name, operator.settings, operator.positional, rest, span)
@@ -179,6 +181,8 @@ def _piped(operator: Operator, flow: Any, extra: dict[str, Any], span: Span) -> 
     wanted = [param for param in operator.arguments if param.tensor and param.name not in extra]
     needed = sum(param.required for param in wanted)
     piped = flow if isinstance(flow, tuple) else (flow,)
+    if isinstance(flow, Value) and not is_known(flow.type):
+        piped = (flow,) * max(needed, 1)
     if not needed <= len(piped) <= len(wanted):
         names = ", ".join(param.name for param in wanted[: max(needed, 1)])
         count = "one tensor" if needed == 1 else f"{needed} tensors ({names})"

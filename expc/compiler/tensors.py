@@ -1,5 +1,6 @@
 """Arithmetic, comparison and indexing of tensors, written with the operators of the language."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler import operators
@@ -47,7 +48,12 @@ def binary(elaborator: "Elaborator", node: syntax.Binary, left: Any, right: Any,
             raise ProblemError(BadExpression(span=part.span, reason=reason))
     operator = elaborator.library.operators[FUNCTIONS[node.operator]]
     given = (Given(None, left, node.left.span), Given(None, right, node.right.span))
-    return operators.apply(elaborator, operator, given, context, node.span, None)
+    try:
+        return operators.apply(elaborator, operator, given, context, node.span, None)
+    except ProblemError as error:
+        if not isinstance(error.problem, BroadcastMismatch | DtypeMismatch):
+            raise
+        raise ProblemError(replace(error.problem, operator=node.operator)) from None
 
 
 def negate(elaborator: "Elaborator", node: syntax.Unary, value: Value, context: Context) -> Any:

@@ -156,7 +156,7 @@ class BroadcastMismatch(Problem):
     left_size: str
     right_size: str
     axis: int
-    """Counted from the end: -1 is the last."""
+    """Counted from the front where both have as many dimensions, else from the end: -1 is the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

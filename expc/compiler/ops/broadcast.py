@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from expc.compiler.dimensions import Size
-from expc.compiler.errors.shapes import BroadcastMismatch
-from expc.compiler.ops.declare import Call
+from expc.compiler.errors.shapes import BroadcastMismatch, SizeMismatch
+from expc.compiler.ops.declare import Call, Fault
 from expc.compiler.types import TensorType
 
 
@@ -31,11 +31,14 @@ def _pair(call: Call, dims: tuple[Size, ...], right: TensorType, before: Sequenc
             joined.append(a)
         elif isinstance(a, int) and a == 1:
             joined.append(b)
-        elif isinstance(a, int) and isinstance(b, int):
-            left = next(type_ for type_ in before if -axis <= type_.rank and type_.dims[axis] == a)
-            _refuse(call, left, right, axis)
         else:
-            call.require_equal(a, b, f"dimension {axis}")
+            try:
+                call.require_equal(a, b, f"dimension {axis}")
+            except Fault as fault:
+                if fault.problem is not SizeMismatch:
+                    raise
+                left = next(type_ for type_ in before if -axis <= type_.rank and type_.dims[axis] == a)
+                _refuse(call, left, right, axis)
             joined.append(a if isinstance(a, int) else b)
     return tuple(joined)
 
@@ -48,5 +51,5 @@ def _refuse(call: Call, left: TensorType, right: TensorType, axis: int) -> NoRet
         right=str(right),
         left_size=str(left.dims[axis]),
         right_size=str(right.dims[axis]),
-        axis=axis,
+        axis=axis + left.rank if left.rank == right.rank else axis,
     )
