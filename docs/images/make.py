@@ -22,6 +22,8 @@ def check(*, colour: bool) -> str:
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "FORCE_COLOR": "1" if colour else ""}
     command = [sys.executable, "-m", "expc", "check", "mistakes.exp"]
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 1:
+        sys.exit(done.stderr or "the file has no mistakes")
     head, _, _ = done.stdout.rpartition(" · ")
     return f"{head} · 12 ms"
 
