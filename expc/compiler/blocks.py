@@ -4,22 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler import operators, stages
+from expc.compiler import operators, results, stages
 from expc.compiler.arithmetic import describe
 from expc.compiler.body import BodyBuilder, tensors
 from expc.compiler.dimensions import Dim, Size, Symbol, symbol
 from expc.compiler.errors.names import (
-    Misplaced,
     MissingArgument,
     NotAStage,
     NotYet,
     WrongArgument,
 )
-from expc.compiler.errors.shapes import ResultMismatch, SettingRefused, SizeMismatch
+from expc.compiler.errors.shapes import SettingRefused
 from expc.compiler.evaluate import Context, match_parameters
 from expc.compiler.graph import Container, Invoke, Record, Result, Source, Value
 from expc.compiler.ops.declare import Fault
-from expc.compiler.patterns import accepts_setting, declared, is_tensor_type, match
+from expc.compiler.patterns import accepts_setting, is_tensor_type, match
 from expc.compiler.scope import BlockRef, Scope
 from expc.compiler.trail import refused
 from expc.compiler.types import is_known
@@ -40,6 +39,8 @@ def block(
     flow = stages.need_flow(context, span)
     inputs = [p for p in statement.parameters if is_tensor_type(p.type)]
     piped = flow if isinstance(flow, tuple) and inputs else (flow,)
+    if isinstance(flow, Value) and not is_known(flow.type):
+        piped = (flow,) * max(len(inputs), 1)
     if inputs and len(piped) != len(inputs):
         names = ", ".join(parameter.name for parameter in inputs)
         plural = "tensor" if len(inputs) == 1 else "tensors"
@@ -66,12 +67,12 @@ def _elaborate(
     ref = recipe.target
     builder = BodyBuilder(statement.name, statement.span)
     inner = Context(Scope(ref.scope), None, builder, tensor=True)
+    builder.declare_results(results.named(statement), inner.scope)
     actual = list(tensors(tuple(piped)))
     values: list[Any] = []
     for position, value in enumerate(piped):
         parameter = inputs[position] if inputs else None
-        title = f"input `{parameter.name}` of {statement.name}" if parameter else f"the flow into {statement.name}"
-        values.append(_enter(value, title, parameter.name if parameter else None, builder))
+        values.append(_enter(value, parameter, builder))
     settings(elaborator, statement, recipe.arguments, inner, span)
     for parameter, value in zip(inputs, values, strict=False):
         if isinstance(value, tuple):
@@ -81,7 +82,7 @@ def _elaborate(
     check_conditions(elaborator, statement, inner, span)
     start = values[0]
     result, _ = elaborator.body(statement.body, inner.with_flow(start))
-    result = finish(elaborator, statement, result, inner)
+    result = results.finish(elaborator, statement, result, inner)
     return builder.close(result), actual
 
 
@@ -96,7 +97,7 @@ def settings(
         if parameter.name in given:
             value, place = given[parameter.name], spans.get(parameter.name, span)
         elif parameter.default is not None:
-            value, place = elaborator.evaluate(parameter.default, Context(inner.scope)), parameter.span
+            value, place = elaborator.evaluate(parameter.default, Context(inner.scope)), parameter.default.span
         else:
             label = Label(parameter.span, "declared here, without a default")
             raise ProblemError(
@@ -117,10 +118,12 @@ def settings(
         elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
 
 
-def _enter(value: Any, title: str, name: str | None, builder: BodyBuilder) -> Any:
+def _enter(value: Any, parameter: syntax.Parameter | None, builder: BodyBuilder) -> Any:
+    """The value as the body sees it; in messages it stands where the body declares it."""
     if isinstance(value, tuple):
-        return tuple(_enter(part, title, None, builder) for part in value)
-    inside = Value(value.type, value.span, name, Source(title, (value,)))
+        return tuple(_enter(part, None, builder) for part in value)
+    name, span = (parameter.name, parameter.span) if parameter else (None, value.span)
+    inside = Value(value.type, span, name, Source("", (value,)))
     builder.inputs.append(inside)
     builder.input_names.append(name or "input")
     return inside
@@ -210,82 +213,6 @@ def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Contex
     return relations.get(node.operator)
 
 
-def finish(elaborator: "Elaborator", statement: syntax.Block, result: Any, inner: Context) -> Result:
-    """Check the result of a body against what is declared; named results are the values of those names."""
-    if isinstance(statement.result, syntax.RecordTypeExpr):
-        return _record(elaborator, statement.result, inner)
-    if isinstance(result, int | float | str) or result is None:
-        raise ProblemError(NotAStage(span=statement.body.span, what="the body", reason="it gives no tensor"))
-    if statement.result is not None:
-        _check_result(elaborator, "the result", statement.result, result, inner)
-    return result if isinstance(result, Value | tuple) else elaborator.unknown(statement.span)
-
-
-def _record(elaborator: "Elaborator", type_: syntax.RecordTypeExpr, inner: Context) -> Record:
-    fields: dict[str, Value] = {}
-    for field in type_.fields:
-        value = inner.scope.values.get(field.name)
-        if value is None:
-            elaborator.add(
-                Misplaced(
-                    span=field.span,
-                    what=f"the result `{field.name}` is declared, but nothing in the body has that name",
-                )
-            )
-            continue
-        if value is UNEVALUATED:
-            continue
-        if not isinstance(value, Value):
-            elaborator.add(
-                NotAStage(span=field.span, what=f"`{field.name}`", reason=f"it is {describe(value)}, not a tensor")
-            )
-            continue
-        _check_result(elaborator, f"`{field.name}`", field.type, value, inner)
-        fields[field.name] = value
-    training = frozenset(field.name for field in type_.fields if field.in_training)
-    if training:
-        elaborator.add(NotYet(span=type_.span, what="an output `in training` only"))
-    return Record(fields, training)
-
-
-def _check_result(elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Any, inner: Context) -> None:
-    if isinstance(value, tuple):
-        elaborator.add(
-            ResultMismatch(span=type_.span, what=what, expected=type_.span.text, found=f"a tuple of {len(value)}")
-        )
-        return
-    if not isinstance(value, Value) or not is_known(value.type):
-        return
-
-    def require(expected: Size, found: Size, name: str) -> None:
-        elaborator.conditions.require(("equal", expected, found, name), what, type_.span)
-
-    try:
-        match(elaborator, type_, value.type, inner, require, what)
-    except Fault as fault:
-        shown = _shown(elaborator, type_, inner)
-        label = Label(value.span, f"this is {value.type}")
-        notes = refused(fault, type_.span, (value,)).notes
-        if fault.problem is SizeMismatch:
-            notes = (f"{fault.facts['what']} is {fault.facts['found']}, not {fault.facts['expected']}", *notes)
-        elaborator.add(
-            ResultMismatch(
-                span=type_.span, what=what, expected=shown, found=str(value.type), labels=(label,), notes=notes
-            )
-        )
-    except ProblemError as error:
-        elaborator.add(error.problem)
-
-
-def _shown(elaborator: "Elaborator", type_: syntax.TypeExpr, inner: Context) -> str:
-    try:
-        found = declared(elaborator, type_, inner, symbol)
-    except ProblemError:
-        return type_.span.text
-    text = type_.span.text
-    return text if found is None or str(found) == text else f"{text} = {found}"
-
-
 # ---------------------------------------------------------------------------------------------------- containers
 
 
@@ -294,7 +221,7 @@ def inline(elaborator: "Elaborator", value: Closure | Pipeline, context: Context
     name = context.body.claim(label, span)
     flow = stages.need_flow(context, span)
     builder = BodyBuilder("Body", span)
-    inside = _enter(flow, "the flow into { }", "input", builder)
+    inside = _enter(flow, None, builder)
     actual = list(tensors(flow))
     if isinstance(value, Pipeline):
         inner = Context(Scope(context.scope), inside, builder, tensor=True)

@@ -1,6 +1,6 @@
 """Collects what a body does, and closes it into a container of the graph."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from expc.compiler.dimensions import Dim, Symbol, as_symbol, symbols
@@ -21,10 +21,11 @@ from expc.compiler.graph import (
     Subscript,
     Value,
 )
-from expc.compiler.scope import ModuleRef
+from expc.compiler.scope import ModuleRef, Scope
 from expc.compiler.types import is_known
 from expc.diagnostics import Label, ProblemError, Span
 from expc.frozen import dataclass, field
+from expc.spec import syntax
 
 
 @dataclass(eq=False)
@@ -43,6 +44,16 @@ class BodyBuilder:
     labels: dict[str, ModuleRef] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
     position: int = 0
+    _results: Mapping[str, syntax.TypeExpr] = field(default_factory=dict)
+    _results_scope: Scope | None = None
+
+    def declare_results(self, types: Mapping[str, syntax.TypeExpr], scope: Scope) -> None:
+        """Remember what is declared for the names that are results, when `scope` binds them."""
+        self._results, self._results_scope = types, scope
+
+    def result_type(self, name: str, scope: Scope) -> syntax.TypeExpr | None:
+        """What is declared for `name`, where binding it in `scope` makes it a result."""
+        return self._results.get(name) if scope is self._results_scope else None
 
     def claim(self, label: str | None, span: Span) -> str:
         """The name of the next module: its label, or its position among all modules of the body."""

@@ -14,7 +14,7 @@ from expc.compiler.evaluate import Context
 from expc.compiler.graph import Model, Record, Result, Value
 from expc.compiler.program import DataPlan, LossPlan
 from expc.compiler.scope import Scope
-from expc.compiler.types import TensorType, at, is_known
+from expc.compiler.types import UNKNOWN, TensorType, Type, at, is_known
 from expc.diagnostics import ProblemError, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
@@ -25,8 +25,12 @@ from expc.spec.values import UNEVALUATED, Closure, Setting, Table
 class Outcome:
     """What a loss and metrics see: the model's outputs and the data's fields, at the sizes that the data gives."""
 
-    outputs: Mapping[str, TensorType]
+    outputs: Mapping[str, Type]
     fields: Mapping[str, TensorType]
+    inputs: Mapping[str, str]
+    """The field that fills each input of the model."""
+    places: Mapping[str, Span]
+    """Where the text makes each output and each field."""
     target: str | None
     """The first field that feeds no input."""
     batch: Size
@@ -48,17 +52,20 @@ def outcome(
         named = {f"output{i}": value for i, value in enumerate(result)}
     else:
         named = {"output": result}
-    outputs = {}
+    outputs: dict[str, Type] = {}
+    places: dict[str, Span] = {}
     for name, value in named.items():
-        if not isinstance(value, Value) or not is_known(value.type):
+        if not isinstance(value, Value):
             return None
-        outputs[name] = at(value.type, dict(sizes))
+        outputs[name] = at(value.type, dict(sizes)) if is_known(value.type) else UNKNOWN
+        places[name] = value.span
     batch = _batch(model)
     fields = {
         field.name: TensorType(field.type.dtype, (batch, *field.type.dims), field.type.classes) for field in plan.fields
     }
     target = next((name for name in fields if name not in inputs.values()), None)
-    return Outcome(outputs, fields, target, batch)
+    places |= {name: plan.span for name in fields if name not in places}
+    return Outcome(outputs, fields, inputs, places, target, batch)
 
 
 def _batch(model: Model) -> Size:
@@ -99,7 +106,7 @@ def _enter(model: Model, found: Outcome, builder: BodyBuilder, scope: Scope, spa
     for name, type_ in (*found.outputs.items(), *found.fields.items()):
         if name in values:
             raise ProblemError(NameClash(span=span, word=name))
-        values[name] = Value(type_, span, name)
+        values[name] = Value(type_, found.places[name], name)
         builder.inputs.append(values[name])
         builder.input_names.append(name)
         scope.bind(name, values[name], span)
@@ -126,7 +133,6 @@ def _term(
     if value is UNEVALUATED:
         return None
     context = Context(Scope(scope), flow, builder)
-    before = len(elaborator.report.problems)
     try:
         if isinstance(value, Closure) and isinstance(value.expression, syntax.Expr):
             outer = value.scope.scope
@@ -137,9 +143,10 @@ def _term(
     except ProblemError as error:
         elaborator.add(error.problem)
         return None
-    if not isinstance(result, Value) or not is_known(result.type):
-        if len(elaborator.report.problems) == before:
-            elaborator.add(LossNotScalar(span=span, what=what, found="several tensors"))
+    if not isinstance(result, Value):
+        elaborator.add(LossNotScalar(span=span, what=what, found="several tensors"))
+        return None
+    if not is_known(result.type):
         return None
     if result.type.dims:
         notes = ('reduce it to one number: `mean`, or `reduction="mean"`',)

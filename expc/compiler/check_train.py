@@ -15,6 +15,7 @@ from expc.compiler.lints.monitor_without_val import MonitorWithoutVal
 from expc.compiler.program import DataPlan, GroupPlan, LossPlan, MetricPlan, SchedulePart, Use, Watch
 from expc.compiler.scope import BlockRef
 from expc.compiler.selectors import matching, nearest_key
+from expc.compiler.types import is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec.sections import Train
 from expc.spec.suggest import nearest
@@ -179,25 +180,25 @@ def inits(elaborator: Elaborator, tables: Iterable[Table], model: Model) -> tupl
 # ---------------------------------------------------------------------------------------------------- metrics
 
 
-def metrics(elaborator: Elaborator, value: Any, found: Outcome, span: Span) -> tuple[MetricPlan, ...]:
-    """What each metric is in torchmetrics, for these types."""
+def metrics(elaborator: Elaborator, value: Any, found: Outcome, span: Span) -> tuple[MetricPlan, ...] | None:
+    """What each metric is in torchmetrics, for these types; none where one is not known after an error."""
     if isinstance(value, Table):
         elaborator.add(NotYet(span=value.span, what="a table of metrics"))
-        return ()
+        return None
     plans: dict[str, MetricPlan] = {}
+    whole = True
     for recipe in value:
         use = _use(elaborator, recipe, elaborator.library.metrics, "a metric", span)
-        if use is None:
-            continue
-        plan = _metric(elaborator, use, found)
-        if plan is None:
+        plan = None if use is None else _metric(elaborator, use, found)
+        if use is None or plan is None:
+            whole = False
             continue
         if plan.name in plans:
             first = Label(plans[plan.name].span, "the first is here")
             elaborator.add(DuplicateName(span=use.span, word=use.name, reason="is measured twice", labels=(first,)))
             continue
         plans[plan.name] = plan
-    return tuple(plans.values())
+    return tuple(plans.values()) if whole else None
 
 
 def _metric(elaborator: Elaborator, use: Use, found: Outcome) -> MetricPlan | None:
@@ -208,6 +209,8 @@ def _metric(elaborator: Elaborator, use: Use, found: Outcome) -> MetricPlan | No
         elaborator.add(MetricMismatch(span=use.span, metric=use.name, reason=reason))
         return None
     output_type, target_type = found.outputs[output], found.fields[target]
+    if not is_known(output_type):
+        return None
     wrong = use.declaration.accepts(output_type, target_type)
     if wrong is not None:
         elaborator.add(MetricMismatch(span=use.span, metric=use.name, reason=wrong))

@@ -4,10 +4,11 @@ A body is a list of statements around one running value, the flow. `Elaborator` 
 only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from expc.compiler import stages, tensors
+from expc.compiler import results, stages, tensors
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
@@ -41,6 +42,8 @@ class Elaborator(Evaluator):
         self.conditions = Conditions()
         self.statements = 0
         self.calls: list[tuple[Span, str]] = []
+        self.classes: frozenset[int] = frozenset()
+        """How many classes the data's fields have."""
         self.elaborated: set[str] = set()
         """Blocks that some body used, by name."""
 
@@ -117,12 +120,16 @@ class Elaborator(Evaluator):
 
         def bind(pattern: syntax.Pattern, part: Any) -> None:
             if pattern.name != "_":
-                self.bind_name(str(pattern.name), part, pattern.span, context.scope)
+                name = str(pattern.name)
+                type_ = context.body.result_type(name, context.scope)
+                known = part if type_ is None else results.fit(self, f"`{name}`", type_, part, context)
+                self.bind_name(name, known, pattern.span, context.scope)
 
         self.unpack(statement.target, value, bind)
 
     def bind_unknown(self, statement: syntax.Statement, context: Context) -> None:
         """After an error, the names that a statement would have bound exist and agree with everything."""
+        self.forget_labels(statement, context)
         if not isinstance(statement, syntax.Bind):
             return
 
@@ -131,6 +138,12 @@ class Elaborator(Evaluator):
                 context.scope.bind(str(pattern.name), part, pattern.span)
 
         self.unpack(statement.target, UNEVALUATED, bind)
+
+    def forget_labels(self, node: syntax.Node, context: Context) -> None:
+        """After an error in `node`, the labels in it that name no module yet exist and agree with everything."""
+        for label in labels_in(node):
+            if context.scope.lookup(str(label.value)) is MISSING:
+                context.scope.bind(str(label.value), UNEVALUATED, label.span)
 
     def bind_name(self, name: str, value: Any, span: Span, scope: Scope) -> None:
         """Bind a name that is new in its body. Raises `ProblemError` when it is not."""
@@ -336,6 +349,7 @@ class Elaborator(Evaluator):
             flow = self.wanted(head, replace(context, in_arithmetic=False), head_node.span)
         except ProblemError as error:
             self.add(error.problem)
+            self.forget_labels(head_node, context)
             flow = self.unknown(head_node.span)
         for stage in node.stages[1:]:
             flow = self.stage(stage, context.with_flow(flow))
@@ -350,8 +364,9 @@ class Elaborator(Evaluator):
     def stage(self, node: syntax.Expr, context: Context) -> Any:
         """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
         try:
-            value = self.after_arrow(node, context)
-            if self.flowing(value) and not mentions_flow(node):
+            takes_it = mentions_flow(node)
+            value = self.after_arrow(node, context if takes_it else context.setting())
+            if self.flowing(value) and not takes_it:
                 what = f"`{node.span.text}`"
                 reason = "it ignores the value that arrives; a stage takes it, or mentions `flow`"
                 raise ProblemError(NotAStage(span=node.span, what=what, reason=reason))
@@ -360,6 +375,7 @@ class Elaborator(Evaluator):
             if isinstance(error.problem, TooLarge):
                 raise
             self.add(error.problem)
+            self.forget_labels(node, context)
             return self.unknown(node.span)
 
     def binary(self, node: syntax.Binary, context: Context) -> Any:
@@ -412,6 +428,19 @@ class Elaborator(Evaluator):
         if not isinstance(ref, ModuleRef):
             return super().attribute(node, context)
         return stages.weight_ref(ref, tuple(path), node.span)
+
+
+def labels_in(node: Any) -> Iterator[syntax.Constant]:
+    """The labels in an expression or statement, as far as they are plain text."""
+    if isinstance(node, syntax.Labelled) and isinstance(node.label, syntax.Constant):
+        yield node.label
+    if isinstance(node, tuple):
+        for part in node:
+            yield from labels_in(part)
+    elif isinstance(node, syntax.Node):
+        for name in node.__dataclass_fields__:
+            if name != "span":
+                yield from labels_in(getattr(node, name))
 
 
 def mentions_flow(node: Any) -> bool:

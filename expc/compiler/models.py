@@ -3,7 +3,7 @@
 from math import lcm
 from typing import Any
 
-from expc.compiler import blocks
+from expc.compiler import blocks, results
 from expc.compiler.body import BodyBuilder
 from expc.compiler.dimensions import Dim, as_symbol, symbol
 from expc.compiler.elaborate import Elaborator
@@ -58,6 +58,7 @@ def check_model(
     """
     builder = BodyBuilder(statement.name, statement.span)
     inner = Context(Scope(scope), None, builder, tensor=True)
+    builder.declare_results(results.named(statement), inner.scope)
     before = len(elaborator.report.problems)
     try:
         _settings(elaborator, statement, arguments, inner, lenient=lenient)
@@ -67,7 +68,7 @@ def check_model(
         _state_conditions(elaborator, statement, inner)
         start: Any = values[0] if values else Value(UNKNOWN, statement.span)
         result, _ = elaborator.body(statement.body, inner.with_flow(start))
-        result = blocks.finish(elaborator, statement, result, inner)
+        result = results.finish(elaborator, statement, result, inner)
     except ProblemError as error:
         elaborator.add(error.problem)
         return None

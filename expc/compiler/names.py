@@ -6,6 +6,7 @@ from typing import Any
 from expc.compiler.errors.names import UnusedName
 from expc.diagnostics import Report, Span
 from expc.spec import syntax
+from expc.spec.suggest import nearest
 
 _NOT_CHILDREN = ("span", "name_span", "operator_span")
 
@@ -13,14 +14,14 @@ _NOT_CHILDREN = ("span", "name_span", "operator_span")
 def check_unused(tree: syntax.File, report: Report) -> None:
     """Report every name that a body binds and that nothing in the body mentions."""
     for statement in tree.statements:
-        if isinstance(statement, syntax.Block) and not _is_broken(statement.body):
+        if isinstance(statement, syntax.Block) and not is_broken(statement.body):
             _check(statement, report)
 
 
 def _check(block: syntax.Block, report: Report) -> None:
     used = set(names_in(block.body))
     if isinstance(block.result, syntax.RecordTypeExpr):
-        used |= {field.name for field in block.result.fields}
+        used |= _results(block.result, {name for name, _ in _bound(block.body)})
     if block.result is not None:
         used |= set(names_in(block.result))
     for condition in block.conditions:
@@ -28,6 +29,12 @@ def _check(block: syntax.Block, report: Report) -> None:
     for name, span in _bound(block.body):
         if name not in used and name != "_":
             report.add(UnusedName(span=span, word=name))
+
+
+def _results(declared: syntax.RecordTypeExpr, bound: set[str]) -> set[str]:
+    """The names that are results, or were surely meant to be."""
+    names = {field.name for field in declared.fields}
+    return names | {near for name in names - bound if (near := nearest(name, bound)) is not None}
 
 
 def names_in(node: Any) -> Iterator[str]:
@@ -66,12 +73,12 @@ def _pattern(pattern: syntax.Pattern) -> Iterator[tuple[str, Span]]:
         yield from _pattern(item)
 
 
-def _is_broken(node: Any) -> bool:
+def is_broken(node: Any) -> bool:
     """Whether text was cut out of it: what stood there may have used anything."""
     if isinstance(node, syntax.Missing):
         return True
     if isinstance(node, tuple):
-        return any(map(_is_broken, node))
+        return any(map(is_broken, node))
     if isinstance(node, syntax.Node):
-        return any(_is_broken(getattr(node, name)) for name in node.__dataclass_fields__ if name not in _NOT_CHILDREN)
+        return any(is_broken(getattr(node, name)) for name in node.__dataclass_fields__ if name not in _NOT_CHILDREN)
     return False

@@ -1,0 +1,148 @@
+"""What a body gives, against what is declared for it."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from expc.compiler.arithmetic import describe
+from expc.compiler.dimensions import Size, symbol
+from expc.compiler.errors.names import Misplaced, NotAStage, NotYet
+from expc.compiler.errors.shapes import ResultMismatch, SizeMismatch
+from expc.compiler.evaluate import Context
+from expc.compiler.graph import Record, Result, Value
+from expc.compiler.names import is_broken
+from expc.compiler.ops.declare import Fault
+from expc.compiler.patterns import declared, match
+from expc.compiler.trail import refused
+from expc.compiler.types import TensorType, is_known
+from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
+from expc.spec import syntax
+from expc.spec.suggest import advice, nearest
+from expc.spec.values import UNEVALUATED
+
+if TYPE_CHECKING:
+    from expc.compiler.elaborate import Elaborator
+
+
+def finish(elaborator: "Elaborator", statement: syntax.Block, result: Any, inner: Context) -> Result:
+    """Check the result of a body against what is declared; named results are the values of those names."""
+    if isinstance(statement.result, syntax.RecordTypeExpr):
+        return _record(elaborator, statement, statement.result, inner)
+    if isinstance(result, int | float | str) or result is None:
+        raise ProblemError(NotAStage(span=statement.body.span, what="the body", reason="it gives no tensor"))
+    if statement.result is not None:
+        result = fit(elaborator, "the result", statement.result, result, inner)
+    return result if isinstance(result, Value | tuple) else elaborator.unknown(statement.span)
+
+
+def named(statement: syntax.Block) -> dict[str, syntax.TypeExpr]:
+    """The types of declared results that have names."""
+    result = statement.result
+    return {field.name: field.type for field in result.fields} if isinstance(result, syntax.RecordTypeExpr) else {}
+
+
+def fit(elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Any, inner: Context) -> Any:
+    """`value`, whose type must be the declared one. Where it is not, that is reported, and the value is unknown."""
+    if isinstance(value, tuple):
+        found = f"a tuple of {len(value)}"
+        elaborator.add(ResultMismatch(span=type_.span, what=what, expected=type_.span.text, found=found))
+        return elaborator.unknown(type_.span)
+    if not isinstance(value, Value) or not is_known(value.type):
+        return value
+
+    def require(expected: Size, found: Size, name: str) -> None:
+        elaborator.conditions.require(("equal", expected, found, name), what, type_.span)
+
+    try:
+        match(elaborator, type_, value.type, inner, require, what)
+    except Fault as fault:
+        return _mismatch(elaborator, what, type_, value, fault, inner)
+    except ProblemError as error:
+        elaborator.add(error.problem)
+    return value
+
+
+def _record(elaborator: "Elaborator", statement: syntax.Block, type_: syntax.RecordTypeExpr, inner: Context) -> Record:
+    fields: dict[str, Value] = {}
+    for field in type_.fields:
+        value = inner.scope.values.get(field.name)
+        fields[field.name] = elaborator.unknown(field.span)
+        if isinstance(value, Value):
+            fields[field.name] = fit(elaborator, f"`{field.name}`", field.type, value, inner)
+        elif value is None and not is_broken(statement.body):
+            near = nearest(field.name, [name for name, part in inner.scope.values.items() if isinstance(part, Value)])
+            elaborator.add(_nameless(field, near))
+            if near is not None:
+                fields[near] = elaborator.unknown(field.span)
+        elif value is not None and value is not UNEVALUATED:
+            reason = f"it is {describe(value)}, not a tensor"
+            elaborator.add(NotAStage(span=field.span, what=f"`{field.name}`", reason=reason))
+    training = frozenset(field.name for field in type_.fields if field.in_training)
+    if training:
+        elaborator.add(NotYet(span=type_.span, what="an output `in training` only"))
+    return Record(fields, training)
+
+
+def _nameless(field: Any, near: str | None) -> Misplaced:
+    span = Span(field.span.source, field.span.start, field.span.start + len(field.name))
+    what = f"the result `{field.name}` is declared, but nothing in the body has that name{advice(near)}"
+    fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near else ()
+    return Misplaced(span=span, what=what, fixes=fixes)
+
+
+def _mismatch(
+    elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Value, fault: Fault, inner: Context
+) -> Value:
+    """Report a result that is not what is declared.
+
+    Of the two, the result is wrong, unless the data speaks for it: ten outputs for ten classes.
+    """
+    found = value.type
+    assert isinstance(found, TensorType)  # noqa: S101 - the caller looked
+    try:
+        expected = declared(elaborator, type_, inner, symbol)
+    except ProblemError:
+        expected = None
+    text = type_.span.text
+    shown = text if expected is None or str(expected) == text else f"{text} = {expected}"
+    notes = refused(fault, type_.span, (value,)).notes
+    if fault.problem is SizeMismatch:
+        notes = (f"{fault.facts['what']} is {fault.facts['found']}, not {fault.facts['expected']}", *notes)
+    differing = _differing(expected, found)
+    right = any(b in elaborator.classes and a not in elaborator.classes for _, a, b in differing)
+    places = (type_.span, value.span) if right else (value.span, type_.span)
+    elaborator.add(
+        ResultMismatch(
+            span=places[0],
+            what=what,
+            expected=shown,
+            found=str(found),
+            labels=(Label(places[1], f"this is {found}" if right else "declared here"),),
+            notes=notes,
+            fixes=_fixes(type_, value, differing, declaration=right),
+        )
+    )
+    return value if right else elaborator.unknown(value.span)
+
+
+def _differing(expected: TensorType | None, found: TensorType) -> list[tuple[int, Size, Size]]:
+    """The dimensions that differ, each with what is declared and what it is."""
+    if expected is None or expected.rank != found.rank:
+        return []
+    pairs = enumerate(zip(expected.dims, found.dims, strict=True))
+    return [(axis, a, b) for axis, (a, b) in pairs if a != b]
+
+
+def _fixes(
+    type_: syntax.TypeExpr, value: Value, differing: list[tuple[int, Size, Size]], *, declaration: bool
+) -> tuple[Fix, ...]:
+    """Where one size differs: the text with the right one in its place."""
+    if len(differing) != 1:
+        return ()
+    ((axis, expected, found),) = differing
+    if declaration:
+        nodes = getattr(type_, "dims", None) or ()
+        if len(nodes) <= axis:
+            return ()
+        return (Fix(f"declare `{found}`", (Edit(nodes[axis].span, str(found)),)),)
+    text = re.sub(rf"\b{found}\b", str(expected), value.span.text)
+    return (Fix(f"write `{text}`", (Edit(value.span, text),)),) if text != value.span.text else ()
