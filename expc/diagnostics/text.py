@@ -84,7 +84,7 @@ def render(problem: Problem, *, colour: bool = False) -> str:
     view = _View(paint, margin=len(str(max(span.source.position(span.end)[0] for span in spans))))
 
     head = paint(problem.severity, f"{problem.severity}[{problem.code} {problem.name}]")
-    lines = [head + paint("bold", f": {_printable(problem.message)}")]
+    lines = [head + paint("bold", f": {_printable(_shortened(problem.message))}")]
     for source, found in _by_source(marks):
         lines += view.heading(found[0].span, "-->" if source is problem.span.source else ":::")
         lines += view.excerpt(source, found)
@@ -218,6 +218,11 @@ class _Line:
         if cut + WIDEST < len(self.text):
             text = text[:-1] + "…"
         return text, cut
+
+
+def _shortened(text: str, limit: int = 600) -> str:
+    """`text` without its middle where it is very long: a sentence may quote a piece of a file of any length."""
+    return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
 
 
 def _printable(text: str) -> str:

@@ -110,7 +110,9 @@ def wide_and_steering_characters() -> Problem:
 
 def long_line() -> Problem:
     source = Source("long.exp", "{" * 100_000 + "here" + "}" * 100_000)
-    return Wrong(span=at("here", source), labels=(Label(Span(source, 0, 1), "opened far away"),))
+    return Wrong(
+        span=at("here", source), operator="x" * 100_000, labels=(Label(Span(source, 0, 1), "opened far away"),)
+    )
 
 
 CASES = [
