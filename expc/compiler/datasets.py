@@ -119,7 +119,7 @@ def _images(size: Callable[[Any], Sequence[Any]], classes: Callable[[Any], int])
 def _text() -> Dataset:
     return Dataset(
         name="Text",
-        doc="Every window of a text: `tokens`, and as `target` the same moved on by one.",
+        doc="Windows of a text, side by side: `tokens`, and as `target` the same moved on by one.",
         settings=(
             Param("path", STR, doc="a text file in UTF-8, or any file for bytes"),
             Param("tokens", choice("char", "byte"), "char", doc="what is one token"),
@@ -131,6 +131,13 @@ def _text() -> Dataset:
                 by_name=True,
             ),
             Param("window", POSITIVE, doc="the number of tokens in a sample", by_name=True),
+            Param(
+                "stride",
+                optional(POSITIVE),
+                None,
+                doc="from one window to the next; none: as long as a window, so that each token is predicted once",
+                by_name=True,
+            ),
         ),
         sample=_text_sample,
         length=lambda _: None,

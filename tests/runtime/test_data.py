@@ -92,13 +92,17 @@ def test_windows_of_a_text(tmp_path):
     text = "to be, or nöt\r\nto be"
     (tmp_path / "a.txt").write_bytes(text.encode())
     characters = sorted(set(text))
-    opened = open_dataset(use("Text", path="a.txt", vocab=len(characters), window=4), tmp_path)
+    side_by_side = open_dataset(use("Text", path="a.txt", vocab=len(characters), window=4), tmp_path)
+    assert len(side_by_side) == (len(text) - 1) // 4
+    read = side_by_side.fetch(np.arange(len(side_by_side)))["tokens"].flatten()
+    assert "".join(characters[i] for i in read) == text[: len(side_by_side) * 4]
+    opened = open_dataset(use("Text", path="a.txt", vocab=len(characters), window=4, stride=1), tmp_path)
     assert len(opened) == len(text) - 4
     found = opened.fetch(np.array([0, 3, len(opened) - 1]))
     for row, start in enumerate((0, 3, len(opened) - 1)):
         assert "".join(characters[i] for i in found["tokens"][row]) == text[start : start + 4]
         assert "".join(characters[i] for i in found["target"][row]) == text[start + 1 : start + 5]
-    read = open_dataset(use("Text", path="a.txt", tokens="byte", window=4), tmp_path).fetch(np.array([9]))
+    read = open_dataset(use("Text", path="a.txt", tokens="byte", window=4, stride=3), tmp_path).fetch(np.array([3]))
     assert bytes(read["tokens"][0].tolist()) == text.encode()[9:13]
 
 

@@ -63,18 +63,19 @@ class Stored:
 
 
 class Windows:
-    """Every window of a text; `target` is one token later."""
+    """Windows of a text, `stride` tokens apart; `target` is one token later."""
 
-    def __init__(self, tokens: Tensor, window: int) -> None:
+    def __init__(self, tokens: Tensor, window: int, stride: int) -> None:
         self._tokens = tokens
         self._offsets = torch.arange(window + 1)
+        self._stride = stride
 
     def __len__(self) -> int:
-        return len(self._tokens) - len(self._offsets) + 1
+        return (len(self._tokens) - len(self._offsets)) // self._stride + 1
 
     def fetch(self, indices: Indices) -> Raw:
         """Tokens `[B, window]` and targets, i64."""
-        found = self._tokens[torch.from_numpy(indices)[:, None] + self._offsets].long()
+        found = self._tokens[torch.from_numpy(indices)[:, None] * self._stride + self._offsets].long()
         return {"tokens": found[:, :-1].contiguous(), "target": found[:, 1:].contiguous()}
 
 
@@ -220,7 +221,7 @@ def _open_text(use: Use, root: Path) -> Samples:
         needed = f"{window + 1} tokens"
         problem = TooLittleData(span=use.span, what=f"a window of {window}", needed=needed, found=len(tokens))
         raise RunError(problem)
-    return Windows(tokens, window)
+    return Windows(tokens, window, use.settings["stride"] or window)
 
 
 def _bytes(path: str) -> Tensor:
