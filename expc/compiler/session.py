@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from expc.compiler.causes import without_consequences
 from expc.compiler.declarations import Loader, Read
 from expc.compiler.experiment import Experiments
 from expc.compiler.library import Library
@@ -68,7 +69,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     experiments = Experiments(library, report, file, Path(name).stem)
     experiments.settings(bind)
     program = experiments.check([loaded.source for loaded in loader.files.values()])
-    problems = tuple(_without_allowed(report.problems, source))
+    problems = tuple(_without_allowed(without_consequences(report.problems, tree), source))
     errors = any(problem.severity == "error" for problem in problems)
     sources = tuple(loaded.source for loaded in loader.files.values())
     return Checked(source, tree, problems, None if errors else program, sources, experiments)
