@@ -207,7 +207,7 @@ def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Contex
         "==": ("equal", a, b),
         "<=": ("at most", a, b),
         ">=": ("at least", a, b),
-        "<": ("at most", a + 1, b),
+        "<": ("at most", a, b - 1),
         ">": ("at least", a, b + 1),
     }
     return relations.get(node.operator)

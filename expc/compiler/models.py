@@ -1,5 +1,7 @@
 """Checking a model on its own: its declared inputs are unknown sizes, and its body must be right for all of them."""
 
+from contextlib import suppress
+from dataclasses import replace
 from math import lcm
 from typing import Any
 
@@ -138,47 +140,30 @@ def _bind_given(written: syntax.TypeExpr, type_: TensorType, inner: Context) -> 
 
 
 def _facts(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> dict[str, _Facts]:
-    """What `where` says about single names: multiples and bounds. They become part of the symbols themselves."""
+    """What `where` says about single names: multiples and bounds. They become part of the symbols themselves.
+
+    The conditions are read where the inputs have plain symbols; what is wrong in them is reported later, in its place.
+    """
+    plain = inner.inner()
+    for parameter in statement.parameters:
+        if parameter.type is not None and is_tensor_type(parameter.type):
+            with suppress(ProblemError):
+                declared(elaborator, parameter.type, plain, symbol)
     facts: dict[str, _Facts] = {}
     for condition in statement.conditions:
-        read = _fact(elaborator, condition, inner)
-        if read is None:
+        relation, size, bound = blocks.parse_condition(elaborator, condition, plain) or (None, 0, 0)
+        name = as_symbol(size)
+        if name is None or not isinstance(bound, int):
             continue
-        name, relation, number = read
-        old = facts.get(name, _Facts())
-        if relation == "divisible":
-            facts[name] = _Facts(lcm(old.divisor, number), old.lower, old.upper)
-        elif relation == "at least":
-            facts[name] = _Facts(old.divisor, max(old.lower, number), old.upper)
-        else:
-            upper = number if old.upper is None else min(old.upper, number)
-            facts[name] = _Facts(old.divisor, old.lower, upper)
+        old = facts.get(name.name, _Facts())
+        match relation:
+            case "divisible" if bound > 0:
+                facts[name.name] = replace(old, divisor=lcm(old.divisor, bound))
+            case "at least":
+                facts[name.name] = replace(old, lower=max(old.lower, bound))
+            case "at most":
+                facts[name.name] = replace(old, upper=bound if old.upper is None else min(old.upper, bound))
     return facts
-
-
-def _fact(elaborator: Elaborator, node: syntax.Expr, inner: Context) -> tuple[str, str, int] | None:
-    if not isinstance(node, syntax.Binary):
-        return None
-    left: syntax.Expr = node.left
-    while isinstance(left, syntax.Paren):
-        left = left.inner
-    try:
-        if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%":
-            divisor = elaborator.evaluate(left.right, inner.setting())
-            zero = elaborator.evaluate(node.right, inner.setting())
-            if isinstance(left.left, syntax.Name) and isinstance(divisor, int) and divisor > 0 and zero == 0:
-                return left.left.id, "divisible", divisor
-            return None
-        if not isinstance(left, syntax.Name) or node.operator not in ("<", "<=", ">", ">="):
-            return None
-        bound = elaborator.evaluate(node.right, inner.setting())
-    except ProblemError:
-        return None
-    if isinstance(bound, bool) or not isinstance(bound, int):
-        return None
-    if node.operator in (">", ">="):
-        return left.id, "at least", bound + (node.operator == ">")
-    return left.id, "at most", bound - (node.operator == "<")
 
 
 def _state_conditions(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> None:
