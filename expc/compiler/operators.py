@@ -118,34 +118,40 @@ def _values(
 
 
 def _tensor(elaborator: "Elaborator", operator: Operator, param: Param, argument: Given, context: "Context") -> Any:
-    value = argument.value
-    if isinstance(value, _APPLICABLE):
-        value = elaborator.wanted(value, replace(context, in_arithmetic=False, tensor=True), argument.span)
-    if isinstance(value, Value) and param.kind is not TENSORS and not param.variadic:
-        return value
+    inside = replace(context, in_arithmetic=False, tensor=True)
+
+    def applied(value: Any) -> Any:
+        return elaborator.wanted(value, inside, argument.span) if isinstance(value, _APPLICABLE) else value
+
+    value = applied(argument.value)
     if value is UNEVALUATED:
         return elaborator.unknown(argument.span)
-    if isinstance(value, tuple) and (
-        param.kind is TENSORS or param.variadic or any(isinstance(v, Value) for v in value)
-    ):
-        return tuple(
-            elaborator.wanted(item, replace(context, in_arithmetic=False, tensor=True), argument.span)
-            if isinstance(item, _APPLICABLE)
-            else item
-            for item in value
-        )
-    if isinstance(value, Value) or not accepts(param, value):
-        shown = f"a tensor {value.type}" if isinstance(value, Value) else describe(value)
-        raise ProblemError(
-            WrongArgument(
-                span=argument.span,
-                operator=operator.name,
-                parameter=param.name,
-                expected=param.kind.words,
-                found=shown,
-            )
-        )
-    return value
+    if isinstance(value, tuple) and not accepts(param, value):
+        value = tuple(map(applied, value))
+    return _fitting(operator, param, value, argument.span)
+
+
+def _fitting(operator: Operator, param: Param, value: Any, span: Span) -> Any:
+    """The value, if a tensor argument takes it: one tensor, or a list of them, or what its kind allows instead."""
+    if param.kind is TENSORS or param.variadic:
+        fits = isinstance(value, tuple) and all(isinstance(item, Value) or item is UNEVALUATED for item in value)
+    else:
+        fits = isinstance(value, Value)
+    if fits or (value is None and param.default is None) or accepts(param, value):
+        return value
+    expected = param.kind.words
+    raise ProblemError(
+        WrongArgument(span=span, operator=operator.name, parameter=param.name, expected=expected, found=_shown(value))
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Value):
+        return f"a tensor {value.type}"
+    if not isinstance(value, tuple):
+        return describe(value)
+    wrong = next((item for item in value if not isinstance(item, Value)), None)
+    return f"a tuple of {len(value)} tensors" if wrong is None else f"a list with {_shown(wrong)} in it"
 
 
 def _layer_arguments(
@@ -187,7 +193,7 @@ def _piped(operator: Operator, flow: Any, extra: dict[str, Any], span: Span) -> 
         names = ", ".join(param.name for param in wanted[: max(needed, 1)])
         count = "one tensor" if needed == 1 else f"{needed} tensors ({names})"
         refuse_count(operator.name, count, flow if isinstance(flow, tuple) else (flow,), span)
-    values = {param.name: value for param, value in zip(wanted, piped, strict=False)}
+    values = {param.name: _fitting(operator, param, value, span) for param, value in zip(wanted, piped, strict=False)}
     return {param.name: values.get(param.name, extra.get(param.name, param.default)) for param in operator.arguments}
 
 

@@ -70,6 +70,9 @@ def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Sp
 
 def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span: Span) -> Any:
     """Apply a stage whose module has a name, and bind the name."""
+    if elaborator.flowing(value.stage):
+        what = f"`{value.label}:` names a module, and this is a tensor; write the label before the stage that makes one"
+        raise ProblemError(Misplaced(span=value.span, what=what))
     before = set(context.body.children)
     try:
         result = apply(elaborator, value.stage, context, span, value.label)

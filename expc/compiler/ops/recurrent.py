@@ -6,7 +6,7 @@ from typing import Any, Final
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.shapes import InputCountMismatch
 from expc.compiler.ops.declare import Call, Operator, Param
-from expc.compiler.ops.kinds import BOOL, NATURAL, POSITIVE, PROBABILITY, TENSOR, TENSORS, choice, optional
+from expc.compiler.ops.kinds import BOOL, NATURAL, POSITIVE, PROBABILITY, TENSOR, TENSORS, choice
 from expc.compiler.ops.rules import F32, INPUT, expect_dtype, expect_rank, known
 from expc.compiler.types import TensorType
 
@@ -116,7 +116,7 @@ def _recurrent(
             Param("bidirectional", BOOL, False),
             *last,
         ),
-        arguments=(INPUT, Param("hx", optional(TENSORS if name == "LSTM" else TENSOR), None, tensor=True)),
+        arguments=(INPUT, Param("hx", TENSORS if name == "LSTM" else TENSOR, None, tensor=True)),
         shape=_shape,
         weights=_weights(gates),
         macs=_macs(gates),
