@@ -1,6 +1,7 @@
 """Checking `data`: the type of every field from the data set through its transforms to the model's inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from expc.compiler.arguments import match_settings
@@ -16,8 +17,9 @@ from expc.compiler.ops.declare import Fault
 from expc.compiler.program import DataPlan, SampleField, SplitUse, Use
 from expc.compiler.settings import ROLES
 from expc.compiler.types import TensorType, is_known
-from expc.diagnostics import Label, ProblemError, Report, Span
+from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
+from expc.spec.fields import enumeration
 from expc.spec.sections import Data
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Closure, Labelled, Lasting, Part, Pipeline, Recipe, Setting, Table
@@ -156,6 +158,12 @@ def _is_broken(stage: Any) -> bool:
     return isinstance(stage, Recipe) and any(given.value is UNEVALUATED for given in stage.arguments)
 
 
+def classes(plans: Iterable[DataPlan]) -> frozenset[int]:
+    """How many classes the fields have, as far as that is known."""
+    counts = (field.type.classes for plan in plans for field in plan.fields)
+    return frozenset(count for count in counts if isinstance(count, int))
+
+
 # ---------------------------------------------------------------------------------------------------- against the model
 
 
@@ -177,13 +185,36 @@ def feed(model: Model, plan: DataPlan, batch: int) -> tuple[dict[str, str], dict
             label = Label(value.span, "the input is declared here")
             raise ProblemError(
                 NoFieldForInput(
-                    span=plan.span, role=plan.role, input=name, model=model.name, fields=shown, labels=(label,)
+                    span=plan.span, roles=f"`{plan.role}`", input=name, model=model.name, fields=shown, labels=(label,)
                 )
             )
         chosen[name] = field.name
         if isinstance(value.type, TensorType):
             _fit(model, name, value, field, plan, batch, sizes)
     return chosen, sizes
+
+
+def together(refusals: Sequence[FieldMismatch | NoFieldForInput], roles: int) -> Iterator[Problem]:
+    """What an input refuses for the same reason, in one problem. Where that is every role, the input is the odd one."""
+    causes: dict[str, list[FieldMismatch | NoFieldForInput]] = {}
+    for refusal in refusals:
+        causes.setdefault(replace(refusal, roles="").message, []).append(refusal)
+    for same in causes.values():
+        first = same[0]
+        if len(same) == 1:
+            yield first
+            continue
+        gives = isinstance(first, FieldMismatch)
+        names = [refusal.roles.removesuffix(" gives") for refusal in same]
+        labels = tuple(
+            Label(refusal.span, f"{name} gives {refusal.found}" if isinstance(refusal, FieldMismatch) else name)
+            for name, refusal in zip(names, same, strict=True)
+        )
+        together = replace(first, roles=enumeration(names, "and") + " give" * gives)
+        if len(same) == roles:
+            yield replace(together, span=first.labels[0].span, labels=labels)
+        else:
+            yield replace(together, labels=(*first.labels, *labels[1:]))
 
 
 def _inputs(model: Model) -> Iterator[tuple[str, Value]]:
@@ -205,7 +236,7 @@ def _fit(
     assert isinstance(declared, TensorType)  # noqa: S101 - the caller passes known inputs
     found = TensorType(field.type.dtype, (_batch_size(declared), *field.type.dims), field.type.classes)
 
-    def refuse(reason: str) -> ProblemError:
+    def refuse(reason: str, fixes: tuple[Fix, ...] = ()) -> ProblemError:
         label = Label(value.span, "the input is declared here")
         return ProblemError(
             FieldMismatch(
@@ -213,10 +244,11 @@ def _fit(
                 input=name,
                 model=model.name,
                 expected=str(declared),
-                role=plan.role,
+                roles=f"`{plan.role}` gives",
                 found=str(found),
                 reason=reason,
                 labels=(label,),
+                fixes=fixes,
             )
         )
 
@@ -239,7 +271,9 @@ def _fit(
             if isinstance(actual, int) and actual < unknown.lower:
                 raise refuse(f": {unknown.name} = {actual}, but {unknown.name} >= {unknown.lower}")
         elif expected != actual:
-            raise refuse(f": dimension {axis} is {actual}, not {expected}")
+            text = f"{name}: {found}"
+            fixes = (Fix(f"declare `{text}`", (Edit(value.span, text),)),) if found.classes is None else ()
+            raise refuse(f": dimension {axis} is {actual}, not {expected}", fixes)
 
 
 def _batch_size(declared: TensorType) -> Size:

@@ -1,6 +1,6 @@
 """Checking `train` and what a checkpoint watches: optimizer, groups, schedule, metrics."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from expc.compiler import stages
@@ -12,7 +12,7 @@ from expc.compiler.errors.experiment import GroupRefused, MetricMismatch, Schedu
 from expc.compiler.errors.names import DuplicateName, NotYet, SelectorMatchesNothing
 from expc.compiler.graph import InitRule, Model, weights
 from expc.compiler.lints.monitor_without_val import MonitorWithoutVal
-from expc.compiler.program import DataPlan, GroupPlan, LossPlan, MetricPlan, SchedulePart, Use, Watch
+from expc.compiler.program import GroupPlan, LossPlan, MetricPlan, SchedulePart, Use, Watch
 from expc.compiler.scope import BlockRef
 from expc.compiler.selectors import matching, nearest_key
 from expc.compiler.types import is_known
@@ -235,7 +235,7 @@ def _snake(name: str) -> str:
 def watch(
     elaborator: Elaborator,
     value: Recipe | None,
-    roles: Mapping[str, DataPlan],
+    roles: Collection[str],
     measured: Iterable[MetricPlan] | None,
     loss: LossPlan | None,
     span: Span,
@@ -254,7 +254,7 @@ def watch(
 def check_watched(
     elaborator: Elaborator,
     watched: Watched,
-    roles: Mapping[str, DataPlan],
+    roles: Collection[str],
     measured: Iterable[MetricPlan] | None,
     loss: LossPlan | None,
     span: Span,

@@ -1,6 +1,6 @@
 """Checking one experiment: its settings, its model, its data, and how they fit together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from expc.compiler import check_data, check_loss, check_train
@@ -14,13 +14,14 @@ from expc.compiler.library import Library
 from expc.compiler.lints import rules
 from expc.compiler.models import Checked, check_model
 from expc.compiler.names import check_unused
-from expc.compiler.program import Program, TrainPlan, Watch
+from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import BlockRef
-from expc.compiler.settings import Settings
+from expc.compiler.settings import ROLES, Settings
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import ProblemError, Report, Source, Span
 from expc.spec import syntax
+from expc.spec.binding import strays
 from expc.spec.sections import Experiment
 from expc.spec.values import Recipe, Setting, Table, Watched
 
@@ -47,15 +48,19 @@ class Experiments:
         """Check everything; gives the program, which counts only when the report has no errors."""
         check_unused(self.file.tree, self.report)
         self._constants()
+        assert self.bound is not None  # noqa: S101 - settings() comes first
+        plans: dict[str, DataPlan] = {}
+        if self.bound.data is not None:
+            plans = check_data.plans(self.library, self.bound.data, self.tables["data"], self.report)
+        self.elaborator.classes = check_data.classes(plans.values())
         self._check_models()
         main = self._main()
-        assert self.bound is not None  # noqa: S101 - settings() comes first
         program = Program(
             name=self.name,
             source=self.file.source,
             experiment=self.bound,
             model=None if main is None else main.model,
-            data={},
+            data=plans,
             train=None,
             best=None,
             sources=tuple(sources),
@@ -148,10 +153,7 @@ class Experiments:
     # ------------------------------------------------------------------------------------------------ the experiment
 
     def _experiment(self, program: Program, main: Checked | None) -> Program:
-        bound, tables = program.experiment, self.tables
-        plans = {}
-        if bound.data is not None:
-            plans = check_data.plans(self.library, bound.data, tables["data"], self.report)
+        bound, plans = program.experiment, program.data
         inputs: dict[str, str] = {}
         found = None
         if main is not None and bound.data is not None:
@@ -218,20 +220,40 @@ class Experiments:
                 return Span(item.span.source, item.span.start, item.span.start + len(item.name))
         return Span(table.span.source, table.span.start, table.span.start + len(table.name))
 
+    def _is_lost(self, section: str, key: str) -> bool:
+        """Whether a setting was written, or surely meant, and its value is not known after an error."""
+        if key in strays(self.tables):
+            return True
+        assert self.bound is not None  # noqa: S101 - settings() comes first
+        table = self.tables[section]
+        written = any((item.name if isinstance(item, Table) else item.key) == key for item in table.settings)
+        return written and self.bound.origins[f"{section}.{key}"] == "default"
+
+    def _roles(self, plans: Iterable[str]) -> set[str]:
+        """The roles that the run has, or may have: after an error in `data`, that is any of them."""
+        table = self.tables.get("data")
+        if table is None:
+            return set(plans)
+        inside = (p for p in self.report.problems if p.severity == "error" and table.span.covers(p.span))
+        return set(ROLES) if any(inside) else {*plans, *(item.key for item in self._settings("data"))}
+
     def _feed(self, main: Checked, plans: Any, batch: int) -> tuple[dict[str, str], Any]:
         inputs: dict[str, str] = {}
         found = None
+        refusals: list[Any] = []
         for role, plan in plans.items():
             try:
                 chosen, sizes = check_data.feed(main.model, plan, batch)
             except ProblemError as error:
-                self.report.add(error.problem)
+                refusals.append(error.problem)
                 continue
             if role == "train" or not inputs:
                 inputs = chosen
                 found = check_loss.outcome(main.model, main.result, plan, chosen, sizes)
             if role == "train":
                 self._instantiate(main, plan, chosen)
+        for problem in check_data.together(refusals, len(plans)):
+            self.report.add(problem)
         return inputs, found
 
     def _instantiate(self, main: Checked, plan: Any, chosen: dict[str, str]) -> None:
@@ -264,11 +286,14 @@ class Experiments:
         measured = None
         if found is not None:
             measured = check_train.metrics(elaborator, train.metrics, found, self._span("train", "metrics"))
+            if self._is_lost("train", "metrics"):
+                measured = None
+        roles = self._roles(plans)
         for part in parts:
             for value in part.use.settings.values():
                 if isinstance(value, Watched):
-                    check_train.check_watched(elaborator, value, plans, measured, loss, part.use.span)
-        stop = check_train.watch(elaborator, train.early_stop, plans, measured, loss, self._span("train", "early_stop"))
+                    check_train.check_watched(elaborator, value, roles, measured, loss, part.use.span)
+        stop = check_train.watch(elaborator, train.early_stop, roles, measured, loss, self._span("train", "early_stop"))
         if used is None or loss is None or measured is None:
             return None
         clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
@@ -279,7 +304,7 @@ class Experiments:
             return None
         measured, loss = (train.metrics, train.loss) if train is not None else (None, None)
         span = self._span("checkpoint", "best")
-        return check_train.watch(self.elaborator, bound.checkpoint.best, plans, measured, loss, span)
+        return check_train.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), measured, loss, span)
 
 
 def _is_input(parameter: syntax.Parameter) -> bool:

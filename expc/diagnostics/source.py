@@ -62,6 +62,10 @@ class Span:
         """The line where the span starts, from 1."""
         return self.source.position(self.start)[0]
 
+    def covers(self, other: "Span") -> bool:
+        """Whether `other` lies in this span."""
+        return self.source is other.source and self.start <= other.start and other.end <= self.end
+
     def to(self, other: "Span") -> "Span":
         """The smallest span of this source that covers both."""
         return Span(self.source, min(self.start, other.start), max(self.end, other.end))

@@ -46,10 +46,10 @@ def bind(name: str, tables: Mapping[str, Table], report: Report, names: Collecti
     """
     origins: dict[str, str] = {}
     sections: dict[str, Any] = {}
-    strays = set(_strays(tables))
+    stray = set(strays(tables))
     for section, table in tables.items():
         if section in SECTIONS:
-            sections[section] = _Section(section, table, report, names).bind(origins, strays)
+            sections[section] = _Section(section, table, report, names).bind(origins, stray)
         elif section in PLANNED_SECTIONS:
             report.add(NotAvailableYet(span=_name_span(table), what=section))
         else:
@@ -98,7 +98,7 @@ class _Section:
         usable = {key: value for key, value in values.items() if value is not UNEVALUATED}
         if self.name == "train":
             self._check_train(written, strays)
-            if "epochs" in usable and "steps" in usable:
+            if usable.get("epochs") is not None and usable.get("steps") is not None:
                 del usable["steps"]
         settings, wrong = self._validated(usable)
         for key, verdict in wrong.items():
@@ -248,7 +248,7 @@ _VERDICTS: Final = {
 """Pydantic's types of errors, and those of `expc.spec.fields`, in the words of this module; all others are `type`."""
 
 
-def _strays(tables: Mapping[str, Table]) -> Iterator[str]:
+def strays(tables: Mapping[str, Table]) -> Iterator[str]:
     """Keys that stand in a section that has no such key, and the keys of the section that they look like."""
     for name, table in tables.items():
         known = keys(SECTIONS[name]) if name in SECTIONS else {}

@@ -23,12 +23,12 @@ class FieldMismatch(Problem):
 
     code: ClassVar[str] = "E0410"
     name: ClassVar[str] = "field-mismatch"
-    template: ClassVar[str] = "the input `{input}` of {model} is {expected}, but `{role}` gives {found}{reason}"
+    template: ClassVar[str] = "the input `{input}` of {model} is {expected}, but {roles} {found}{reason}"
 
     input: str
     model: str
     expected: str
-    role: str
+    roles: str
     found: str
     reason: str = ""
 
@@ -55,9 +55,9 @@ class NoFieldForInput(Problem):
 
     code: ClassVar[str] = "E0411"
     name: ClassVar[str] = "no-field-for-input"
-    template: ClassVar[str] = "nothing in `{role}` fills the input `{input}` of {model}: its fields are {fields}"
+    template: ClassVar[str] = "nothing in {roles} fills the input `{input}` of {model}: its fields are {fields}"
 
-    role: str
+    roles: str
     input: str
     model: str
     fields: str
