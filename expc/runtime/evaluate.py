@@ -1,14 +1,14 @@
 """Evaluation: one pass over a role's data, in evaluation mode and without gradients."""
 
-from dataclasses import dataclass
-
 import torch
 
+from expc.frozen import dataclass
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.metrics import Means, Metrics
 from expc.runtime.precision import Precision
+from expc.runtime.progress import Progress
 from expc.runtime.seeds import drawing_from
 from expc.runtime.task import Task, samples_in
 
@@ -23,14 +23,16 @@ class Evaluator:
     device: torch.device
     seed: int
     interrupts: Interrupts
+    progress: Progress
 
-    def measure(self, loader: Loader) -> dict[str, float] | None:
+    def measure(self, role: str, loader: Loader) -> dict[str, float] | None:
         """The losses and metrics over all samples, each counting the same; none when a signal came before the end.
 
         Random numbers of the model come from `seed`, and training goes on as if nothing had been drawn.
         """
         means = Means()
         self.metrics.reset()
+        self.progress.begin_steps(role, len(loader))
         self.task.eval()
         try:
             with torch.inference_mode(), drawing_from(self.seed, self.device):
@@ -44,6 +46,7 @@ class Evaluator:
                         losses = self.task.losses(named, samples)
                     means.add(losses, samples)
                     self.metrics.update(named)
+                    self.progress.step()
                 return {**means.read(), **self.metrics.read()}
         finally:
             self.task.train()

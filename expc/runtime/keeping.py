@@ -1,13 +1,13 @@
 """What is kept of a run: checkpoints along the way, the best weights, and the last ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from expc.frozen import dataclass
 from expc.runtime.checkpoint import Checkpoints, optimizer_state
 from expc.runtime.optim import Schedules
 from expc.runtime.precision import Precision
@@ -67,8 +67,9 @@ class Keeping:
         groups = {"model": self.model.state_dict(), "optimizer": tensors, "random": generator_state(self.device)}
         self.checkpoints.save(step, groups, state, 0 if self.best is None else self.best.best_step)
 
-    def finish(self) -> None:
-        """Save the last weights, and as the best ones too where nothing tells which are."""
+    def finish(self, step: int, epoch: int) -> None:
+        """Save a last checkpoint and the last weights; as the best ones too, where nothing tells which are."""
+        self.checkpoint(step, epoch)
         self._save(FINAL)
         if not self.has_best:
             self._save(BEST)

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from expc.compiler.program import TrainPlan
+from expc.frozen import dataclass, field
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
 from expc.runtime.errors import LossNotFinite, RunError
@@ -95,7 +95,7 @@ def batches(run: Training) -> Iterator[Batch]:
     """The batches of all steps that are left; `run.step` counts the one being taken."""
     while run.step < run.total_steps:
         done = run.step % run.steps_per_epoch
-        run.progress.begin_epoch(run.steps_per_epoch)
+        run.progress.begin_steps("train", run.steps_per_epoch)
         for batch in run.loader.epoch(run.step // run.steps_per_epoch, start_step=done):
             run.step += 1
             yield move(batch, run.device)
@@ -136,7 +136,8 @@ def log(run: Training) -> None:
     """Write down the losses since the last log point; the one place in an epoch that waits for the device."""
     values = finite(run, run.window.read(), "train")
     run.records.write("train", run.step, run.epoch, values, over="steps", lr=run.schedules.rate)
-    run.progress.show(values)
+    if run.progress.has_bars:
+        run.progress.show({**values, **run.metrics.read()})
     run.whole.merge(run.window)
     run.window.reset()
     run.window_start = run.step
@@ -161,7 +162,7 @@ def finish_epoch(run: Training) -> None:
         if run.early_stop is not None:
             run.early_stop.improved(run.values, run.step)
     run.progress.line(f"{line}  ·  {time.monotonic() - run.epoch_start:.1f} s")
-    run.progress.end_epoch()
+    run.progress.end_epoch(validated or measured)
     run.epoch_start = time.monotonic()
 
 
@@ -169,7 +170,7 @@ def validate(run: Training) -> dict[str, float] | None:
     """Measure the model on the validation data, if there is any and no signal comes."""
     if run.validation is None:
         return None
-    validated = run.evaluator.measure(run.validation)
+    validated = run.evaluator.measure("val", run.validation)
     if validated is None:
         return None
     run.records.write("val", run.step, run.epoch, validated, over="epoch")

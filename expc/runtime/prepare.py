@@ -1,13 +1,13 @@
 """Putting a run together: first what may fail without a trace, then what writes to the run directory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from expc.compiler.program import Program, TrainPlan, Watch
 from expc.diagnostics import Span
+from expc.frozen import dataclass
 from expc.runtime.checkpoint import Checkpoints
 from expc.runtime.data.datasets import data_root
 from expc.runtime.data.loader import Loader
@@ -53,6 +53,8 @@ def prepare(program: Program, device: str) -> Prepared:
         raise _incomplete(program, "`train` section")
     if "train" not in program.data or experiment.data is None:
         raise _incomplete(program, "data to train on")
+    if experiment.train.epochs is None and experiment.train.steps is None:
+        raise _incomplete(program, "length: `epochs` or `steps`")
     where = choose_device(device)
     precision = Precision(experiment.train.precision, where)
     return Prepared(
@@ -71,7 +73,7 @@ def prepare(program: Program, device: str) -> Prepared:
 def make_training(run: Prepared, directory: RunDirectory, progress: Progress, interrupts: Interrupts) -> Training:
     """The training of a prepared run, which writes to `directory`."""
     steps_per_epoch = len(run.loaders["train"])
-    total_steps = run.train.steps or (run.train.epochs or 1) * steps_per_epoch
+    total_steps = run.train.steps or (run.train.epochs or 0) * steps_per_epoch
     optimizer = make_optimizer(run.plan.optimizer, run.plan.groups, run.task.model)
     directions = {metric.name: bool(metric.higher_is_better) for metric in run.plan.metrics}
     schedules = Schedules(run.plan.schedule, optimizer, steps_per_epoch, total_steps, directions)
@@ -100,7 +102,7 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         schedules=schedules,
         precision=run.precision,
         metrics=Metrics(run.plan.metrics, run.device, scores),
-        evaluator=Evaluator(run.task, measuring, run.precision, run.device, run.train.seed, interrupts),
+        evaluator=Evaluator(run.task, measuring, run.precision, run.device, run.train.seed, interrupts, progress),
         device=run.device,
         total_steps=total_steps,
         accumulate=run.train.accumulate,

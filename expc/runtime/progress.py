@@ -13,7 +13,7 @@ class Progress:
     def __init__(self, *, shown: bool, stream: TextIO | None = None) -> None:
         self._stream: Final = sys.stderr if stream is None else stream
         self._shown: Final = shown
-        self._bars: Final = shown and self._stream.isatty()
+        self.has_bars: Final = shown and self._stream.isatty()
         self._epochs: tqdm[Never] | None = None
         self._steps: tqdm[Never] | None = None
 
@@ -26,11 +26,11 @@ class Progress:
         """The bar of all epochs."""
         self._epochs = self._bar(epochs, "epochs", "epoch", position=0)
 
-    def begin_epoch(self, steps: int) -> None:
-        """The bar of one epoch's steps, in the place of the last one's."""
+    def begin_steps(self, title: str, steps: int) -> None:
+        """The bar of one pass over a role's data, in the place of the last one's."""
         if self._steps is not None:
             self._steps.close()
-        self._steps = self._bar(steps, "steps", "step", position=1)
+        self._steps = self._bar(steps, title, "step", position=1)
 
     def step(self) -> None:
         """One step more."""
@@ -42,9 +42,10 @@ class Progress:
         if self._steps is not None:
             self._steps.set_postfix_str(numbers(values, " "))
 
-    def end_epoch(self) -> None:
-        """One epoch more."""
+    def end_epoch(self, values: Mapping[str, float]) -> None:
+        """One epoch more, with numbers beside its bar."""
         if self._epochs is not None:
+            self._epochs.set_postfix_str(numbers(values, " "), refresh=False)
             self._epochs.update()
 
     def close(self) -> None:
@@ -55,7 +56,7 @@ class Progress:
         self._steps = self._epochs = None
 
     def _bar(self, total: int, title: str, unit: str, position: int) -> "tqdm[Never] | None":
-        if not self._bars:
+        if not self.has_bars:
             return None
         return tqdm(
             total=total, desc=title, unit=unit, position=position, leave=False, file=self._stream, dynamic_ncols=True

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import torch
 
 from expc.compiler.program import Program
 from expc.diagnostics import ProblemError
+from expc.frozen import dataclass
 from expc.runtime.data.loader import Loader
 from expc.runtime.errors import RunError
 from expc.runtime.interrupts import Interrupts
@@ -78,15 +78,14 @@ def run(
 def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory) -> RunResult:
     training.progress.begin(training.epochs)
     train(training)
-    training.progress.close()
-    training.keeping.finish()
+    training.keeping.finish(training.step, training.epoch)
     if training.early_stop is not None and training.early_stop.lost_patience:
         training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
     if test is not None and training.interrupts.received is None:
         _test(training, test)
+    training.progress.close()
     received = training.interrupts.received
     if received is not None:
-        training.keeping.checkpoint(training.step, training.epoch)
         training.progress.line(
             f"stopped by {received.name} after step {training.step:,} of {training.total_steps:,}; "
             f"what was learnt is in {directory.path / FINAL}"
@@ -104,7 +103,7 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
 
 def _test(training: Training, test: Loader) -> None:
     training.keeping.load_best()
-    measured = training.evaluator.measure(test)
+    measured = training.evaluator.measure("test", test)
     if measured is None:
         return
     training.records.write("test", training.step, training.epoch, measured, over="epoch")

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from expc.compiler.dimensions import Symbol
-from expc.compiler.graph import Record
 from expc.compiler.lower import lower, lower_container
 from expc.compiler.program import Program
 
@@ -18,8 +17,8 @@ Batch = dict[str, Tensor]
 class Task:
     """The model and the loss of a program, on one device.
 
-    `named` gives what a loss or a metric may speak of: the fields of the batch, the outputs of the model (`output`
-    where they have no names), and `target`, the first field that feeds no input.
+    `named` gives what a loss or a metric may speak of: the fields of the batch, the outputs of the model (`output`, or
+    `output0`, `output1` and so on, where they have no names), and `target`, the first field that feeds no input.
     """
 
     def __init__(self, program: Program, device: torch.device, seed: int) -> None:
@@ -28,7 +27,6 @@ class Task:
         self.model: Final = lower(program.model, device=device, seed=seed, inits=program.train.inits)
         body = program.model.body
         self._feeds: Final = [program.inputs[name] for name in body.input_names]
-        self._outputs: Final = tuple(body.result.fields) if isinstance(body.result, Record) else ("output",)
         plan = program.train.loss
         self.loss: Final = lower_container(plan.body, device=device, seed=seed)
         self._loss_inputs: Final = tuple(zip(plan.body.input_names, plan.body.inputs, strict=True))
@@ -44,15 +42,16 @@ class Task:
         if isinstance(result, Mapping):
             outputs = dict(result)
         elif isinstance(result, tuple):
-            outputs = dict(zip(self._outputs, result, strict=True))
+            outputs = {f"output{i}": output for i, output in enumerate(result)}
         else:
-            outputs = {self._outputs[0]: result}
+            outputs = {"output": result}
         target = next((field for field in batch if field not in self._feeds), None)
         return {**({} if target is None else {"target": batch[target]}), **batch, **outputs}
 
     def losses(self, named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
         """The loss, called `loss`, and its terms where they have names: scalars."""
-        arguments = [samples if isinstance(kind, Symbol) else named[name] for name, kind in self._loss_inputs]
+        # The loss takes every output, used or not; those that exist in training only are none in evaluation.
+        arguments = [samples if isinstance(kind, Symbol) else named.get(name) for name, kind in self._loss_inputs]
         result = self.loss(*arguments)
         if not self._terms:
             return {"loss": result}

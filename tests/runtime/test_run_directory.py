@@ -1,8 +1,10 @@
 """What a run leaves behind, how it is stopped, and that nothing that existed is harmed."""
 
 import errno
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -166,6 +168,23 @@ def test_lines_without_bars_where_nobody_watches(tmp_path, capsys):
     assert "val loss" in lines[2]
     assert lines[4].startswith("test  loss ")
     assert "\r" not in err
+
+
+def test_bars_with_loss_and_metrics_on_a_terminal(tmp_path):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    with patch.object(sys, "stderr", terminal), patch.dict(os.environ, {"COLUMNS": "200", "LINES": "40"}):
+        fake_run(program(measured=(accuracy(),)), tmp_path / "run", progress=True)
+    shown = terminal.getvalue()
+    for pattern in (
+        r"epochs:.*2/2.*loss [\d.]+ accuracy [\d.]+",
+        r"train:.*/5.*loss [\d.]+ accuracy [\d.]+",
+        r"val:.*3/3",
+    ):
+        assert re.search(pattern, shown), pattern
 
 
 SCRIPT = """
