@@ -18,8 +18,7 @@ from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.binding import bind
 from expc.spec.parser import parse
-
-allowed_lints = lambda source: ()  # TEMP
+from expc.spec.trivia import trivia
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
 
 def _without_allowed(problems: Sequence[Problem], source: Source) -> list[Problem]:
     """The problems less the lints that a comment allows on their line."""
-    allowed = {(allow.line, allow.rule) for allow in allowed_lints(source)}
+    if all(problem.severity == "error" for problem in problems):
+        return list(problems)
+    allowed = {(allowance.line, allowance.rule) for allowance in trivia(source).allowances}
     return [
         problem
         for problem in problems
