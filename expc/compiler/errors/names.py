@@ -407,11 +407,16 @@ class ModelAmbiguous(Problem):
     """An experiment trains one model, and the file does not say which.
 
     ```exp wrong
-    train { epochs = 1, loss = MSELoss, optimizer = SGD(lr=0.1) }
+    data { train = MNIST("data") -> ToTensor }
+    model Small(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
+    model Large(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(64) -> ReLU -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
     ```
 
     ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
+    data { train = MNIST("data") -> ToTensor }
+    model Large(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(64) -> ReLU -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
     ```
     """
 

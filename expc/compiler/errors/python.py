@@ -15,25 +15,15 @@ class RuntimeFailure(Problem):
     Python. The message names the line and the module, then says in torch's words what happened; the notes show what
     arrived.
 
-    Below, a byte of the text may be any of 256, and half of them have no row.
+    Below, a network that is called with bytes meets some of which it has no row.
 
     ```exp wrong
-    data {
-      train = Text("tinyshakespeare.txt", tokens="byte", window=64)
-      batch = 8
-    }
-
     model Net(tokens: i64[N, T]) -> f32[N, T, 16] {
       Embedding(64, 16)
     }
     ```
 
     ```exp right
-    data {
-      train = Text("tinyshakespeare.txt", tokens="byte", window=64)
-      batch = 8
-    }
-
     model Net(tokens: i64[N, T]) -> f32[N, T, 16] {
       Embedding(256, 16)
     }

@@ -349,14 +349,14 @@ class NotASetting(Problem):
     """A line of a section is something else than a setting.
 
     ```exp wrong
-    train {
-      epochs: 5
+    checkpoint {
+      keep: 2
     }
     ```
 
     ```exp right
-    train {
-      epochs = 5
+    checkpoint {
+      keep = 2
     }
     ```
     """
