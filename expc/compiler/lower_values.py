@@ -85,15 +85,16 @@ def operand(value: Any) -> Operand:
         return value
     if isinstance(value, dict):
         items = {key: operand(item) for key, item in value.items()}
-        if all(isinstance(item, Fixed) for item in items.values()):
-            return Fixed(value)
         fixed = {key: item.value for key, item in items.items() if isinstance(item, Fixed)}
+        if len(fixed) == len(items):
+            return Fixed(fixed)
         getters = [(key, getter(item)) for key, item in items.items() if not isinstance(item, Fixed)]
         return Computed(lambda module, env: {**fixed, **{key: get(module, env) for key, get in getters}})
     if isinstance(value, list | tuple):
         operands = [operand(item) for item in value]
-        if all(isinstance(item, Fixed) for item in operands):
-            return Fixed(tuple(value))
+        known = tuple(item.value for item in operands if isinstance(item, Fixed))
+        if len(known) == len(operands):
+            return Fixed(known)
         gets = [getter(item) for item in operands]
         return Computed(lambda module, env: tuple([get(module, env) for get in gets]))
     return Fixed(value)
