@@ -89,8 +89,6 @@ def _cause(problem: Problem, lets: dict[str, syntax.Let]) -> object:
             return "name", word, problem.span.source.name
         case WrongArgument(expected=expected) if (name := _let(problem, lets)) is not None:
             return "let", name, expected
-        case FieldMismatch(input=name, found=found, reason=reason):
-            return "field", name, found, reason
     return None
 
 
@@ -110,8 +108,6 @@ def _with_definition(problem: Problem, lets: dict[str, syntax.Let]) -> Problem:
 
 def _and(problem: Problem, again: Problem) -> Problem:
     """A problem that shows in one more place: a change of both mends both."""
-    if isinstance(again, FieldMismatch):
-        return replace(problem, labels=(*problem.labels, Label(again.span, f"so does `{again.role}`")))
     if not problem.fixes or [fix.title for fix in problem.fixes] != [fix.title for fix in again.fixes]:
         return replace(problem, fixes=())
     both = zip(problem.fixes, again.fixes, strict=True)

@@ -237,6 +237,8 @@ def smallest_that_holds(size: Size, bound: int, limit: int = 1 << 20) -> tuple[S
         result = substitute(size, {unknown.name: n})
         return result if isinstance(result, int) else -1
 
+    if value(limit) < bound:
+        return None
     low, high = 0, 1
     while value(high) < bound:
         low, high = high, high * 2

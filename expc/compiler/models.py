@@ -190,7 +190,7 @@ def _ask_for_conditions(elaborator: Elaborator, statement: syntax.Block) -> None
     text = statement.span.source.text
     last = statement.conditions[-1].span.end if statement.conditions else None
     at = last if last is not None else len(text[: statement.body.span.start].rstrip())
-    problem = elaborator.conditions.problem(statement.name_span, at, bool(statement.conditions))
+    problem = elaborator.conditions.problem(statement.name_span, at, statement.conditions)
     if problem is not None:
         elaborator.report.add(problem)
 

@@ -1,5 +1,6 @@
 """What must hold of sizes: decided at once where they are known, collected as conditions where they are not."""
 
+from collections.abc import Sequence
 from math import lcm
 
 from expc.compiler.dimensions import (
@@ -21,6 +22,7 @@ from expc.compiler.errors.shapes import (
 from expc.compiler.ops.declare import Fault, Requirement
 from expc.diagnostics import Edit, Fix, Label, Span
 from expc.frozen import dataclass, field
+from expc.spec import syntax
 
 
 @dataclass(eq=False)
@@ -47,7 +49,7 @@ class Conditions:
             case "equal":
                 self._equal(a, b, what, operator, span)
             case "at least":
-                self._at_least(a, b, what, operator)
+                self._at_least(a, b, what, operator, span)
             case "at most":
                 self._at_most(a, b, what, operator, span)
             case "divisible":
@@ -62,13 +64,15 @@ class Conditions:
         for size, divisor in needed.items():
             self._remember(size, divisor, span, f"{a} here must equal {b}")
 
-    def _at_least(self, size: Size, bound: Size, what: str, operator: str) -> None:
+    def _at_least(self, size: Size, bound: Size, what: str, operator: str, span: Span) -> None:
         low, high = least(size - bound), greatest(size - bound)
-        if low is not None and low >= 0:
+        if (low is not None and low >= 0) or ("at least", size, bound) in self.stated:
             return
         if isinstance(size - bound, int) or (high is not None and high < 0):
             raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at least {bound}", size=str(size))
         found = smallest_that_holds(size - bound, 0)
+        if found is None and isinstance(size, int):
+            self._remember_ceiling(bound, size, span, f"{bound} here must be at most {size}")
         if found is not None:
             symbol, floor = found
             if symbol.upper is not None and symbol.upper < floor:
@@ -82,11 +86,15 @@ class Conditions:
             return
         if isinstance(size - bound, int) or (low is not None and low > 0):
             raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at most {bound}", size=str(size))
-        if isinstance(bound, int) and isinstance(size, Dim):
-            self.ceilings[size] = min(self.ceilings.get(size, bound), bound)
-            self.places.setdefault(size, (span, f"{size} here must be at most {bound}"))
+        if isinstance(bound, int):
+            self._remember_ceiling(size, bound, span, f"{size} here must be at most {bound}")
             return
         raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at most {bound}", size=str(size))
+
+    def _remember_ceiling(self, size: Size, bound: int, span: Span, why: str) -> None:
+        if ("at most", size, bound) not in self.stated:
+            self.ceilings[size] = min(self.ceilings.get(size, bound), bound)
+            self.places.setdefault(size, (span, why))
 
     def _divisible(self, size: Size, divisor: Size, what: str, operator: str, span: Span) -> None:
         if divisor != 0 and divides(divisor, size):
@@ -100,28 +108,36 @@ class Conditions:
             if size % divisor:
                 raise Fault(NotDivisible, operator=why, what="the size", size=str(size), divisor=str(divisor))
             return
+        size, divisor = _whole(size, divisor)
         if ("divisible", size, divisor) in self.stated:
             return
         self.divisors[size] = lcm(self.divisors.get(size, 1), divisor)
         self.places.setdefault(size, (span, why))
 
-    def problem(self, name_span: Span, insert_at: int, has_where: bool) -> ConditionNeeded | None:
-        """What must be added to the model's `where`, with the fix that adds it; none when nothing is missing."""
-        parts = [f"{_factor(size)} % {divisor} == 0" for size, divisor in self.divisors.items()]
-        parts += [f"{size} <= {bound}" for size, bound in self.ceilings.items()]
-        if not parts:
+    def problem(self, name_span: Span, insert_at: int, written: Sequence[syntax.Expr] = ()) -> ConditionNeeded | None:
+        """What the model's `where` must say, with the fix that writes it; none when nothing is missing.
+
+        `written` are the conditions that are there: one that says too little is replaced.
+        """
+        needed: dict[str, tuple[Size, tuple[str, ...]]] = {
+            f"{_factor(size)} % {divisor} == 0": (size, ("%",)) for size, divisor in self.divisors.items()
+        }
+        needed |= {f"{size} <= {bound}": (size, ("<", "<=")) for size, bound in self.ceilings.items()}
+        if not needed:
             return None
-        text = ", ".join(parts)
-        place = Span(name_span.source, insert_at, insert_at)
-        edit = Edit(place, f", {text}" if has_where else f" where {text}")
+        weaker = {part: _about(*what, written) for part, what in needed.items()}
+        edits = [Edit(node.span, part) for part, node in weaker.items() if node is not None]
+        added = ", ".join(part for part, node in weaker.items() if node is None)
+        if added:
+            edits.append(Edit(Span(name_span.source, insert_at, insert_at), f"{',' if written else ' where'} {added}"))
         labels = tuple(Label(span, why) for span, why in self.places.values())
         notes = tuple(self._counter_examples())
         return ConditionNeeded(
-            span=name_span,
-            condition=" and ".join(parts),
+            span=next((node.span for node in weaker.values() if node is not None), name_span),
+            condition=" and ".join(needed),
             labels=labels[:3],
             notes=notes,
-            fixes=(Fix(f"say so: `where {text}`", (edit,), "safe"),),
+            fixes=(Fix(f"say so: `where {', '.join(needed)}`", tuple(edits), "safe"),),
         )
 
     def _counter_examples(self) -> list[str]:
@@ -130,11 +146,29 @@ class Conditions:
             symbol = as_symbol(size)
             if symbol is not None:
                 low = max(self.floors.get(symbol.name, 1), divisor)
-                notes.append(f"with {symbol.name} = {low + 1}, for example, it fails")
+                notes.append(f"with {symbol.name} = {low + symbol.divisor}, for example, it fails")
         for size, bound in self.ceilings.items():
             if as_symbol(size) is not None:
                 notes.append(f"with {size} = {bound + 1}, for example, it fails")
         return notes
+
+
+def _whole(size: Dim, divisor: int) -> tuple[Dim, int]:
+    """`H/8 % 2 == 0` as `H % 16 == 0`."""
+    scale = lcm(*(coefficient.denominator for coefficient in size.terms.values()))
+    whole = size * scale
+    return (whole if isinstance(whole, Dim) else size), divisor * scale
+
+
+def _about(size: Size, operators: Sequence[str], written: Sequence[syntax.Expr]) -> syntax.Expr | None:
+    """The condition that says something of this kind about `size` already."""
+    for node in written:
+        left: syntax.Expr = node
+        while isinstance(left, syntax.Binary) and left.operator in ("==", "%", "<", "<="):
+            if left.operator in operators and left.left.span.text == str(size):
+                return node
+            left = left.left
+    return None
 
 
 def _factor(size: Size) -> str:

@@ -60,7 +60,8 @@ class Settings:
     def _table(self, section: syntax.Section) -> Table:
         context = Context(Scope(self.scope))
         settings: list[Setting | Table] = []
-        self._lines(section.name, section.statements, context, settings)
+        if section.name in SECTIONS:
+            self._lines(section.name, section.statements, context, settings)
         if section.name == "data":
             settings = self._roles(settings, section)
         return Table(section.name, tuple(settings), section.span)
@@ -105,7 +106,7 @@ class Settings:
 
     def _bind(self, section: str, statement: syntax.Bind, context: Context, settings: list[Setting | Table]) -> None:
         key = statement.target.name
-        if key is not None and key in _DEFERRED.get(section, ()):
+        if key is not None and (key in _DEFERRED.get(section, ()) or _is_unknown(section, key)):
             value: Any = (
                 UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
             )
@@ -192,6 +193,11 @@ class Settings:
             else:
                 kept.append(item)
         return kept
+
+
+def _is_unknown(section: str, key: str) -> bool:
+    """Whether nothing can be meant by a key, so that its value is not looked at. In `data` it may be a local name."""
+    return section in SECTIONS and section != "data" and key not in keys(SECTIONS[section])
 
 
 def _unused(item: Setting) -> UnusedName:

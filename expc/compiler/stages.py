@@ -8,12 +8,12 @@ from expc.compiler import blocks, operators
 from expc.compiler.errors.names import Misplaced, NotAStage, NotYet
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
 from expc.compiler.ops.declare import Fault, Requirement
-from expc.compiler.scope import BlockRef, ModuleRef, WeightRef
+from expc.compiler.scope import MISSING, BlockRef, ModuleRef, WeightRef
 from expc.compiler.trail import refused
 from expc.compiler.types import FLOATING, TensorType, UnknownType, is_known
 from expc.diagnostics import ProblemError, Span
 from expc.spec import syntax
-from expc.spec.values import Closure, Dtype, Given, Labelled, Lasting, Pipeline, Recipe
+from expc.spec.values import UNEVALUATED, Closure, Dtype, Given, Labelled, Lasting, Pipeline, Recipe
 
 if TYPE_CHECKING:
     from expc.compiler.body import BodyBuilder
@@ -81,6 +81,8 @@ def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span
         if module is not None:
             ref = ModuleRef(value.label, module, context.body)
             elaborator.bind_name(value.label, ref, value.span, context.scope)
+        elif context.scope.lookup(value.label) is MISSING:
+            context.scope.bind(value.label, UNEVALUATED, value.span)
     if value.label not in context.body.places:
         what = f"`{value.label}:` names a module, but `{span.text}` makes none"
         raise ProblemError(Misplaced(span=value.span, what=what))
