@@ -15,9 +15,10 @@ from expc.compiler.graph import Model, Record, Result, Value
 from expc.compiler.program import DataPlan, LossPlan
 from expc.compiler.scope import Scope
 from expc.compiler.types import UNKNOWN, TensorType, Type, at, is_known
-from expc.diagnostics import ProblemError, Span
+from expc.diagnostics import Label, ProblemError, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
+from expc.spec.errors.names import DuplicateKey
 from expc.spec.values import UNEVALUATED, Closure, Setting, Table
 
 
@@ -88,8 +89,16 @@ def check_loss(
         return None
     if isinstance(value, Table):
         fields: dict[str, Value] = {}
+        places: dict[str, Span] = {}
         for setting in value.settings:
             if isinstance(setting, Setting):
+                if setting.key in places:
+                    first = Label(places[setting.key], "the first is here")
+                    elaborator.add(
+                        DuplicateKey(span=setting.key_span, section="loss", key=setting.key, labels=(first,))
+                    )
+                    continue
+                places[setting.key] = setting.key_span
                 term = _term(elaborator, setting.value, f"the term `{setting.key}`", flow, inner, builder, setting.span)
                 if term is not None:
                     fields[setting.key] = term

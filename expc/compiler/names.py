@@ -54,7 +54,7 @@ def _bound(node: Any) -> Iterator[tuple[str, Span]]:
     if isinstance(node, syntax.Bind | syntax.For):
         yield from _pattern(node.target)
     if isinstance(node, syntax.Repeat) and node.variable is not None:
-        yield node.variable, node.span
+        yield node.variable, _round_name(node, node.variable)
     if isinstance(node, syntax.Declare):
         yield node.name, node.span
     if isinstance(node, tuple):
@@ -64,6 +64,13 @@ def _bound(node: Any) -> Iterator[tuple[str, Span]]:
         for name in node.__dataclass_fields__:
             if name not in _NOT_CHILDREN:
                 yield from _bound(getattr(node, name))
+
+
+def _round_name(node: syntax.Repeat, name: str) -> Span:
+    """Where `repeat n as i` names its rounds."""
+    source, end = node.span.source, node.body.span.start
+    start = source.text.rindex(name, node.count.span.end, end)
+    return Span(source, start, start + len(name))
 
 
 def _pattern(pattern: syntax.Pattern) -> Iterator[tuple[str, Span]]:

@@ -7,7 +7,7 @@ from expc.compiler.errors.data import SplitParts
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnknownName, UnusedName
 from expc.compiler.evaluate import Context, Evaluator
 from expc.compiler.scope import Scope
-from expc.diagnostics import Edit, Fix, Label, ProblemError
+from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.binding import origin
 from expc.spec.sections import SECTIONS, keys
@@ -85,6 +85,8 @@ class Settings:
         match statement:
             case syntax.Bind():
                 self._bind(section, statement, context, settings)
+            case syntax.Section() if _is_unknown(section, statement.name):
+                settings.append(Table(statement.name, (), statement.span))
             case syntax.Section():
                 settings.append(self._inner(statement, context))
             case syntax.Init():
@@ -106,10 +108,11 @@ class Settings:
 
     def _bind(self, section: str, statement: syntax.Bind, context: Context, settings: list[Setting | Table]) -> None:
         key = statement.target.name
-        if key is not None and (key in _DEFERRED.get(section, ()) or _is_unknown(section, key)):
-            value: Any = (
-                UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
-            )
+        if key in _DEFERRED_TABLES and isinstance(statement.value, syntax.Body):
+            self.report.add(_table_with_sign(statement))
+            value: Any = UNEVALUATED
+        elif key is not None and (key in _DEFERRED.get(section, ()) or _is_unknown(section, key)):
+            value = UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
         else:
             value = self._evaluate(statement.value, context)
         if key is None:
@@ -198,6 +201,13 @@ class Settings:
 def _is_unknown(section: str, key: str) -> bool:
     """Whether nothing can be meant by a key, so that its value is not looked at. In `data` it may be a local name."""
     return section in SECTIONS and section != "data" and key not in keys(SECTIONS[section])
+
+
+def _table_with_sign(statement: syntax.Bind) -> Misplaced:
+    name, key, body = statement.target.name, statement.target.span, statement.value.span
+    sign = Span(key.source, key.end, body.start)
+    what = f"a table of named terms is written `{name} {{ ... }}`, without `=`"
+    return Misplaced(span=key.to(sign), what=what, fixes=(Fix("drop the `=`", (Edit(sign, " "),)),))
 
 
 def _unused(item: Setting) -> UnusedName:
