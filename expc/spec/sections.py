@@ -116,7 +116,7 @@ class Checkpoint(Settings):
         default=Quantity(1, "epoch"), description="Between two checkpoints; none: only at the end."
     )
     keep: Count = Field(default=3, description="How many of the last checkpoints stay.")
-    best: Best | None = Field(default=None, description="What the best weights are best at.")
+    best: Best | None = Field(default=None, description="What the best weights are best at; none: lowest `val.loss`.")
     async_: bool = Field(default=True, alias="async", description="Write checkpoints while training goes on.")
 
 
