@@ -23,7 +23,7 @@ from expc.diagnostics import ProblemError, Report, Source, Span
 from expc.spec import syntax
 from expc.spec.binding import strays
 from expc.spec.sections import Experiment
-from expc.spec.values import Recipe, Setting, Table, Watched
+from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, Watched
 
 Bind = Callable[..., Experiment]
 
@@ -140,6 +140,8 @@ class Experiments:
             if not isinstance(error.problem, Recursion):
                 self.report.add(error.problem)
             return None
+        if value is UNEVALUATED:
+            return None
         target = value.target if isinstance(value, Recipe) else None
         inner = target.statement if isinstance(target, BlockRef) else None
         if not isinstance(target, BlockRef) or not isinstance(inner, syntax.Block) or inner.kind != "model":
@@ -250,24 +252,25 @@ class Experiments:
             if role == "train" or not inputs:
                 inputs = chosen
                 found = check_loss.outcome(main.model, main.result, plan, chosen, sizes)
-            if role == "train":
-                self._instantiate(main, plan, chosen)
+            if role == "train" and not self._instantiate(main, plan, chosen):
+                found = None
         for problem in check_data.together(refusals, len(plans)):
             self.report.add(problem)
         return inputs, found
 
-    def _instantiate(self, main: Checked, plan: Any, chosen: dict[str, str]) -> None:
-        """Look at the model again with what is known of the data's values: tokens below a vocabulary's size."""
+    def _instantiate(self, main: Checked, plan: Any, chosen: dict[str, str]) -> bool:
+        """Whether the model is right with what is known of the data's values too: tokens below a vocabulary's size."""
         fields = {field.name: field.type for field in plan.fields}
         if main.has_errors or not any(fields[name].classes is not None for name in chosen.values()):
-            return
+            return True
         given = {}
         for name, value in zip(main.model.body.input_names, main.model.body.inputs, strict=True):
             if isinstance(value, Value) and is_known(value.type) and name in chosen:
                 type_ = fields[chosen[name]]
                 given[name] = TensorType(type_.dtype, (value.type.dims[0], *type_.dims), type_.classes)
         self.elaborator.conditions = Conditions()
-        check_model(self.elaborator, main.statement, main.home, given, arguments=main.arguments)
+        again = check_model(self.elaborator, main.statement, main.home, given, arguments=main.arguments)
+        return again is not None and not again.has_errors
 
     def _train(self, bound: Experiment, main: Checked, plans: Any, found: Any) -> TrainPlan | None:
         train, elaborator = bound.train, self.elaborator
