@@ -1,16 +1,21 @@
 """Which argument is for which parameter, and whether it is of the right kind."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from expc.compiler.arithmetic import describe
-from expc.compiler.errors.names import MissingArgument, TooManyArguments, UnknownArgument, WrongArgument
+from expc.compiler.errors.names import Misplaced, MissingArgument, TooManyArguments, UnknownArgument, WrongArgument
 from expc.compiler.graph import Value
 from expc.compiler.ops.declare import Param
 from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
 from expc.diagnostics import Edit, Fix, ProblemError, Span
+from expc.spec.repairs import repairs
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Given, Word, show
+
+
+_OTHER_NAMES: Final = {"axis": "dim", "keepdims": "keepdim"}
+"""What NumPy calls the arguments of torch's functions."""
 
 
 def assign(
@@ -79,11 +84,24 @@ def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
     value = given.value
     if value is UNEVALUATED or accepts(param, value):
         return value
+    place = value_place(given)
+    fixes = repairs(param.name, value, place, (), lambda guess: accepts(param, guess))
+    if isinstance(value, str) and (near := nearest(value, param.kind.choices)) is not None:
+        fixes = (Fix(f"write `{show(near)}`", (Edit(place, show(near)),)),)
+    expected = param.kind.words
     raise ProblemError(
         WrongArgument(
-            span=given.span, operator=name, parameter=param.name, expected=param.kind.words, found=found(value)
+            span=place, operator=name, parameter=param.name, expected=expected, found=found(value), fixes=fixes
         )
     )
+
+
+def value_place(given: Given) -> Span:
+    """Where the value of an argument stands, without the name before it."""
+    head, sign, value = given.span.text.partition("=")
+    if given.name is None or not sign or head.strip() != given.name:
+        return given.span
+    return Span(given.span.source, given.span.end - len(value.lstrip()), given.span.end)
 
 
 def accepts(param: Param, value: Any) -> bool:
@@ -109,7 +127,8 @@ def found(value: Any) -> str:
 def unknown_argument(name: str, argument: Given, known: Iterable[str]) -> UnknownArgument:
     """The problem of an argument whose name the operator does not have."""
     names = list(known)
-    near = nearest(str(argument.name), names)
+    other = _OTHER_NAMES.get(str(argument.name))
+    near = other if other in names else nearest(str(argument.name), names)
     if near is None:
         hint = f"; it has {', '.join(f'`{other}`' for other in names)}" if 0 < len(names) <= 12 else ""
         return UnknownArgument(span=argument.span, operator=name, word=str(argument.name), hint=hint)
@@ -118,6 +137,34 @@ def unknown_argument(name: str, argument: Given, known: Iterable[str]) -> Unknow
     fix = Fix(f"write `{near}`", (Edit(place, near),))
     hint = f"; did you mean `{near}`?"
     return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint, fixes=(fix,))
+
+
+def refuse_tensors(name: str, inputs: Iterable[str], given: Iterable[Given], span: Span) -> None:
+    """Refuse tensors among the settings of a layer or a block, whose `inputs` are piped in. Raises `ProblemError`."""
+    given, inputs = list(given), set(inputs)
+    piped = [
+        argument
+        for argument in given
+        if argument.name in inputs or (argument.name is None and is_tensor(argument.value))
+    ]
+    if not piped:
+        return
+    flow = ", ".join(_text(argument, span).rpartition("=")[2].strip() for argument in piped)
+    rest = ", ".join(_text(argument, span) for argument in given if argument not in piped)
+    call = f"{f'({flow})' if len(piped) > 1 else flow} -> {name}{f'({rest})' if rest else ''}"
+    what = f"`{piped[0].span.text}` is a tensor, and tensors are piped in: `{call}`"
+    raise ProblemError(Misplaced(span=piped[0].span, what=what, fixes=(Fix(f"write `{call}`", (Edit(span, call),)),)))
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor that flows, or several."""
+    return isinstance(value, Value) or (isinstance(value, tuple) and any(map(is_tensor, value)))
+
+
+def _text(given: Given, call: Span) -> str:
+    """An argument as it is written in the call, or its value where it was given elsewhere."""
+    inside = given.span.source is call.source and call.start <= given.span.start and given.span.end <= call.end
+    return given.span.text if inside else str(given) if given.name is not None else show(given.value)
 
 
 def _too_many(
@@ -141,8 +188,8 @@ def _too_many(
     if inferred and len(extra) <= len(inferred):
         names = ", ".join(f"`{param.name}`" for param in inferred)
         notes = (f"{names}: follow{'s' * (len(inferred) == 1)} from the input, so it is not written without its name",)
-        kept = [show(given.value) for given in written[len(extra) :] if given.name is None]
-        named = [str(given) for given in assigned.values() if given.name is not None]
+        kept = [_text(given, span) for given in written[len(extra) :] if given.name is None]
+        named = [_text(given, span) for given in assigned.values() if given.name is not None]
         call = f"{name}({', '.join([*kept, *named])})" if kept or named else name
         fixes = (Fix(f"write `{call}`", (Edit(span, call),)),)
     return TooManyArguments(

@@ -26,10 +26,11 @@ REQUIRED: Final = Required()
 
 @dataclass(frozen=True)
 class Kind:
-    """What a setting may be: `words` completes "expected ...", `accepts` decides."""
+    """What a setting may be: `words` completes "expected ...", `accepts` decides; `choices` are all that it may be."""
 
     words: str
     accepts: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def number(minimum: float | None = None, maximum: float | None = None) -> Kind:
 
 def choice(*words: str) -> Kind:
     """One of a few strings."""
-    return Kind("one of " + ", ".join(f'"{word}"' for word in words), lambda value: value in words)
+    return Kind("one of " + ", ".join(f'"{word}"' for word in words), lambda value: value in words, words)
 
 
 def sizes(count: int | None = None, minimum: int | None = None) -> Kind:
