@@ -4,7 +4,7 @@ The checker goes on after an error, and values that it does not know agree with 
 that show in several places: a misspelt definition at each of its uses, a binding that failed where its names are used.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,9 +18,11 @@ from expc.compiler.errors.names import (
     WrongArgument,
 )
 from expc.compiler.errors.shapes import ConditionNeeded, DtypeMismatch, RankMismatch, ResultMismatch
-from expc.diagnostics import Fix, Label, Problem
+from expc.compiler.names import names_in
+from expc.diagnostics import Edit, Fix, Label, Problem, Span
 from expc.spec import syntax
 from expc.spec.errors.names import UndefinedInSetting
+from expc.spec.suggest import nearest
 
 _UNBINDS: Final = (CannotUnpack, DuplicateName, NotData)
 """Problems after which a name that was meant to be bound is not."""
@@ -66,23 +68,18 @@ def _home(problem: Problem, tree: syntax.File) -> syntax.Statement | None:
 
 
 def _once(problems: Sequence[Problem], tree: syntax.File) -> list[Problem]:
-    """The problems, those with one cause told where it shows first."""
+    """The problems in the order of the text, those with one cause told once."""
     lets = {statement.name: statement for statement in tree.statements if isinstance(statement, syntax.Let)}
-    first: dict[object, int] = {}
-    told: list[Problem] = []
+    unused = {problem.word: problem.span for problem in problems if isinstance(problem, UnusedName)}
+    unused |= {name: lets[name].name_span for name in lets.keys() - set(names_in(tree.statements))}
+    causes: dict[object, list[Problem]] = {}
     for problem in problems:
-        key = _cause(problem, lets)
-        if key is None:
-            told.append(problem)
-        elif key not in first:
-            first[key] = len(told)
-            told.append(_with_definition(problem, lets))
-        else:
-            told[first[key]] = _and(told[first[key]], problem)
-    return told
+        causes.setdefault(_cause(problem, lets) or id(problem), []).append(problem)
+    told = [_told(same, lets, unused) for same in causes.values()]
+    return sorted(told, key=lambda problem: (problem.span.source.name, problem.span.start, problem.span.end))
 
 
-def _cause(problem: Problem, lets: dict[str, syntax.Let]) -> object:
+def _cause(problem: Problem, lets: Mapping[str, syntax.Let]) -> object:
     """What two problems share when they have one cause; none where a problem stands for itself."""
     match problem:
         case UnknownName(word=word) | UndefinedInSetting(word=word):
@@ -92,23 +89,42 @@ def _cause(problem: Problem, lets: dict[str, syntax.Let]) -> object:
     return None
 
 
-def _let(problem: Problem, lets: dict[str, syntax.Let]) -> str | None:
+def _let(problem: Problem, lets: Mapping[str, syntax.Let]) -> str | None:
     """The `let` that an argument consists of."""
     name = problem.span.text.rpartition("=")[2].strip()
     return name if name in lets else None
 
 
-def _with_definition(problem: Problem, lets: dict[str, syntax.Let]) -> Problem:
-    """A refused argument with the `let` that it names."""
-    name = _let(problem, lets) if isinstance(problem, WrongArgument) else None
-    if name is None:
-        return problem
-    return replace(problem, labels=(*problem.labels, Label(lets[name].value.span, f"`{name}` is this")))
+def _told(same: Sequence[Problem], lets: Mapping[str, syntax.Let], unused: Mapping[str, Span]) -> Problem:
+    """Problems with one cause as one: where its definition is surely wrong, there, else where it shows first."""
+    first = same[0]
+    match first:
+        case WrongArgument() if (name := _let(first, lets)) is not None:
+            return _wrong_constant(same, name, lets[name].value.span)
+        case UnknownName(word=word) if len(same) > 1 and (near := nearest(word, unused)) is not None:
+            labels = tuple(Label(problem.span, f"`{word}` is used here") for problem in same)
+            fix = Fix(f"write `{word}`", (Edit(unused[near], word),))
+            hint = f"; did you mean it by `{near}`, which nothing uses?"
+            return UnknownName(span=unused[near], word=word, hint=hint, labels=labels, fixes=(fix,))
+    return _everywhere(same)
 
 
-def _and(problem: Problem, again: Problem) -> Problem:
-    """A problem that shows in one more place: a change of both mends both."""
-    if not problem.fixes or [fix.title for fix in problem.fixes] != [fix.title for fix in again.fixes]:
-        return replace(problem, fixes=())
-    both = zip(problem.fixes, again.fixes, strict=True)
-    return replace(problem, fixes=tuple(Fix(a.title, (*a.edits, *b.edits), a.safety) for a, b in both))
+def _wrong_constant(same: Sequence[Problem], name: str, value: Span) -> Problem:
+    """A constant that is refused; where that is in several places, it is the constant that is wrong."""
+    first = same[0]
+    fixes = tuple(replace(fix, edits=(Edit(value, fix.edits[0].text),)) for fix in first.fixes)
+    if len(same) == 1:
+        return replace(first, labels=(*first.labels, Label(value, f"`{name}` is this")), fixes=fixes)
+    labels = tuple(Label(problem.span, f"`{name}` is used here") for problem in same)
+    return replace(first, span=value, labels=labels, fixes=fixes)
+
+
+def _everywhere(same: Sequence[Problem]) -> Problem:
+    """A problem with all the places where it shows: a change of all of them mends it."""
+    first, *others = same
+    labels = (*first.labels, *(Label(problem.span, "and here") for problem in others))
+    if any([fix.title for fix in problem.fixes] != [fix.title for fix in first.fixes] for problem in others):
+        return replace(first, labels=labels, fixes=())
+    changes = zip(*(problem.fixes for problem in same), strict=True)
+    fixes = tuple(replace(fixes[0], edits=tuple(edit for fix in fixes for edit in fix.edits)) for fixes in changes)
+    return replace(first, labels=labels, fixes=fixes)
