@@ -1,7 +1,9 @@
 """Checking a file that the command line names, and saying so where it cannot be read."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,7 +28,8 @@ def check_path(path: str, overrides: Sequence[str]) -> "Checked":
     from expc.compiler.session import check_file
 
     try:
-        return check_file(path, overrides)
+        with _without_plugins():
+            return check_file(path, overrides)
     except FileNotFoundError:
         raise Unreadable(f"there is no file {path}{_near(path)}") from None
     except IsADirectoryError:
@@ -35,6 +38,24 @@ def check_path(path: str, overrides: Sequence[str]) -> "Checked":
         raise Unreadable(f"{path} is not a text file: byte {error.start} is not UTF-8") from None
     except OSError as error:
         raise Unreadable(f"cannot read {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Pydantic loads its plugins where it validates. Any package may bring one; our settings want none of them.
+
+    Looking for them would take a tenth of a check, and importing one can take longer than all of it.
+    """
+    switch = "PYDANTIC_DISABLE_PLUGINS"
+    before = os.environ.get(switch)
+    os.environ[switch] = "__all__"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before
 
 
 def show(problems: Iterable[Problem], *, err: bool) -> None:
