@@ -13,7 +13,6 @@ from expc.spec.repairs import repairs
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Given, Word, show
 
-
 _OTHER_NAMES: Final = {"axis": "dim", "keepdims": "keepdim"}
 """What NumPy calls the arguments of torch's functions."""
 

@@ -92,10 +92,10 @@ def settings(
     """Bind the settings of a block in its scope. Raises `ProblemError` for one that is missing or of the wrong type."""
     parameters = [p for p in statement.parameters if not is_tensor_type(p.type)]
     given = match_parameters(statement.name, parameters, arguments)
-    spans = {argument.name: argument.span for argument in arguments}
     for parameter in parameters:
         if parameter.name in given:
-            value, place = given[parameter.name], spans.get(parameter.name, span)
+            value = given[parameter.name]
+            place = next((argument.span for argument in arguments if argument.value is value), span)
         elif parameter.default is not None:
             value, place = elaborator.evaluate(parameter.default, Context(inner.scope)), parameter.default.span
         else:

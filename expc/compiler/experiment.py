@@ -14,6 +14,7 @@ from expc.compiler.library import Library
 from expc.compiler.lints import rules
 from expc.compiler.models import Checked, check_model
 from expc.compiler.names import check_unused
+from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import BlockRef
@@ -88,6 +89,11 @@ class Experiments:
         """Elaborate every model, and every block that none of them used, as far as that goes on its own."""
         statements = [s for s in self.file.tree.statements if isinstance(s, syntax.Block)]
         used = _mentioned(self.file.tree)
+        for parameter in (parameter for statement in statements for parameter in statement.parameters):
+            try:
+                check_setting_type(parameter.type)
+            except ProblemError as error:
+                self.report.add(error.problem)
         for statement in statements:
             if statement.kind == "model":
                 lenient = statement.name in used and any(

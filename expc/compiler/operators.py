@@ -1,5 +1,6 @@
 """Applying an operator of the table: its arguments are matched, its type rule runs, a step is recorded."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -16,7 +17,7 @@ from expc.compiler.ops.kinds import TENSORS
 from expc.compiler.scope import TensorRef, WeightRef
 from expc.compiler.trail import refused
 from expc.compiler.types import TensorType, is_known
-from expc.diagnostics import ProblemError, Span
+from expc.diagnostics import Edit, Fix, ProblemError, Span
 from expc.spec.values import UNEVALUATED, Closure, Given, Labelled, Pipeline, Recipe
 
 if TYPE_CHECKING:
@@ -95,8 +96,26 @@ def _function_arguments(
             raise ProblemError(StageInArithmetic(span=span, stage=span.text))
         flow = context.flow if isinstance(context.flow, tuple) else (context.flow,)
         given = (*(Given(None, value, span) for value in flow), *given)
+    _refuse_unlisted(operator, given)
     assigned = assign(operator.name, operator.arguments, operator.positional, given, span)
     return _values(elaborator, operator, operator.arguments, assigned, context, span)
+
+
+def _refuse_unlisted(operator: Operator, given: Sequence[Given]) -> None:
+    """`cat(a, b)` instead of `cat([a, b])`."""
+    first = operator.positional[0] if operator.positional else None
+    loose = [argument for argument in given if argument.name is None and isinstance(argument.value, Value)]
+    if first is None or first.kind is not TENSORS or not loose or first.variadic:
+        return
+    place = loose[0].span.to(loose[-1].span)
+    fix = Fix("write them as a list", (Edit(place, f"[{place.text}]"),))
+    found = "one tensor" if len(loose) == 1 else f"{len(loose)} tensors side by side"
+    expected = first.kind.words
+    raise ProblemError(
+        WrongArgument(
+            span=place, operator=operator.name, parameter=first.name, expected=expected, found=found, fixes=(fix,)
+        )
+    )
 
 
 def _values(
@@ -300,10 +319,16 @@ def _placed(operator: Operator, fault: Fault, given: Sequence[Given], inputs: Se
     """The problem of a fault, at the argument that is to blame where it is known."""
     what = str(fault.facts.get("what", ""))
     param = next((p for p in operator.settings if p.name == what and p.inferred), None)
-    argument = next((g for g in given if g.name == what and what), None)
+    argument = next((g for g in given if g.name in _named_in(fault)), None)
     if fault.problem is SizeMismatch and param is not None:
         fault = Fault(InferredSettingContradicted, **fault.facts)
     return refused(fault, argument.span if argument is not None else span, inputs)
+
+
+def _named_in(fault: Fault) -> set[str]:
+    """The words of a fault: settings among them are to blame."""
+    text = f"{fault.facts.get('what', '')} {str(fault.facts.get('reason', '')).partition(' ')[0]}"
+    return set(re.findall(r"\w+", text))
 
 
 def _named(given: Sequence[Given]) -> set[str | None]:

@@ -164,6 +164,22 @@ def _dtype(type_: syntax.TypeExpr) -> str:
     return type_.dtype if isinstance(type_, syntax.TensorTypeExpr) else "i64"
 
 
+def check_setting_type(type_: syntax.TypeExpr | None) -> None:
+    """Raise `ProblemError` if a setting cannot be of the type that is written."""
+    if not isinstance(type_, syntax.TensorTypeExpr) or type_.dims is not None or type_.dtype in SETTING_TYPES:
+        return
+    word = type_.dtype
+    near = {"string": "str", "boolean": "bool", "number": "float", "tuple": "list"}.get(word)
+    near = near or nearest(word, SETTING_TYPES)
+    hint = f"; did you mean `{near}`?" if near else f"; there are {', '.join(SETTING_TYPES)}"
+    if word in DTYPES:
+        near, hint = f"{word}[]", f": a tensor of no dimensions is `{word}[]`"
+    fixes = (Fix(f"write `{near}`", (Edit(type_.span, near),)),) if near else ()
+    raise ProblemError(
+        WrongDeclaredType(span=type_.span, reason=f"`{word}` is no type of a setting{hint}", fixes=fixes)
+    )
+
+
 def accepts_setting(type_: syntax.TypeExpr | None, value: Any) -> str | None:
     """What a setting of a block must be, in words, when `value` is something else; none when it fits."""
     if type_ is None or not isinstance(type_, syntax.TensorTypeExpr) or value is UNEVALUATED:
@@ -187,6 +203,4 @@ def accepts_setting(type_: syntax.TypeExpr | None, value: Any) -> str | None:
         "list": "a list",
         "layer": "a layer, such as `ReLU`",
     }
-    if word not in fits:
-        return f"of type {word}, which does not exist (there are {', '.join(SETTING_TYPES)})"
-    return None if fits[word] else words[word]
+    return None if fits.get(word, True) else words[word]

@@ -5,13 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler import blocks, operators
-from expc.compiler.errors.names import Misplaced, NotAStage, NotYet
+from expc.compiler.arguments import refuse_tensors
+from expc.compiler.errors.names import DuplicateName, Misplaced, NotAStage, NotYet
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
 from expc.compiler.ops.declare import Fault, Requirement
+from expc.compiler.patterns import is_tensor_type
 from expc.compiler.scope import MISSING, BlockRef, ModuleRef, WeightRef
 from expc.compiler.trail import refused
 from expc.compiler.types import FLOATING, TensorType, UnknownType, is_known
-from expc.diagnostics import ProblemError, Span
+from expc.diagnostics import Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Closure, Dtype, Given, Labelled, Lasting, Pipeline, Recipe
 
@@ -56,6 +58,8 @@ def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Sp
     if isinstance(value.target, BlockRef):
         statement = value.target.statement
         if isinstance(statement, syntax.Block):
+            inputs = [parameter.name for parameter in statement.parameters if is_tensor_type(parameter.type)]
+            refuse_tensors(statement.name, inputs, value.arguments, span)
             return blocks.block(elaborator, value, statement, context, span, label)
         if isinstance(statement, syntax.Extern):
             raise ProblemError(NotYet(span=span, what="`extern`"))
@@ -65,6 +69,8 @@ def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Sp
     if operator is None:
         reason = f"it is {elaborator.library.kind(value.name)}, which takes no tensor of a model"
         raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
+    if operator.kind == "layer":
+        refuse_tensors(operator.name, (), value.arguments, span)
     return operators.apply(elaborator, operator, value.arguments, context, span, label)
 
 
@@ -73,6 +79,9 @@ def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span
     if elaborator.flowing(value.stage):
         what = f"`{value.label}:` names a module, and this is a tensor; write the label before the stage that makes one"
         raise ProblemError(Misplaced(span=value.span, what=what))
+    first = context.body.places.get(value.label)
+    if first is not None:
+        raise ProblemError(_second(value.label, first, value.span))
     before = set(context.body.children)
     try:
         result = apply(elaborator, value.stage, context, span, value.label)
@@ -83,10 +92,20 @@ def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span
             elaborator.bind_name(value.label, ref, value.span, context.scope)
         elif context.scope.lookup(value.label) is MISSING:
             context.scope.bind(value.label, UNEVALUATED, value.span)
-    if value.label not in context.body.places:
+    if value.label in context.body.places:
+        context.body.places[value.label] = value.span
+    else:
         what = f"`{value.label}:` names a module, but `{span.text}` makes none"
         raise ProblemError(Misplaced(span=value.span, what=what))
     return result
+
+
+def _second(label: str, first: Span, span: Span) -> DuplicateName:
+    """The problem of a label that names a module already."""
+    if first == span:
+        reason = 'names a module in each round: build the name from what changes, as in `"layer{i}"`'
+        return DuplicateName(span=span, word=label, reason=reason)
+    return DuplicateName(span=span, word=label, reason="names two modules", labels=(Label(first, "the first is here"),))
 
 
 def again(elaborator: "Elaborator", ref: ModuleRef, context: "Context", span: Span) -> Any:
