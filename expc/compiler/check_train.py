@@ -63,11 +63,12 @@ def schedule(elaborator: Elaborator, value: Any, train: Train, span: Span) -> tu
         return ()
     parts = list(value.stages) if isinstance(value, Pipeline) else [value]
     found: list[SchedulePart] = []
+    places: list[Span] = []
     for position, part in enumerate(parts):
-        duration, stage = None, part
+        duration, stage, place = None, part, None
         if isinstance(part, Lasting):
             duration = part.duration if isinstance(part.duration, Quantity) else Quantity(part.duration, "epoch")
-            stage = part.stage
+            stage, place = part.stage, part.duration_span
         use = _use(elaborator, stage, elaborator.library.schedules, "a schedule", span)
         if use is None:
             continue
@@ -78,21 +79,30 @@ def schedule(elaborator: Elaborator, value: Any, train: Train, span: Span) -> tu
             elaborator.add(ScheduleLength(span=use.span, reason=reason))
             continue
         if duration is not None and duration.unit not in ("step", "epoch"):
-            elaborator.add(ScheduleLength(span=use.span, reason=f"a schedule lasts steps or epochs, not `{duration}`"))
+            reason = f"a schedule lasts steps or epochs, not `{duration}`"
+            elaborator.add(ScheduleLength(span=place or use.span, reason=reason))
             continue
         found.append(SchedulePart(use, duration))
-    _check_length(elaborator, found, train, span)
+        places.append(place or use.span)
+    _check_length(elaborator, found, places, train)
     return tuple(found)
 
 
-def _check_length(elaborator: Elaborator, parts: list[SchedulePart], train: Train, span: Span) -> None:
+def _check_length(elaborator: Elaborator, parts: list[SchedulePart], places: list[Span], train: Train) -> None:
     """Parts that outlast the run, as far as both are said in one unit."""
     for unit, length in (("epoch", train.epochs), ("step", train.steps)):
-        total = sum(part.duration.number for part in parts if part.duration is not None and part.duration.unit == unit)
-        if length is not None and parts and total >= length and (total > length or parts[-1].duration is None):
-            whole = Quantity(length, unit)
-            reason = f"the parts of the schedule last {Quantity(total, unit)}, and the whole run is {whole}"
-            elaborator.add(ScheduleLength(span=span, reason=reason))
+        lasting = [
+            (part.duration.number, place)
+            for part, place in zip(parts, places, strict=True)
+            if part.duration is not None and part.duration.unit == unit
+        ]
+        total = sum(number for number, _ in lasting)
+        if length is not None and lasting and total >= length and (total > length or parts[-1].duration is None):
+            whole, last = Quantity(length, unit), Quantity(total, unit)
+            what = "this part of the schedule lasts" if len(lasting) == 1 else "the parts of the schedule last"
+            nothing = ", so nothing is left for the next" if total == length else ""
+            reason = f"{what} {last}, and the whole run is {whole}{nothing}"
+            elaborator.add(ScheduleLength(span=lasting[-1][1], reason=reason))
 
 
 # ---------------------------------------------------------------------------------------------------- groups

@@ -170,7 +170,9 @@ class Evaluator:
 
     def unknown_name(self, word: str, span: Span, scope: Scope) -> UnknownName:
         """The problem of a name that nothing declares, with the nearest one that something does."""
-        near = nearest(word, {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES})
+        known = {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES}
+        alike = {name for name in known if name[:1].isupper() == word[:1].isupper()}
+        near = nearest(word, alike) or nearest(word, known)
         if near is None:
             return UnknownName(span=span, word=word)
         fix = Fix(f"write `{near}`", (Edit(span, near),))
@@ -318,7 +320,7 @@ class Evaluator:
                     reason=f"expected how long, such as `100 steps` or `2 epochs`, found {describe(duration)}",
                 )
             )
-        return Lasting(self.evaluate(node.stage, context), duration)
+        return Lasting(self.evaluate(node.stage, context), duration, node.duration.span)
 
     # ------------------------------------------------------------------------------------------------ recipes
 

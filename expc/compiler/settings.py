@@ -1,11 +1,14 @@
 """The settings sections of a file, evaluated: what binding turns into an `Experiment`."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
+from expc.compiler.datasets import split_fractions
 from expc.compiler.errors.data import SplitParts
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnknownName, UnusedName
 from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.ops.declare import Fault
 from expc.compiler.scope import Scope
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
@@ -227,10 +230,10 @@ def _parts(value: Any, count: int) -> Any:
         return value
     before, split, after = stages[: places[-1]], stages[places[-1]], stages[places[-1] + 1 :]
     fractions = [given.value for given in split.arguments if given.name is None]
-    if not fractions or not all(isinstance(f, int | float) and not isinstance(f, bool) for f in fractions):
-        parts = count
-    else:
-        parts = len(fractions) + (sum(fractions) < 1 - 1e-9)
+    parts = count
+    if all(isinstance(f, int | float) and not isinstance(f, bool) for f in fractions):
+        with suppress(Fault):  # fractions that are none are reported where the data is checked
+            parts = len(split_fractions(fractions))
     if parts != count:
         raise ProblemError(SplitParts(span=split.span or value.span, parts=parts, names=count))
     return tuple(Pipeline((*before, Part(split, index), *after), value.span) for index in range(parts))

@@ -102,6 +102,7 @@ class Lasting:
 
     stage: Any
     duration: Quantity | int
+    duration_span: Span | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{show(self.stage)} for {self.duration}"
