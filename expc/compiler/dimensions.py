@@ -132,7 +132,8 @@ class Dim:
         text = ""
         for monomial, coefficient in ordered:
             sign = " - " if coefficient < 0 else " + "
-            text += sign + _term(monomial, abs(coefficient))
+            # In front, a minus binds tighter than `//`.
+            text += sign + _term(monomial, abs(coefficient), grouped=coefficient < 0 and not text)
         return text.removeprefix(" + ") if text.startswith(" + ") else "-" + text.removeprefix(" - ")
 
     def __repr__(self) -> str:
@@ -453,11 +454,9 @@ def _operand(size: Size) -> str:
     return f"({text})" if " " in text else text
 
 
-def _term(monomial: Monomial, coefficient: Fraction) -> str:
-    factors = [
-        f"({atom})" if isinstance(atom, Floor) and len(monomial) + (coefficient != 1) > 1 else str(atom)
-        for atom in monomial
-    ]
+def _term(monomial: Monomial, coefficient: Fraction, *, grouped: bool) -> str:
+    grouped = grouped or coefficient != 1 or len(monomial) > 1
+    factors = [f"({atom})" if isinstance(atom, Floor) and grouped else str(atom) for atom in monomial]
     if coefficient.numerator != 1 or not factors:
         factors.insert(0, str(coefficient.numerator))
     text = "*".join(factors)
