@@ -280,6 +280,13 @@ def _batch_size(declared: TensorType) -> Size:
     return declared.dims[0] if declared.dims else 1
 
 
+def steps_per_epoch(plan: DataPlan | None, data: Data | None) -> int | None:
+    """How many optimizer steps one pass through the training data takes, where its length is known."""
+    if plan is None or plan.length is None or data is None:
+        return None
+    return plan.length // data.batch if data.drop_last else -(-plan.length // data.batch)
+
+
 def check_batches(plan: DataPlan, data: Data, accumulate: int, span: Span, report: Report) -> None:
     """Batch, samples and `accumulate` must go together."""
     if plan.length is not None and plan.length == 0:

@@ -1,10 +1,10 @@
 """Checking `train` and what a checkpoint watches: optimizer, groups, schedule, metrics."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from expc.compiler import stages
-from expc.compiler.arguments import match_settings, setting
+from expc.compiler.arguments import match_settings, setting, value_place
 from expc.compiler.arithmetic import describe
 from expc.compiler.check_loss import Outcome
 from expc.compiler.elaborate import Elaborator
@@ -57,11 +57,13 @@ def _use(elaborator: Elaborator, value: Any, table: Mapping[str, Any], expected:
 # ---------------------------------------------------------------------------------------------------- schedule
 
 
-def schedule(elaborator: Elaborator, value: Any, train: Train, span: Span) -> tuple[SchedulePart, ...]:
+def schedule(
+    elaborator: Elaborator, value: Any, train: Train, steps_per_epoch: int | None, span: Span
+) -> tuple[SchedulePart, ...]:
     """The parts of a schedule, each but the last with how long it lasts."""
     if value is None:
         return ()
-    parts = list(value.stages) if isinstance(value, Pipeline) else [value]
+    parts = _parts(value)
     found: list[SchedulePart] = []
     places: list[Span] = []
     for position, part in enumerate(parts):
@@ -84,25 +86,49 @@ def schedule(elaborator: Elaborator, value: Any, train: Train, span: Span) -> tu
             continue
         found.append(SchedulePart(use, duration))
         places.append(place or use.span)
-    _check_length(elaborator, found, places, train)
+    _check_length(elaborator, found, places, train, steps_per_epoch)
     return tuple(found)
 
 
-def _check_length(elaborator: Elaborator, parts: list[SchedulePart], places: list[Span], train: Train) -> None:
-    """Parts that outlast the run, as far as both are said in one unit."""
-    for unit, length in (("epoch", train.epochs), ("step", train.steps)):
-        lasting = [
-            (part.duration.number, place)
-            for part, place in zip(parts, places, strict=True)
-            if part.duration is not None and part.duration.unit == unit
-        ]
-        total = sum(number for number, _ in lasting)
-        if length is not None and lasting and total >= length and (total > length or parts[-1].duration is None):
-            whole, last = Quantity(length, unit), Quantity(total, unit)
-            what = "this part of the schedule lasts" if len(lasting) == 1 else "the parts of the schedule last"
-            nothing = ", so nothing is left for the next" if total == length else ""
-            reason = f"{what} {last}, and the whole run is {whole}{nothing}"
-            elaborator.add(ScheduleLength(span=lasting[-1][1], reason=reason))
+def _parts(value: Any) -> list[Any]:
+    return list(value.stages) if isinstance(value, Pipeline) else [value]
+
+
+def watched_by(value: Any) -> Iterator[tuple[Watched, Span]]:
+    """What the parts of a schedule watch, and where they say so."""
+    for part in _parts(value):
+        stage = part.stage if isinstance(part, Lasting) else part
+        for given in stage.arguments if isinstance(stage, Recipe) else ():
+            if isinstance(given.value, Watched):
+                yield given.value, value_place(given)
+
+
+def _check_length(
+    elaborator: Elaborator,
+    parts: list[SchedulePart],
+    places: list[Span],
+    train: Train,
+    steps_per_epoch: int | None,
+) -> None:
+    """Parts that outlast the run, as far as that can be said in one unit."""
+    unit, length = ("epoch", train.epochs) if train.epochs is not None else ("step", train.steps)
+    lasting = [(part.duration, place) for part, place in zip(parts, places, strict=True) if part.duration is not None]
+    if length is None or not lasting:
+        return
+    whole = str(Quantity(length, unit))
+    if any(duration.unit != unit for duration, _ in lasting):
+        if steps_per_epoch is None:
+            return
+        scale = {"step": 1, "epoch": steps_per_epoch}
+        lasting = [(Quantity(duration.number * scale[duration.unit], "step"), place) for duration, place in lasting]
+        length *= scale[unit]
+        unit, whole = "step", f"{whole}, {length} steps" if unit == "epoch" else whole
+    total = sum(duration.number for duration, _ in lasting)
+    if total > length or (total == length and parts[-1].duration is None):
+        what = "this part of the schedule lasts" if len(lasting) == 1 else "the parts of the schedule last"
+        nothing = ", so nothing is left for the next" if total == length else ""
+        reason = f"{what} {Quantity(total, unit)}, and the whole run is {whole}{nothing}"
+        elaborator.add(ScheduleLength(span=lasting[-1][1], reason=reason))
 
 
 # ---------------------------------------------------------------------------------------------------- groups

@@ -24,7 +24,7 @@ from expc.diagnostics import ProblemError, Report, Source, Span
 from expc.spec import syntax
 from expc.spec.binding import strays
 from expc.spec.sections import Experiment
-from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, Watched
+from expc.spec.values import UNEVALUATED, Recipe, Setting, Table
 
 Bind = Callable[..., Experiment]
 
@@ -289,7 +289,8 @@ class Experiments:
         if found is not None and train.loss is not None:
             span = self._span("train", "loss")
             loss = check_loss.check_loss(elaborator, main.model, found, train.loss, self.file.scope, span)
-        parts = check_train.schedule(elaborator, train.schedule, train, self._span("train", "schedule"))
+        steps = check_data.steps_per_epoch(plans.get("train"), bound.data)
+        parts = check_train.schedule(elaborator, train.schedule, train, steps, self._span("train", "schedule"))
         groups = check_train.groups(elaborator, train.groups, main.model, used)
         inits = check_train.inits(elaborator, train.inits, main.model)
         measured = None
@@ -298,10 +299,8 @@ class Experiments:
             if self._is_lost("train", "metrics"):
                 measured = None
         roles = self._roles(plans)
-        for part in parts:
-            for value in part.use.settings.values():
-                if isinstance(value, Watched):
-                    check_train.check_watched(elaborator, value, roles, measured, loss, part.use.span)
+        for watched, place in check_train.watched_by(train.schedule):
+            check_train.check_watched(elaborator, watched, roles, measured, loss, place)
         stop = check_train.watch(elaborator, train.early_stop, roles, measured, loss, self._span("train", "early_stop"))
         if used is None or loss is None or measured is None:
             return None
