@@ -71,4 +71,7 @@ def _dump(checked: "Checked", stage: str) -> None:
     from expc.cli.dump import dump
 
     show(checked.problems, err=True)
-    click.echo(dump(checked, stage))
+    try:
+        click.echo(dump(checked, stage))
+    except LookupError as error:
+        click.echo(f"expc: {error}", err=True)

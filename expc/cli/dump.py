@@ -5,8 +5,6 @@ from dataclasses import fields
 from textwrap import indent
 from typing import Any
 
-import click
-
 from expc.compiler.cost import text as type_text
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Read, Result, SliceOf, Subscript, Value
 from expc.compiler.session import Checked
@@ -15,17 +13,17 @@ from expc.spec.values import show
 
 
 def dump(checked: Checked, stage: str) -> str:
-    """The `stage` of a checked file as indented text."""
+    """The `stage` of a checked file as indented text. Raises LookupError where the file does not get that far."""
     if stage == "syntax":
         from expc.spec.parser import parse
 
         return "\n".join(_node(parse(checked.sources[0], Report())))
     if checked.program is None:
-        raise click.ClickException(f"there is no {stage}: the file has errors")
+        raise LookupError(f"there is no {stage}: the file has errors")
     if stage == "spec":
         return "\n".join(_settings(checked.program.experiment))
     if checked.program.model is None:
-        raise click.ClickException("there is no graph: the file declares no model")
+        raise LookupError("there is no graph: the file declares no model")
     return "\n".join(_container(checked.program.model.name, checked.program.model.body))
 
 

@@ -119,6 +119,13 @@ def test_dump(stage: str, part: str, capsys: pytest.CaptureFixture[str]) -> None
     assert part in capsys.readouterr().out
 
 
+def test_dump_of_what_is_not_there(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["check", wrong, "--dump", "graph"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("expc: there is no graph: the file has errors\n")
+
+
 @pytest.mark.parametrize("name", ["E0301", "e0301", "size-mismatch"])
 def test_explain(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["explain", name]) == 0
