@@ -192,5 +192,10 @@ def _too_many(
         call = f"{name}({', '.join([*kept, *named])})" if kept or named else name
         fixes = (Fix(f"write `{call}`", (Edit(span, call),)),)
     return TooManyArguments(
-        span=extra[0].span, operator=name, expected=expected, found=f"{count}", notes=notes, fixes=fixes
+        span=(written[0] if fixes else extra[0]).span,
+        operator=name,
+        expected=expected,
+        found=f"{count}",
+        notes=notes,
+        fixes=fixes,
     )

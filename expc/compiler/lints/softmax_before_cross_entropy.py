@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from expc.compiler.lints.producers import Producers, applications, input_of, named_outputs
 from expc.compiler.program import Program
-from expc.diagnostics import Label, Problem, Severity
+from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Span
 from expc.frozen import dataclass
 
 _LOSSES = ("CrossEntropyLoss", "cross_entropy")
@@ -62,7 +62,20 @@ def check(program: Program) -> Iterator[Problem]:
             if apply.operator.name in _SOFTMAX:
                 label = Label(step.span, "the loss")
                 yield SoftmaxBeforeCrossEntropy(
-                    span=apply.span, squash=apply.operator.name, loss=step.operator.name, labels=(label,)
+                    span=apply.span,
+                    squash=apply.operator.name,
+                    loss=step.operator.name,
+                    labels=(label,),
+                    fixes=_without(apply.span),
                 )
                 break
             value = input_of(apply) if apply.operator.name in _KEEPING else None
+
+
+def _without(span: Span) -> tuple[Fix, ...]:
+    """The change that drops a stage with the arrow before it; none where no arrow stands before it."""
+    before = span.source.text[: span.start]
+    chain = before.rstrip().removesuffix("->").rstrip()
+    if len(chain) == len(before.rstrip()):
+        return ()
+    return (Fix(f"drop `{span.text}`", (Edit(Span(span.source, len(chain), span.end), ""),)),)
