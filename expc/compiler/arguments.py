@@ -9,6 +9,7 @@ from expc.compiler.graph import Value
 from expc.compiler.ops.declare import Param
 from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
 from expc.diagnostics import Edit, Fix, ProblemError, Span
+from expc.spec import syntax
 from expc.spec.repairs import repairs
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Given, Word, show
@@ -121,6 +122,30 @@ def found(value: Any) -> str:
     if isinstance(value, Word):
         return f"`{value}`, which is not defined"
     return describe(value)
+
+
+def match_parameters(name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...]) -> dict[str, Any]:
+    """Arguments by the names of the parameters that they are for. Raises `ProblemError`.
+
+    Positional ones fill the parameters in order; an argument that a recipe had already is replaced by a later one.
+    """
+    names = [parameter.name for parameter in parameters]
+    values: dict[str, Any] = {}
+    position = 0
+    for argument in arguments:
+        if argument.name is not None:
+            if argument.name not in names:
+                raise ProblemError(unknown_argument(name, argument, names))
+            values[argument.name] = argument.value
+            continue
+        while position < len(names) and names[position] in values:
+            position += 1
+        if position == len(names):
+            given = sum(argument.name is None for argument in arguments)
+            expected = f"at most {len(names)} argument{'s' * (len(names) != 1)}" if names else "no arguments"
+            raise ProblemError(TooManyArguments(span=argument.span, operator=name, expected=expected, found=f"{given}"))
+        values[names[position]] = argument.value
+    return values
 
 
 def unknown_argument(name: str, argument: Given, known: Iterable[str]) -> UnknownArgument:

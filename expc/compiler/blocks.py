@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler import operators, results, stages
+from expc.compiler.arguments import match_parameters
 from expc.compiler.arithmetic import describe
 from expc.compiler.body import BodyBuilder, tensors
 from expc.compiler.dimensions import Dim, Size, Symbol, symbol
@@ -15,7 +16,7 @@ from expc.compiler.errors.names import (
     WrongArgument,
 )
 from expc.compiler.errors.shapes import SettingRefused
-from expc.compiler.evaluate import Context, match_parameters
+from expc.compiler.evaluate import Context
 from expc.compiler.graph import Container, Invoke, Record, Result, Source, Value
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import accepts_setting, is_tensor_type, match

@@ -4,11 +4,13 @@ Numbers are computed, names looked up, and stages become recipes: `Conv2d(16, 3)
 time it is applied. Tensors are one more kind of value here; `expc.compiler.elaborate` adds what only bodies can do.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler import arithmetic
+from expc.compiler.arguments import match_parameters
 from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, describe
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.errors.names import (
@@ -17,7 +19,6 @@ from expc.compiler.errors.names import (
     MissingArgument,
     NotAStage,
     Recursion,
-    TooManyArguments,
     UnknownArgument,
     UnknownName,
 )
@@ -164,9 +165,16 @@ class Evaluator:
                     self.add(error.problem)
         return self._lets[key]
 
-    def unfolding(self, declaration: object, name: str, span: Span) -> "_Unfolding":
+    @contextmanager
+    def unfolding(self, declaration: object, name: str, span: Span) -> Iterator[None]:
         """Guards the unfolding of a definition against needing itself."""
-        return _Unfolding(self._active, declaration, name, span)
+        if any(entry is declaration for entry in self._active):
+            raise ProblemError(Recursion(span=span, word=name))
+        self._active.append(declaration)
+        try:
+            yield
+        finally:
+            self._active.pop()
 
     def unknown_name(self, word: str, span: Span, scope: Scope) -> UnknownName:
         """The problem of a name that nothing declares, with the nearest one that something does."""
@@ -450,54 +458,6 @@ class Evaluator:
             value = (UNEVALUATED,) * len(pattern.items)
         for item, part in zip(pattern.items, value, strict=True):
             self.unpack(item, part, bind)
-
-
-class _Unfolding:
-    """While a definition is unfolded, meeting it again is an error."""
-
-    def __init__(self, active: list[object], declaration: object, name: str, span: Span) -> None:
-        self._active, self._declaration, self._name, self._span = active, declaration, name, span
-
-    def __enter__(self) -> None:
-        if any(entry is self._declaration for entry in self._active):
-            raise ProblemError(Recursion(span=self._span, word=self._name))
-        self._active.append(self._declaration)
-
-    def __exit__(self, *_: object) -> None:
-        self._active.pop()
-
-
-def match_parameters(name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...]) -> dict[str, Any]:
-    """Arguments by the names of the parameters that they are for. Raises `ProblemError`.
-
-    Positional ones fill the parameters in order; an argument that a recipe had already is replaced by a later one.
-    """
-    names = [parameter.name for parameter in parameters]
-    values: dict[str, Any] = {}
-    position = 0
-    for argument in arguments:
-        if argument.name is not None:
-            if argument.name not in names:
-                near = nearest(argument.name, names)
-                hint = f"; did you mean `{near}`?" if near else ""
-                fixes: tuple[Fix, ...] = ()
-                if near:
-                    start = argument.span.start
-                    place = Span(argument.span.source, start, start + len(argument.name))
-                    fixes = (Fix(f"write `{near}`", (Edit(place, near),)),)
-                raise ProblemError(
-                    UnknownArgument(span=argument.span, operator=name, word=argument.name, hint=hint, fixes=fixes)
-                )
-            values[argument.name] = argument.value
-            continue
-        while position < len(names) and names[position] in values:
-            position += 1
-        if position == len(names):
-            given = sum(argument.name is None for argument in arguments)
-            expected = f"at most {len(names)} argument{'s' * (len(names) != 1)}" if names else "no arguments"
-            raise ProblemError(TooManyArguments(span=argument.span, operator=name, expected=expected, found=f"{given}"))
-        values[names[position]] = argument.value
-    return values
 
 
 def _called_from(problem: Problem, span: Span, name: str) -> Problem:

@@ -8,6 +8,7 @@ from expc.compiler.datasets import split_fractions
 from expc.compiler.errors.data import SplitParts
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnknownName, UnusedName
 from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.names import names_in
 from expc.compiler.ops.declare import Fault
 from expc.compiler.scope import Scope
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
@@ -188,7 +189,7 @@ class Settings:
     def _roles(self, settings: list[Setting | Table], section: syntax.Section) -> list[Setting | Table]:
         """The settings of `data` without its local data sets; one that nothing uses is reported."""
         known = keys(SECTIONS["data"])
-        used = set(_names(section.statements))
+        used = set(names_in(section.statements))
         kept: list[Setting | Table] = []
         for item in settings:
             if not isinstance(item, Setting) or item.key in known:
@@ -237,15 +238,3 @@ def _parts(value: Any, count: int) -> Any:
     if parts != count:
         raise ProblemError(SplitParts(span=split.span or value.span, parts=parts, names=count))
     return tuple(Pipeline((*before, Part(split, index), *after), value.span) for index in range(parts))
-
-
-def _names(node: Any) -> Iterable[str]:
-    if isinstance(node, syntax.Name):
-        yield node.id
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _names(part)
-    elif isinstance(node, syntax.Node):
-        for name in node.__dataclass_fields__:
-            if name not in ("span", "name_span", "operator_span"):
-                yield from _names(getattr(node, name))
