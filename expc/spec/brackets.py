@@ -7,10 +7,10 @@ opened it, a declaration at the left edge ends everything, and what is open in `
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from expc.diagnostics import Edit, Fix, Label, Problem, Source, Span
-from expc.spec.errors.syntax import Mismatched, Surplus, TooDeep, Unclosed
+from expc.frozen import dataclass
+from expc.spec.errors.syntax import Mismatched, Surplus, TooDeep, Unclosed, UnclosedText
 from expc.spec.lexing import BAD, Token
 from expc.spec.tables import NEWLINE
 
@@ -20,6 +20,9 @@ CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
 NESTING_LIMIT = 100
 """How many brackets may stand inside each other."""
 
+TOLD_LIMIT = 50
+"""After how many bad brackets the rest of a text is left unread."""
+
 SECTIONS = frozenset({"data", "train", "distributed", "checkpoint", "log", "quantize", "prune", "export"})
 
 CONTINUES = frozenset(
@@ -27,15 +30,34 @@ CONTINUES = frozenset(
 )
 """What a line may start with that goes on with the line before."""
 
+LOOK_AHEAD = 300
+"""How many tokens away a closing bracket is looked for."""
+
+_HEADERS = frozenset({"block", "model", "for", "if", "repeat"})
 _DECLARES = frozenset({"let", "fn", "block", "model", "extern", "import", "from"})
 
 
-def balance(tokens: list[Token], source: Source, complain: Callable[[Problem], None]) -> list[Token]:
-    """The tokens with every bracket closed by its own kind, and none nested deeper than `NESTING_LIMIT`."""
-    if _balanced(tokens):
+def balance(
+    tokens: list[Token], source: Source, complain: Callable[[Problem], None], *, doubt: bool = False
+) -> list[Token]:
+    """The tokens with every bracket closed by its own kind, and none nested deeper than `NESTING_LIMIT`.
+
+    `doubt`: repair them even if they balance, since one that is missing and one too many may do so.
+    """
+    if _balanced(tokens) and not doubt:
         return tokens
     shallow = _without_depths(tokens, source)
-    return shallow if _balanced(shallow) else _Repair(shallow, source, complain).run()
+    return shallow if _balanced(shallow) and not doubt else _Repair(shallow, source, complain).run()
+
+
+def doubtful(tokens: list[Token]) -> bool:
+    """Whether a declaration starts at the left edge while brackets are open."""
+    depth = 0
+    for index, token in enumerate(tokens):
+        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
+        if depth > 0 and declares(tokens, index):
+            return True
+    return False
 
 
 def _balanced(tokens: list[Token]) -> bool:
@@ -117,6 +139,7 @@ class _Repair:
         self._open: list[_Open] = []
         self._line = 0
         self._indent = 0
+        self._told = 0
         count = Counter(token.kind for token in tokens)
         self._lacking = Counter({opener: count[opener] - count[closer] for opener, closer in OPENERS.items()})
 
@@ -124,7 +147,10 @@ class _Repair:
         """The tokens, balanced."""
         line_start = 0
         fresh = True
+        header = False
         for index, token in enumerate(self._tokens):
+            if self._told > TOLD_LIMIT:
+                break  # nobody is told more, and the rest of such a text is not worth the time
             if token.kind == NEWLINE:
                 line_start, fresh = token.end, True
                 self._line += 1
@@ -133,13 +159,17 @@ class _Repair:
             if fresh:
                 self._indent = token.start - line_start
                 self._start_line(index, token)
+                header = token.kind in _HEADERS
+            elif self._open and self._open[-1].inner is None and self._open[-1].line == self._line:
+                self._open[-1].inner = self._indent + 1  # what follows on its line stands deeper, so to speak
             if token.kind in OPENERS:
-                self._open.append(_Open(token, self._indent, self._line))
-                self._result.append(token)
+                self._open_bracket(token, header=header)
             elif token.kind in CLOSERS:
                 self._close(token, fresh)
             else:
                 self._result.append(token)
+                if isinstance(token.problem, UnclosedText):
+                    self._close_swallowed(token)
             fresh = False
         while self._open:
             self._add_closer()
@@ -148,18 +178,63 @@ class _Repair:
     def _start_line(self, index: int, token: Token) -> None:
         """Close what a line that starts with `token` shows to be over."""
         ends_all = declares(self._tokens, index)
-        goes_on = token.kind in CONTINUES or token.kind in CLOSERS
+        closes = token.kind in CLOSERS
+        goes_on = token.kind in CONTINUES or closes
+        # Inside parentheses lines are broken after a comma, an opening bracket or an operator.
+        broken_off = not any(self._last.kind in kinds for kinds in (OPENERS, CONTINUES, (",", "=", ":")))
         while self._open:
             top = self._open[-1]
-            over = self._indent <= top.indent and not goes_on and self._lacking[top.kind] > 0
-            if top.kind == "{":
-                over = over and top.shows
+            left = self._indent <= top.indent and not goes_on
+            if self._lacking[top.kind] <= 0:
+                over = False
+            elif top.kind == "{":
+                over = left and top.shows
+            else:
+                over = left or (broken_off and not closes and not self._closed_later(index, top))
             if not (ends_all or over):
                 break
             self._add_closer()
         for opened in self._open:
             if opened.inner is None and not goes_on:
                 opened.inner = self._indent
+
+    def _closed_later(self, index: int, opened: _Open) -> bool:
+        """Whether the lines from token `index` on that stand deeper than that of `opened` close it."""
+        inside = 0
+        line_start = -1
+        for token in self._tokens[index : index + LOOK_AHEAD]:
+            if token.kind == NEWLINE:
+                line_start = token.end
+                continue
+            if line_start >= 0 and token.start - line_start <= opened.indent and token.kind not in CLOSERS:
+                return False
+            line_start = -1
+            inside += (token.kind in OPENERS) - (token.kind in CLOSERS)
+            if inside < 0:
+                return token.kind == OPENERS[opened.kind]
+        return False
+
+    def _open_bracket(self, token: Token, *, header: bool) -> None:
+        before = self._result[-1] if self._result else None
+        if token.kind == "{" and self._lacking["{"] > 0 and before is not None and before.kind == "{":
+            self._lacking["{"] -= 1
+            self._drop(token, "is one too many")
+            return
+        if token.kind == "{" and header:
+            # The head of a `block` or an `if` holds no brace in its parentheses: they end before it.
+            while self._open and self._open[-1].line == self._line and self._lacking[self._open[-1].kind] > 0:
+                if self._open[-1].kind == "{":
+                    break
+                self._add_closer()
+        self._open.append(_Open(token, self._indent, self._line))
+        self._result.append(token)
+
+    def _close_swallowed(self, text: Token) -> None:
+        """Close what would have been closed by the rest of a line that a missing quote has made a text of."""
+        for character in text.text:
+            if self._open and OPENERS[self._open[-1].kind] == character:
+                self._lacking[self._open.pop().kind] -= 1
+                self._result.append(Token(character, character, text.end, text.end, repaired=True))
 
     def _close(self, token: Token, fresh: bool) -> None:
         opener = CLOSERS[token.kind]
@@ -171,10 +246,11 @@ class _Repair:
             self._fit_wrong_closer(token, fresh)
             return
         above = self._open[at + 1 :]
-        if opener != "{" and any(top.kind == "{" and top.line < self._line for top in above):
+        beyond = opener != "{" and any(top.kind == "{" and top.line < self._line for top in above)
+        if beyond or (above and opener != "{" and self._lacking[opener] < 0):
             self._drop(token)
             return
-        if opener == "{" and not above and self._lacking["{"] < 0 and self._stands_apart(fresh):
+        if opener == "{" and self._lacking["{"] < 0 and self._stands_apart(self._open[at], fresh):
             self._surplus_brace(token, fresh)
             return
         if above and opener != "{" and above[-1].kind != "{" and self._lacking[above[-1].kind] <= 0:
@@ -185,10 +261,9 @@ class _Repair:
         self._open.pop()
         self._result.append(token)
 
-    def _stands_apart(self, fresh: bool) -> bool:
+    def _stands_apart(self, opened: _Open, fresh: bool) -> bool:
         """Whether a closing brace, of which there are too many, does not look like that of the open one."""
-        top = self._open[-1]
-        return self._indent > top.indent if fresh else top.line < self._line
+        return self._indent > opened.indent if fresh else opened.line < self._line
 
     def _fit_wrong_closer(self, token: Token, fresh: bool) -> None:
         """Deal with a closing bracket of a kind that is not open."""
@@ -196,7 +271,7 @@ class _Repair:
         if top is not None and top.kind != "{" and token.kind != "}" and self._lacking[top.kind] > 0:
             closer = OPENERS[top.kind]
             span = Span(self._source, token.start, token.end)
-            self._complain(
+            self._tell(
                 Mismatched(
                     span=span,
                     opener=top.kind,
@@ -223,7 +298,7 @@ class _Repair:
             return
         before = self._result[header - 1]
         span = Span(self._source, before.end, before.end)
-        self._complain(
+        self._tell(
             Unclosed(
                 span=span,
                 missing="{",
@@ -260,13 +335,17 @@ class _Repair:
             end = start
         return None
 
-    def _drop(self, token: Token) -> None:
+    def _drop(self, token: Token, what: str = "closes nothing") -> None:
+        """Leave out a bracket; what else does not fit on its line is part of the same mistake."""
         span = self._at(token)
         fixes = (Fix(f"drop the `{token.kind}`", (Edit(span, ""),)),)
-        self._complain(Surplus(span=span, closer=token.kind, fixes=fixes))
-        self._lacking[CLOSERS[token.kind]] += 1
-        if self._result:
-            self._result[-1].repaired = True
+        self._tell(Surplus(span=span, bracket=token.kind, what=what, fixes=fixes))
+        if token.kind in CLOSERS:
+            self._lacking[CLOSERS[token.kind]] += 1
+        for other in reversed(self._result):
+            if other.kind == NEWLINE:
+                break
+            other.repaired = True
 
     def _add_closer(self) -> None:
         """Close the innermost bracket after the last token, and report that."""
@@ -280,7 +359,7 @@ class _Repair:
         span = Span(self._source, end, end)
         line = self._at(opened.token).line
         text = closer if line == span.line else "\n" + " " * opened.indent + closer
-        self._complain(
+        self._tell(
             Unclosed(
                 span=span,
                 missing=closer,
@@ -295,6 +374,15 @@ class _Repair:
             # Where exactly it should stand is a guess: nothing may be concluded from what it would then hold.
             added.insert(0, Token(BAD, "", end, end))
         self._result[at:at] = added
+
+    @property
+    def _last(self) -> Token:
+        """The last token before this line."""
+        return next((token for token in reversed(self._result) if token.kind != NEWLINE), self._tokens[0])
+
+    def _tell(self, problem: Problem) -> None:
+        self._told += 1
+        self._complain(problem)
 
     def _at(self, token: Token) -> Span:
         return Span(self._source, token.start, token.end)

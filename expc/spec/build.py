@@ -1,11 +1,12 @@
 """From the parts of a rule to a syntax node: one method per rule of the grammar, by its name or alias."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from expc.diagnostics import Problem, Source, Span
 from expc.spec import syntax
-from expc.spec.errors.syntax import BadTarget, ChainedComparison, UnknownExtern
+from expc.spec.errors.syntax import BadNumber, BadTarget, ChainedComparison, UnknownExtern
 from expc.spec.lexing import Token
 from expc.spec.strings import Text, read_text
 from expc.spec.suggest import nearest
@@ -162,6 +163,10 @@ class Builder:
 
     _on_settings = _on_body
 
+    def _on_setting(self, parts: Parts, span: Span) -> syntax.Bind:
+        target, value = parts
+        return syntax.Bind(target, value, span=span)
+
     def _on_flow(self, parts: Parts, span: Span) -> syntax.Flow:
         return syntax.Flow(parts[0], span=span)
 
@@ -295,7 +300,10 @@ class Builder:
         return syntax.Name(parts[0].text, span=span)
 
     def _on_number(self, parts: Parts, span: Span) -> syntax.Constant:
-        return syntax.Constant(_number(parts[0].text), span=span)
+        value = _number(parts[0].text)
+        if value == inf:
+            self._complain(BadNumber(span=span, text=span.text, advice="it is too large for a 64-bit float"))
+        return syntax.Constant(value, span=span)
 
     def _on_quantity(self, parts: Parts, span: Span) -> syntax.Expr:
         number, word = parts

@@ -6,15 +6,18 @@ once, and the rest is read as if that statement were a `BROKEN` token. Which wor
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from expc.diagnostics import Problem
+from expc.frozen import dataclass
 from expc.spec.lexing import BAD, SOFT, Token
-from expc.spec.tables import BROKEN, END, NEWLINE, Tables
+from expc.spec.tables import BROKEN, END, NEWLINE, Rule, Tables
 
 DEPTH_LIMIT = 150
 """How deep a tree may be: those who walk it call themselves."""
+
+STACK_LIMIT = 1500
+"""How many symbols may wait to be understood: more than brackets and operators nested as deep as allowed need."""
 
 MENDED_LIMIT = 50
 """How many statements are read again after a token of theirs was mended."""
@@ -58,6 +61,10 @@ class Interpreter(Protocol):
     def complain(self, problem: Problem) -> None:
         """Report a problem."""
 
+    @property
+    def enough(self) -> bool:
+        """Whether so much is wrong that it is not worth reading on."""
+
     def too_deep(self, start: int, end: int) -> None:
         """Report what stands there as nested too deep."""
 
@@ -89,31 +96,40 @@ class Driver:
 
     def run(self) -> Any:
         """The value of the start rule; none if it is broken beyond repair."""
-        actions = self._tables.actions
+        actions, gotos, rules = self._tables.actions, self._tables.gotos, self._tables.rules
+        states = self._states
         while True:
             token = self._tokens[self._index]
-            row = actions[self._states[-1]]
+            row = actions[states[-1]]
             kind = token.text if token.kind == "NAME" and token.text in SOFT and token.text in row else token.kind
             code = row.get(kind)
             if code is None:
                 if not self._recover(reported=False):
                     return None
-            elif code >= 0:
+                continue
+            if code >= 0:
+                if len(states) > STACK_LIMIT:
+                    self._interpreter.too_deep(token.start, token.end)
+                    if not self._recover(reported=True):
+                        return None
+                    continue
                 self._tell(token)
                 self._shift(code, token, (token.start, token.end), self._index)
                 self._index += 1
-            elif self._reduce_before_token(~code):
-                if kind == END and self._states[-1] == self._end:
-                    return self._values[-1]
-            elif not self._recover(reported=True):
-                return None
-
-    def _reduce_before_token(self, number: int) -> bool:
-        # LALR may reduce a few rules before it finds that a token does not fit. What would have fitted instead is asked
-        # of the states as they were when the token came.
-        if self._arrived[0] != self._index:
-            self._arrived = (self._index, list(self._states))
-        return self._reduce(number)
+                continue
+            # LALR may reduce a few rules before it finds that a token does not fit. What would have fitted instead is
+            # asked of the states as they were when the token came.
+            if self._arrived[0] != self._index:
+                self._arrived = (self._index, states.copy())
+            rule = rules[~code]
+            if rule.unit:
+                states[-1] = gotos[states[-2]][rule.origin]
+            elif not self._reduce(rule):
+                if not self._recover(reported=True):
+                    return None
+                continue
+            if kind == END and states[-1] == self._end:
+                return self._values[-1]
 
     def _shift(self, state: int, value: Any, span: tuple[int, int], first: int) -> None:
         self._states.append(state)
@@ -122,9 +138,8 @@ class Driver:
         self._spans.append(span)
         self._firsts.append(first)
 
-    def _reduce(self, number: int) -> bool:
+    def _reduce(self, rule: Rule) -> bool:
         """Replace the last symbols by what the rule makes of them; false, and nothing done, where that is too deep."""
-        rule = self._tables.rules[number]
         size = rule.size
         if size:
             span = (self._spans[-size][0], self._spans[-1][1])
@@ -165,7 +180,7 @@ class Driver:
 
     def _recover(self, *, reported: bool) -> bool:
         """Report the token that does not fit and cut out the statement around it; false where there is none."""
-        found = self._enclosing()
+        found = self._give_up() if self._interpreter.enough else self._enclosing(too_deep=reported)
         if found is None:
             everything = Place(self._tokens, 0, self._index, len(self._tokens) - 1, "body", self._accepts)
             _ = reported or self._report(everything)
@@ -177,7 +192,7 @@ class Driver:
         if mended:
             return True
         while (code := self._tables.actions[self._states[-1]][BROKEN]) < 0:
-            self._reduce(~code)
+            self._reduce(self._tables.rules[~code])
         start = self._tokens[place.first].start
         end = self._tokens[max(place.first, place.last - 1)].end
         self._shift(code, self._interpreter.salvage(place), (start, end), place.first)
@@ -194,7 +209,7 @@ class Driver:
 
         Nothing more is said of a statement in which something was mended, or a bracket repaired.
         """
-        if place.token.kind == BAD:
+        if place.token.kind == BAD or place.token.problem is not None:
             self._tell(place.token)
             return False
         if place.first in self._mended or any(token.repaired for token in place.region):
@@ -209,9 +224,13 @@ class Driver:
             self._interpreter.complain(token.problem)
             token.problem = None
 
-    def _enclosing(self) -> tuple[int, Place] | None:
-        """The smallest statement or header around the current token, and how much of the stack stands before it."""
-        for height in range(len(self._values), -1, -1):
+    def _enclosing(self, *, too_deep: bool) -> tuple[int, Place] | None:
+        """The smallest statement or header around the current token, and how much of the stack stands before it.
+
+        Where the stack is `too_deep`, a statement that makes room on it.
+        """
+        highest = min(len(self._values), STACK_LIMIT // 2) if too_deep else len(self._values)
+        for height in range(highest, -1, -1):
             if BROKEN not in self._tables.actions[self._states[height]]:
                 continue
             after = self._simulate(self._states[: height + 1], BROKEN)
@@ -223,6 +242,8 @@ class Driver:
                 continue  # a statement of a body that is over
             context: Context = "body"
             if self._simulate(after, "{"):
+                if too_deep:
+                    continue
                 context = "header"
             elif self._simulate(after, ","):
                 context = "section"
@@ -233,13 +254,23 @@ class Driver:
                 return height, Place(self._tokens, first, self._index, last, context, self._accepts)
         return None
 
+    def _give_up(self) -> tuple[int, Place] | None:
+        """Everything from the declaration at hand to the end."""
+        for height in range(min(len(self._values), 2), -1, -1):
+            if self._tables.actions[self._states[height]].get(BROKEN, -1) >= 0:
+                first = self._firsts[height] if height < len(self._firsts) else self._index
+                end = len(self._tokens) - 1
+                return height, Place(self._tokens, first, self._index, end, "file", self._accepts)
+        return None
+
     def _stop(self, first: int, context: Context) -> int | None:
         """Where the statement ends that starts at token `first`; none if it is no header after all."""
         depth = self._tokens[first].depth
         separators = (NEWLINE, ";", ",") if context == "section" else (NEWLINE, ";")
         for index in range(self._index, len(self._tokens)):
             token = self._tokens[index]
-            if token.kind == END or token.depth < depth or (token.depth == depth and token.kind in separators):
+            separates = token.depth == depth and token.kind in separators and not (token.kind == "," and token.repaired)
+            if token.kind == END or token.depth < depth or separates:
                 if context == "header":
                     return None
                 block = token.kind == NEWLINE and self._tokens[index - 1].kind == ":"

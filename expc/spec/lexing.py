@@ -13,11 +13,18 @@ from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.frozen import dataclass
 from expc.spec.errors.syntax import BadNumber, Foreign, NotText, StrangeCharacter, UnclosedText
 from expc.spec.tables import NEWLINE, tables
+from expc.spec.units import SPELLINGS, looks_like_unit
 
 BAD = "BAD"
 
 SOFT = frozenset({"where", "training"})
 """Words that are names wherever the grammar does not ask for them; `where` is also a function of torch."""
+
+LONGEST_NUMBER = 100
+"""How many characters a number may have: Python itself refuses to read many thousand."""
+
+REPAIR_LIMIT = 200
+"""How many odd pieces of a text are looked at; the others fit nowhere, and nobody is told more about them."""
 
 _FOREIGN_WORDS = {"True": "true", "False": "false", "None": "none", "elif": "else if"}
 _FOREIGN_OPERATORS = {
@@ -121,6 +128,7 @@ def _tokens(source: Source, start: int, end: int) -> list[Token]:
     terminals = tables()
     hard = terminals.words - SOFT
     result: list[Token] = []
+    repairs = 0
     previous = ""
     for match in _pattern().finditer(source.text, start, end):
         kind = match.lastgroup or "strange"
@@ -129,14 +137,22 @@ def _tokens(source: Source, start: int, end: int) -> list[Token]:
             continue
         if kind == "NAME":
             kind = _word_kind(text, hard) if previous != "." else "NAME"
+            if kind == "NAME" and result and result[-1].kind == "NUMBER" and looks_like_unit(text):
+                kind = "UNIT"
+        elif kind == "NUMBER" and len(text) > LONGEST_NUMBER:
+            kind = "number"
         elif kind == "operator":
             kind = text if text in terminals.literals else "foreign"
         previous = text
         repair = _REPAIRS.get(kind)
         if repair is None:
             result.append(Token(kind, text, match.start(), match.end()))
-        else:
+            continue
+        repairs += 1
+        if repairs <= REPAIR_LIMIT:
             result += repair(text, Span(source, match.start(), match.end()))
+        else:
+            result.append(Token(BAD, text, match.start(), match.end()))
     return result
 
 
@@ -190,21 +206,27 @@ def _unclosed(text: str, span: Span) -> list[Token]:
 
 def _number(text: str, span: Span) -> list[Token]:
     """A number that is none: read it all the same where it is clear what is meant."""
+    if len(text) > LONGEST_NUMBER:
+        problem = BadNumber(span=span, text=f"{text[:10]}...", advice="it has too many digits")
+        return [Token(BAD, text, span.start, span.end, problem)]
     attached = re.fullmatch(tables().patterns["NUMBER"] + r"([^\W\d]+)", text)
-    if attached and not re.match(r"0[xob]", text.lower()):
-        unit = attached[attached.lastindex or 0]
+    unit = attached[1] if attached else ""
+    if unit in SPELLINGS:
         number = text[: -len(unit)]
         fix = Fix("put a space between", (Edit(span, f"{number} {unit}"),), "safe")
         problem = BadNumber(span=span, text=text, advice=f"a unit stands apart: `{number} {unit}`", fixes=(fix,))
         middle = span.end - len(unit)
-        return [Token("NUMBER", number, span.start, middle, problem), Token("NAME", unit, middle, span.end)]
+        return [
+            Token("NUMBER", number, span.start, middle, problem, repaired=True),
+            Token("UNIT", unit, middle, span.end),
+        ]
     right = _decimal(text)
     if right is None:
         problem = BadNumber(span=span, text=text, advice="numbers look like `3`, `60_000`, `0.1` or `1e-3`")
         return [Token(BAD, text, span.start, span.end, problem)]
     fix = Fix(f"write `{right}`", (Edit(span, right),), "safe")
     problem = BadNumber(span=span, text=text, advice=f"write `{right}`", fixes=(fix,))
-    return [Token("NUMBER", right, span.start, span.end, problem)]
+    return [Token("NUMBER", right, span.start, span.end, problem, repaired=True)]
 
 
 def _decimal(text: str) -> str | None:

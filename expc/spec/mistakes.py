@@ -6,12 +6,13 @@ is checked.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import cached_property
 
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
+from expc.frozen import dataclass
 from expc.spec.brackets import SECTIONS
 from expc.spec.driver import Place
-from expc.spec.errors.syntax import Foreign, Misplaced, NotASetting, Reserved, Unexpected
+from expc.spec.errors.syntax import BadTarget, Foreign, Misplaced, NotASetting, Reserved, Unexpected
 from expc.spec.lexing import SOFT, Token
 from expc.spec.suggest import nearest
 from expc.spec.tables import END, NEWLINE, tables
@@ -66,9 +67,15 @@ class _Stop:
     def token(self) -> Token:
         return self.place.token
 
-    @property
+    @cached_property
     def region(self) -> list[Token]:
-        return list(self.place.region) or [self.token]
+        """The statement as far as it was read, and the token that does not fit."""
+        return self.place.tokens[self.place.first : self.place.at + 1]
+
+    @property
+    def second(self) -> Token:
+        """The token after the first of the statement, whatever it is."""
+        return self.place.tokens[min(self.place.first + 1, len(self.place.tokens) - 1)]
 
     @property
     def at(self) -> int:
@@ -191,10 +198,10 @@ def _setting(stop: _Stop, key: Token, wrong: Token) -> Finding:
 
 def _equality(stop: _Stop) -> Finding | None:
     region = stop.region
+    if stop.place.context == "section" and stop.at == 1 and stop.token.kind == "==" and region[0].kind == "NAME":
+        return _setting(stop, region[0], stop.token)
     if stop.token.kind == "==" and stop.accepts("="):
         return _one_for_other(stop, stop.token, "=", "a name is given a value with `=`; `==` compares")
-    if stop.place.context == "section" and len(region) > 1 and region[1].kind == "==" and region[0].kind == "NAME":
-        return _setting(stop, region[0], region[1])
     if stop.token.kind != "=" or not stop.accepts("=="):
         return None
     conditional = any(token.kind in ("if", "where") for token in region[: stop.at])
@@ -217,7 +224,7 @@ def _one_for_other(stop: _Stop, token: Token, right: str, advice: str) -> Findin
 def _misspelt_word(stop: _Stop) -> Finding | None:
     """`modle Net(...)`: a statement that starts with something like a word of the language."""
     first = stop.region[0]
-    if first.kind != "NAME" or not 1 <= stop.at <= 2 or stop.region[1].kind in ("=", "==", ",", ".", "(", ":"):
+    if first.kind != "NAME" or not 1 <= stop.at <= 2 or stop.second.kind in ("=", "==", ",", ".", "(", ":"):
         return None
     words = _WORDS[stop.place.context]
     word = _SYNONYMS.get(first.text) or nearest(first.text, words)
@@ -232,6 +239,8 @@ def _reserved(stop: _Stop) -> Finding | None:
     """A word of the language where a name is expected."""
     words = tables().words - SOFT
     token, first, previous = stop.token, stop.region[0], stop.previous
+    if token.kind in words and previous is not None and previous.kind == token.kind:
+        return Unexpected(span=stop.span(), expected="a name", found=f"`{token.kind}` again"), stop.drop()
     if token.kind in words and stop.accepts("NAME") and _names(stop, token):
         return Reserved(span=stop.span(), word=token.text), stop.turn(token, "NAME")
     if first.kind in words and first is previous and token.kind in ("=", ","):
@@ -277,7 +286,7 @@ def _misplaced(stop: _Stop) -> Finding | None:
     if stop.token is not first or context == "header":
         return None
     if kind == "let" and context == "body":
-        fix = Fix("drop `let`", (Edit(Span(stop.source, first.start, stop.region[1].start), ""),), "safe")
+        fix = Fix("drop `let`", (Edit(Span(stop.source, first.start, stop.second.start), ""),), "safe")
         advice = "a name is given a value by `name = value` alone"
         return Misplaced(span=stop.span(), what="`let`", where=where, advice=advice, fixes=(fix,)), stop.drop()
     if kind in _DECLARATIONS:
@@ -306,15 +315,17 @@ def _misplaced_in_file(stop: _Stop, first: Token) -> Finding | None:
 def _not_a_setting(stop: _Stop) -> Finding | None:
     """In a section: a value with no name, or a name and a value with nothing between."""
     region = stop.region
-    if stop.place.context != "section":
+    if stop.place.context != "section" or any(token.kind == "=" for token in region[: stop.at]):
         return None
-    if stop.at_end and not any(token.kind == "=" for token in region):
-        key = region[0].text if region[0].kind == "NAME" and len(region) == 1 else "name"
-        return NotASetting(span=stop.span(region[0]), key=key), None
-    if region[0].kind == "NAME" and len(region) > 1 and region[1].kind in _VALUES - {"("} and stop.at in (1, 2):
+    if stop.token.kind == "." and stop.accepts("="):
+        return BadTarget(span=stop.span(), advice="; a setting is written `name = value`"), None
+    if region[0].kind == "NAME" and stop.second.kind in _VALUES - {"("} and stop.at in (1, 2):
         fix = Fix("write `=`", (Edit(Span(stop.source, region[0].end, region[0].end), " ="),))
         problem = NotASetting(span=stop.span(region[0]), key=region[0].text, fixes=(fix,))
         return problem, stop.insert("=", stop.place.first + 1)
+    if region[0].kind in _VALUES | {"{", "-", "as"}:
+        key = region[0].text if region[0].kind == "NAME" and stop.at_end else "name"
+        return NotASetting(span=stop.span(region[0]), key=key), None
     return None
 
 
@@ -336,7 +347,8 @@ def _side_by_side(stop: _Stop) -> Finding | None:
     if previous.kind == "}" and stop.accepts(NEWLINE):
         problem = Unexpected(span=stop.span(), expected="a line break or `;` after `}`", found=_found(stop))
         return problem, stop.insert(NEWLINE)
-    if stop.accepts(",") and _bracket(stop) in ("(", "["):
+    another = stop.place.context == "section" and stop.following is not None and stop.following.kind == "="
+    if stop.accepts(",") and (_bracket(stop) in ("(", "[") or stop.place.context == "header" or another):
         right = ":" if stop.accepts(":") and not stop.accepts("+") else ","
         fix = Fix(f"write `{right}`", (Edit(Span(stop.source, previous.end, previous.end), right),))
         problem = Unexpected(span=stop.span(), expected=_expected(stop), found=_found(stop), fixes=(fix,))
@@ -431,6 +443,8 @@ def _expectations(stop: _Stop) -> Iterator[str]:
         kinds = (",", ")" if bracket == "(" else "]") if after_value else (":", "=", ",", ")", "]")
         yield from (f"`{kind}`" for kind in kinds if stop.accepts(kind))
         return
+    if stop.place.context == "section" and stop.accepts(",") and after_value:
+        yield "`,`"
     if stop.accepts(NEWLINE):
         if stop.accepts("->"):
             yield "`->`"

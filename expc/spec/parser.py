@@ -5,15 +5,15 @@
 `Missing`.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from expc.diagnostics import Problem, Report, Source, Span
 from expc.spec import syntax
-from expc.spec.brackets import balance
+from expc.spec.brackets import balance, doubtful
 from expc.spec.build import Builder
 from expc.spec.driver import DEPTH_LIMIT, Driver, Place
-from expc.spec.errors.syntax import MoreFollow, TooDeep
+from expc.spec.errors.syntax import Mismatched, MoreFollow, Surplus, TooDeep, Unclosed
 from expc.spec.layout import lay_out
 from expc.spec.lexing import Token, control_character, lex, lex_part
 from expc.spec.mistakes import explain
@@ -26,65 +26,119 @@ PROBLEM_LIMIT = 25
 
 def parse(source: Source, report: Report) -> syntax.File:
     """The tree of a whole file; what is wrong with the text goes to `report`."""
-    whole = Span(source, 0, len(source.text))
-    complain = _limited(report)
-    binary = control_character(source)
-    if binary is not None:
-        complain(binary)
-        return syntax.File((), span=whole)
-    tokens, comments = lex(source)
-    for comment in comments:
-        if comment.problem is not None:
-            complain(comment.problem)
-    laid_out = lay_out(balance(tokens, source, complain))
-    file = _Reader(source, complain).read(laid_out, "file", len(source.text))
-    return file if isinstance(file, syntax.File) else syntax.File((), span=whole)
+    found = _Complaints()
+    tokens = _tokens(source, found)
+    file = _file(source, tokens, first := found.copy())
+    if first.problems and doubtful(tokens):
+        # A bracket missing here and one too many there balance: see whether that explains it better.
+        other = _file(source, _tokens(source, _Complaints()), second := found.copy(), doubt=True)
+        if len(second.problems) <= len(first.problems) + 1:
+            file, first = other, second
+    first.tell(report)
+    return file
 
 
 def parse_value(source: Source, report: Report) -> syntax.Expr:
     """The tree of a lone value, such as the right side of `--set lr=2e-3`; `Missing` after a complaint."""
-    complain = _limited(report)
+    complaints = _Complaints()
+    value = _value(source, complaints, _tokens(source, complaints), Span(source, 0, len(source.text)))
+    complaints.tell(report)
+    return value
+
+
+def _tokens(source: Source, complaints: "_Complaints") -> list[Token]:
+    """The tokens of a text; of one that is no text, none."""
     binary = control_character(source)
     if binary is not None:
-        complain(binary)
-        return syntax.Missing(span=Span(source, 0, len(source.text)))
-    return _value(source, complain, lex(source)[0], Span(source, 0, len(source.text)))
+        complaints.add(binary)
+        return []
+    tokens, comments = lex(source)
+    for comment in comments:
+        if comment.problem is not None:
+            complaints.add(comment.problem)
+    return tokens
 
 
-def _value(source: Source, complain: Callable[[Problem], None], tokens: list[Token], span: Span) -> syntax.Expr:
-    laid_out = lay_out(balance(tokens, source, complain))
-    value = _Reader(source, complain).read(laid_out, "chain", span.end)
+def _file(source: Source, tokens: list[Token], complaints: "_Complaints", *, doubt: bool = False) -> syntax.File:
+    """The tree; with `doubt`, brackets are not believed even where they balance."""
+    end = len(source.text)
+    laid_out = lay_out(balance(tokens, source, complaints.add, doubt=doubt), source)
+    file = _Reader(source, complaints).read(laid_out, "file", end)
+    return file if isinstance(file, syntax.File) else syntax.File((), span=Span(source, 0, end))
+
+
+def _value(source: Source, complaints: "_Complaints", tokens: list[Token], span: Span) -> syntax.Expr:
+    laid_out = lay_out(balance(tokens, source, complaints.add), source)
+    value = _Reader(source, complaints).read(laid_out, "chain", span.end)
     return value if isinstance(value, syntax.Expr) else syntax.Missing(span=span)
 
 
-def _limited(report: Report) -> Callable[[Problem], None]:
-    """Reports each problem once, and the first few only."""
-    seen: set[tuple[str, int, int]] = set()
+class _Complaints:
+    """What was found wrong so far, each thing once."""
 
-    def complain(problem: Problem) -> None:
-        key = (problem.code, problem.span.start, problem.span.end)
-        if key in seen or len(seen) > PROBLEM_LIMIT:
-            return
-        seen.add(key)
-        if len(seen) > PROBLEM_LIMIT:
-            report.add(MoreFollow(span=problem.span, shown=PROBLEM_LIMIT))
-        else:
+    def __init__(self) -> None:
+        self.problems: dict[tuple[str, int, int], Problem] = {}
+
+    def copy(self) -> "_Complaints":
+        """The same complaints, to which others may be added apart."""
+        other = _Complaints()
+        other.problems.update(self.problems)
+        return other
+
+    def add(self, problem: Problem) -> None:
+        """Remember `problem`."""
+        self.problems.setdefault((problem.code, problem.span.start, problem.span.end), problem)
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much is wrong that it is not worth reading on: all that, and more, will not be told anyway."""
+        return len(self.problems) > 2 * PROBLEM_LIMIT
+
+    def tell(self, report: Report) -> None:
+        """Report the first few in the order of the text."""
+        ordered = sorted(self.problems.values(), key=lambda problem: problem.span.start)
+        ordered = list(_without_echoes(ordered))
+        for problem in ordered[:PROBLEM_LIMIT]:
             report.add(problem)
+        for problem in ordered[PROBLEM_LIMIT : PROBLEM_LIMIT + 1]:
+            report.add(MoreFollow(span=problem.span, shown=PROBLEM_LIMIT))
 
-    return complain
+
+def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
+    """Of a line whose brackets do not fit, only the first that is wrong with them: the rest follows from it."""
+    brackets: dict[int, Problem] = {}
+    for problem in problems:
+        if isinstance(problem, Unclosed | Surplus | Mismatched):
+            brackets.setdefault(problem.span.line, problem)
+    for problem in problems:
+        if brackets.get(problem.span.line, problem) is problem:
+            yield problem
 
 
 class _Reader:
     """What the driver asks while it reads one source."""
 
-    def __init__(self, source: Source, complain: Callable[[Problem], None]) -> None:
+    def __init__(self, source: Source, complaints: _Complaints) -> None:
         self._source = source
-        self.complain = complain
-        self.build: Callable[[str, list[Any], int, int], Any] = Builder(source, complain, self._part).build
+        self._complaints = complaints
+        self._builder = Builder(source, complaints.add, self._part)
 
     def read(self, tokens: list[Token], start: str, end: int) -> Any:
         """What the grammar makes of `tokens` by rule `start`; none if that is nothing."""
         return Driver(tables(), self, [*tokens, Token(END, "", end, end)], start).run()
+
+    def build(self, rule: str, parts: list[Any], start: int, end: int) -> Any:
+        """The node that a rule makes of its parts."""
+        return self._builder.build(rule, parts, start, end)
+
+    def complain(self, problem: Problem) -> None:
+        """Report a problem."""
+        self._complaints.add(problem)
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much is wrong that it is not worth reading on."""
+        return self._complaints.enough
 
     def too_deep(self, start: int, end: int) -> None:
         """Report what stands there as nested too deep."""
@@ -99,4 +153,6 @@ class _Reader:
         return salvage(self._source, place)
 
     def _part(self, start: int, end: int) -> syntax.Expr:
-        return _value(self._source, self.complain, lex_part(self._source, start, end), Span(self._source, start, end))
+        return _value(
+            self._source, self._complaints, lex_part(self._source, start, end), Span(self._source, start, end)
+        )

@@ -1,5 +1,7 @@
 """What is left of a broken statement: the names that it would have defined, so that nobody misses them."""
 
+from itertools import pairwise
+
 from expc.diagnostics import Source, Span
 from expc.spec import syntax
 from expc.spec.driver import Place
@@ -73,10 +75,12 @@ class _Salvage:
 
     def _labelled(self) -> syntax.Expr:
         """The labels of the chain, each with nothing known behind it."""
+        tokens = self._tokens
         stages = [
             syntax.Labelled(syntax.Constant(token.text, span=self._at(token)), self._missing, span=self._at(token))
-            for token, colon in zip(self._tokens, self._tokens[1:], strict=False)
+            for index, (token, colon) in enumerate(pairwise(tokens))
             if token.kind == "NAME" and colon.kind == ":" and token.depth == self._depth
+            if index == 0 or tokens[index - 1].kind == "->"
         ]
         return syntax.Chain((self._missing, *stages), span=self._span) if stages else self._missing
 

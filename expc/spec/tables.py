@@ -7,7 +7,7 @@ renew the file (a test compares both); until then the tables are made anew in me
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class Rule:
     """One alternative of a rule: replace `size` symbols by `origin`, and call the action `name`.
 
     `shape` says what the action is given: the positions of the symbols kept, none for an optional part that is absent;
-    the symbols in `spliced` are lists that are joined in. `passes`: a lone child stands for itself.
+    the symbols in `spliced` are lists that are joined in. `passes`: a lone child stands for itself, and with `unit`
+    there never is another.
     """
 
     origin: str
@@ -38,6 +39,11 @@ class Rule:
     shape: tuple[int | None, ...]
     spliced: frozenset[int]
     passes: bool
+
+    @cached_property
+    def unit(self) -> bool:
+        """Whether the rule only gives another name to its one symbol."""
+        return self.passes and self.shape == (0,) and not self.spliced
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,19 @@ UNITS = {
 }
 """Each unit, and how it may be written."""
 
-_NAMES = {spelling: name for name, spellings in UNITS.items() for spelling in spellings}
+SPELLINGS = {spelling: name for name, spellings in UNITS.items() for spelling in spellings}
+
+
+def looks_like_unit(word: str) -> bool:
+    """Whether a word after a number is meant as its unit."""
+    return word in SPELLINGS or nearest(word, SPELLINGS) is not None
 
 
 def unit(word: str, span: Span, complain: Callable[[Problem], None]) -> str | None:
     """The unit that `word` names, in the singular; none after a complaint."""
-    if word in _NAMES:
-        return _NAMES[word]
-    near = nearest(word, _NAMES)
+    if word in SPELLINGS:
+        return SPELLINGS[word]
+    near = nearest(word, SPELLINGS)
     advice = f"did you mean `{near}`?" if near else "units are steps, epochs, s, min, h, B, KiB, MiB and GiB"
     fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near else ()
     complain(UnknownUnit(span=span, unit=word, advice=advice, fixes=fixes))

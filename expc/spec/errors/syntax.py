@@ -67,7 +67,7 @@ class Unclosed(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class Surplus(Problem):
-    """A closing bracket closes nothing.
+    """A closing bracket closes nothing, or an opening one is there twice.
 
     ```exp wrong
     model Net(x: f32[N, 1, 28, 28]) {
@@ -84,9 +84,10 @@ class Surplus(Problem):
 
     code = "E0103"
     name = "surplus-bracket"
-    template = "this `{closer}` closes nothing"
+    template = "this `{bracket}` {what}"
 
-    closer: str
+    bracket: str
+    what: str
 
 
 @dataclass(frozen=True, kw_only=True)
