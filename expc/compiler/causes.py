@@ -42,6 +42,8 @@ def _is_explained(problem: Problem, errors: Iterable[Problem], tree: syntax.File
     home = _home(problem, tree)
     others = [error for error in errors if error is not problem]
     here = [error for error in others if _home(error, tree) is home]
+    if any(error.code.startswith("E01") and error.span == problem.span for error in others):
+        return True
     match problem:
         case UnusedName():
             in_body = not isinstance(home, syntax.Section)

@@ -130,6 +130,8 @@ class Elaborator(Evaluator):
     def bind_unknown(self, statement: syntax.Statement, context: Context) -> None:
         """After an error, the names that a statement would have bound exist and agree with everything."""
         self.forget_labels(statement, context)
+        if isinstance(statement, syntax.Declare) and context.scope.lookup(statement.name) is MISSING:
+            context.scope.bind(statement.name, UNEVALUATED, statement.name_span)
         if not isinstance(statement, syntax.Bind):
             return
 

@@ -56,7 +56,7 @@ def _bound(node: Any) -> Iterator[tuple[str, Span]]:
     if isinstance(node, syntax.Repeat) and node.variable is not None:
         yield node.variable, _round_name(node, node.variable)
     if isinstance(node, syntax.Declare):
-        yield node.name, node.span
+        yield node.name, node.name_span
     if isinstance(node, tuple):
         for part in node:
             yield from _bound(part)

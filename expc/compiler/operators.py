@@ -14,7 +14,7 @@ from expc.compiler.errors.shapes import InferredSettingContradicted, InputCountM
 from expc.compiler.graph import Apply, Leaf, Result, Source, Value
 from expc.compiler.ops.declare import Call, Fault, Operator, Param, Requirement
 from expc.compiler.ops.kinds import TENSORS
-from expc.compiler.scope import TensorRef, WeightRef
+from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
 from expc.compiler.trail import refused
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, ProblemError, Span
@@ -181,6 +181,9 @@ def _layer_arguments(
     names = {None, *further, *(param.name for param in operator.settings)}
     tied = {str(argument.name): argument for argument in given if isinstance(argument.value, WeightRef)}
     given = [argument for argument in given if argument.value is not UNEVALUATED or argument.name in names]
+    for argument in given:
+        if isinstance(argument.value, ModuleRef) and argument.name not in names:
+            raise ProblemError(_whole_module(operator, argument, argument.value))
     named = [argument for argument in given if argument.name in further and argument.name not in tied]
     rest = [argument for argument in given if argument.name not in further and argument.name not in tied]
     settings = match_settings(operator.name, operator.settings, operator.positional, rest, span)
@@ -195,6 +198,20 @@ def _layer_arguments(
         for argument in named
     }
     return settings, _piped(operator, context.flow, extra, span), tied
+
+
+def _whole_module(operator: Operator, argument: Given, ref: ModuleRef) -> WrongArgument:
+    """`weight=wte` instead of `weight=wte.weight`."""
+    end = argument.span.end
+    fix = Fix(f"write `{ref.name}.{argument.name}`", (Edit(Span(argument.span.source, end, end), f".{argument.name}"),))
+    return WrongArgument(
+        span=argument.span,
+        operator=operator.name,
+        parameter=str(argument.name),
+        expected=f"a parameter, such as `{ref.name}.{argument.name}`",
+        found=f"the module `{ref.name}`",
+        fixes=(fix,),
+    )
 
 
 def _param(operator: Operator, name: str) -> Param:

@@ -8,6 +8,7 @@ from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
 from expc.compiler.errors.names import WrongDeclaredType
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, ResultMismatch
 from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.graph import Value
 from expc.compiler.ops.declare import Fault
 from expc.compiler.scope import MISSING
 from expc.compiler.types import DTYPES, TensorType
@@ -193,7 +194,7 @@ def accepts_setting(type_: syntax.TypeExpr | None, value: Any) -> str | None:
         "bool": isinstance(value, bool),
         "str": isinstance(value, str),
         "list": isinstance(value, tuple),
-        "layer": not isinstance(value, int | float | str | bool | tuple | Dim | None.__class__),
+        "layer": not isinstance(value, int | float | str | bool | tuple | Dim | Value | None.__class__),
     }
     words = {
         "int": "a whole number",
