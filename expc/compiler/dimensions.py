@@ -10,7 +10,7 @@ normal forms are; two unknown sizes are never silently equal.
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property
-from math import gcd, lcm
+from math import ceil, floor, gcd, lcm
 from typing import Union
 
 from expc.frozen import dataclass, field
@@ -80,9 +80,9 @@ class Dim:
         if not isinstance(other, int | Dim):
             return NotImplemented
         total = dict(self.terms)
-        for monomial, coefficient in _terms(other).items():
+        for monomial, coefficient in polynomial(other).items():
             total[monomial] = total.get(monomial, Fraction(0)) + coefficient
-        return _size(total)
+        return from_polynomial(total)
 
     __radd__ = __add__
 
@@ -102,10 +102,10 @@ class Dim:
             return NotImplemented
         product: dict[Monomial, Fraction] = {}
         for left, a in self.terms.items():
-            for right, b in _terms(other).items():
+            for right, b in polynomial(other).items():
                 monomial = tuple(sorted(left + right, key=str))
                 product[monomial] = product.get(monomial, Fraction(0)) + a * b
-        return _size(product)
+        return from_polynomial(product)
 
     __rmul__ = __mul__
 
@@ -187,14 +187,16 @@ def minimum(a: Size, b: Size) -> Size:
     return _extreme("min", a, b)
 
 
-def least(size: Size) -> Fraction | None:
+def least(size: Size) -> int | None:
     """A lower bound of `size` over everything its symbols may be; none when it is unbounded or unknown."""
-    return _bound(size, lower=True)
+    bound = _bound(size, lower=True)
+    return None if bound is None else ceil(bound)
 
 
-def greatest(size: Size) -> Fraction | None:
+def greatest(size: Size) -> int | None:
     """An upper bound of `size` over everything its symbols may be; none when it is unbounded or unknown."""
-    return _bound(size, lower=False)
+    bound = _bound(size, lower=False)
+    return None if bound is None else floor(bound)
 
 
 def divides(divisor: Size, size: Size) -> bool:
@@ -211,60 +213,27 @@ def exact_quotient(size: Size, divisor: Size) -> Size:
     if isinstance(size, int) and isinstance(divisor, int):
         return size // divisor
     if isinstance(divisor, int):
-        return _size({m: c / divisor for m, c in _terms(size).items()})
+        return from_polynomial({m: c / divisor for m, c in polynomial(size).items()})
     quotient = _polynomial_quotient(size, divisor)
     return quotient if quotient is not None else size // divisor
 
 
-def prime_conditions(a: Size, b: Size) -> dict[Size, int] | None:
-    """What would make `a` equal `b`: sizes with the number that must divide each; none if nothing of that kind does.
-
-    Every floor division in both is taken as exact; if they agree then, its remainders are what stands between them.
-    """
-    needed: dict[Size, int] = {}
-    if _exactly(a, needed) != _exactly(b, needed):
-        return None
-    return needed or None
-
-
-def smallest_that_holds(size: Size, bound: int, limit: int = 1 << 20) -> tuple[Symbol, int] | None:
-    """The one symbol of `size` and the least value of it from which on `size >= bound`, if `size` grows with it."""
-    involved = symbols(size)
-    if len(involved) != 1:
-        return None
-    (unknown,) = involved
-
-    def value(n: int) -> int:
-        result = substitute(size, {unknown.name: n})
-        return result if isinstance(result, int) else -1
-
-    if value(limit) < bound:
-        return None
-    low, high = 0, 1
-    while value(high) < bound:
-        low, high = high, high * 2
-        if high > limit:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if value(middle) >= bound else (middle, high)
-    return unknown, high
-
-
-# ---------------------------------------------------------------------------------------------------- normal form
-
-
-def _terms(size: Size) -> Mapping[Monomial, Fraction]:
+def polynomial(size: Size) -> Mapping[Monomial, Fraction]:
+    """The coefficients of `size`, by what they multiply."""
     return size.terms if isinstance(size, Dim) else {(): Fraction(size)}
 
 
-def _size(terms: Mapping[Monomial, Fraction]) -> Size:
+def from_polynomial(terms: Mapping[Monomial, Fraction]) -> Size:
+    """The size with these coefficients; a constant is rounded down."""
     kept = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
     if not kept:
         return 0
     if set(kept) == {()}:
         return int(kept[()] // 1)
     return Dim(kept)
+
+
+# ---------------------------------------------------------------------------------------------------- normal form
 
 
 def _atoms(size: Size) -> Iterator[Atom]:
@@ -298,15 +267,15 @@ def _floordiv(a: Size, b: Size) -> Size:
         raise ZeroDivisionError
     if b < 0:
         return _floordiv(-a, -b)
-    terms = _terms(a)
+    terms = polynomial(a)
     whole = {m: c / b for m, c in terms.items() if m and _is_whole(m, c / b)}
     rest = {m: c for m, c in terms.items() if m and m not in whole}
     constant = terms.get((), Fraction(0))
     if not rest:
-        return _size(whole) + int(constant // b)
+        return from_polynomial(whole) + int(constant // b)
     carried = int(constant // b)
     rest_constant = constant - carried * b
-    return _size(whole) + carried + _floor_atom(rest, rest_constant, b)
+    return from_polynomial(whole) + carried + _floor_atom(rest, rest_constant, b)
 
 
 def _floor_atom(rest: dict[Monomial, Fraction], constant: Fraction, denominator: int) -> Size:
@@ -315,14 +284,14 @@ def _floor_atom(rest: dict[Monomial, Fraction], constant: Fraction, denominator:
         rest = {m: c / common for m, c in rest.items()}
         constant, denominator = Fraction(constant // common), denominator // common
         if denominator == 1:
-            return _size(rest) + int(constant)
+            return from_polynomial(rest) + int(constant)
     if len(rest) == 1:
         ((monomial, coefficient),) = rest.items()
         if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], Floor):
             inner = monomial[0]
             if isinstance(inner.denominator, int):
                 return _floordiv(inner.numerator + int(constant) * inner.denominator, inner.denominator * denominator)
-    return Dim({(Floor(_size({**rest, (): constant}), denominator),): Fraction(1)})
+    return Dim({(Floor(from_polynomial({**rest, (): constant}), denominator),): Fraction(1)})
 
 
 def _polynomial_quotient(a: Size, b: Dim) -> Size | None:
@@ -330,7 +299,7 @@ def _polynomial_quotient(a: Size, b: Dim) -> Size | None:
     if len(b.terms) == 1:
         ((divisor, scale),) = b.terms.items()
         result: dict[Monomial, Fraction] = {}
-        for monomial, coefficient in _terms(a).items():
+        for monomial, coefficient in polynomial(a).items():
             left = list(monomial)
             for atom in divisor:
                 if atom not in left:
@@ -340,9 +309,9 @@ def _polynomial_quotient(a: Size, b: Dim) -> Size | None:
             if not _is_whole(tuple(left), quotient):
                 return None
             result[tuple(left)] = quotient
-        return _size(result)
+        return from_polynomial(result)
     leading = max(b.terms, key=lambda m: (len(m), str(m)))
-    factor = _terms(a).get(leading, Fraction(0)) / b.terms[leading]
+    factor = polynomial(a).get(leading, Fraction(0)) / b.terms[leading]
     if factor.denominator == 1 and b * int(factor) == a:
         return int(factor)
     return None
@@ -371,26 +340,6 @@ def _substitute_atom(atom: Atom, values: Mapping[str, Size]) -> Size:
     return _extreme(atom.function, substitute(atom.left, values), substitute(atom.right, values))
 
 
-def _exactly(size: Size, needed: dict[Size, int]) -> Size:
-    """`size` with every floor division by a number taken as exact; the divisions that this assumes go to `needed`."""
-    if isinstance(size, int):
-        return size
-    total: Size = 0
-    for monomial, coefficient in size.terms.items():
-        terms: Size = _size({(): coefficient}) if coefficient.denominator == 1 else 1
-        scale = Fraction(1) if coefficient.denominator == 1 else coefficient
-        for atom in monomial:
-            if isinstance(atom, Floor) and isinstance(atom.denominator, int):
-                numerator = _exactly(atom.numerator, needed)
-                needed[numerator] = lcm(needed.get(numerator, 1), atom.denominator)
-                terms = terms * numerator
-                scale /= atom.denominator
-            else:
-                terms = terms * Dim({(atom,): Fraction(1)})
-        total = total + _size({m: c * scale for m, c in _terms(terms).items()})
-    return total
-
-
 def _extreme(function: str, a: Size, b: Size) -> Size:
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b) if function == "max" else min(a, b)
@@ -406,6 +355,27 @@ def _extreme(function: str, a: Size, b: Size) -> Size:
 def _bound(size: Size, *, lower: bool) -> Fraction | None:
     if isinstance(size, int):
         return Fraction(size)
+    straight = _without_floors(size, lower=lower)
+    found = [_bound_of_terms(size, lower=lower), None if straight == size else _bound(straight, lower=lower)]
+    known = [bound for bound in found if bound is not None]
+    return (max if lower else min)(known, default=None)
+
+
+def _without_floors(size: Dim, *, lower: bool) -> Size:
+    """A bound of `size` in which `n // d`, taken as `n / d` less what rounding takes at most, can cancel out."""
+    total: dict[Monomial, Fraction] = {}
+    for monomial, coefficient in size.terms.items():
+        atom = monomial[0] if len(monomial) == 1 else None
+        parts: Mapping[Monomial, Fraction] = {monomial: Fraction(1)}
+        if isinstance(atom, Floor) and isinstance(atom.denominator, int):
+            rounded = atom.denominator - 1 if (coefficient > 0) == lower else 0
+            parts = {m: c / atom.denominator for m, c in polynomial(atom.numerator - rounded).items()}
+        for part, factor in parts.items():
+            total[part] = total.get(part, Fraction(0)) + coefficient * factor
+    return from_polynomial(total)
+
+
+def _bound_of_terms(size: Dim, *, lower: bool) -> Fraction | None:
     total = Fraction(0)
     for monomial, coefficient in size.terms.items():
         low, high = Fraction(1), Fraction(1)
@@ -428,14 +398,14 @@ def _bound(size: Size, *, lower: bool) -> Fraction | None:
     return total
 
 
-def _atom_bounds(atom: Atom) -> tuple[Fraction | None, Fraction | None]:
+def _atom_bounds(atom: Atom) -> tuple[int | None, int | None]:
     if isinstance(atom, Symbol):
-        return Fraction(max(atom.lower, atom.divisor)), None if atom.upper is None else Fraction(atom.upper)
+        return max(atom.lower, atom.divisor), atom.upper
     if isinstance(atom, Floor) and isinstance(atom.denominator, int):
         low, high = least(atom.numerator), greatest(atom.numerator)
         return (
-            None if low is None else Fraction(low // atom.denominator),
-            None if high is None else Fraction(high // atom.denominator),
+            None if low is None else low // atom.denominator,
+            None if high is None else high // atom.denominator,
         )
     if isinstance(atom, Extreme):
         bounds = [least(atom.left), least(atom.right)]

@@ -10,8 +10,7 @@ from expc.compiler.dimensions import (
     divides,
     greatest,
     least,
-    prime_conditions,
-    smallest_that_holds,
+    minimum,
 )
 from expc.compiler.errors.shapes import (
     ConditionNeeded,
@@ -20,6 +19,7 @@ from expc.compiler.errors.shapes import (
     SizeMismatch,
 )
 from expc.compiler.ops.declare import Fault, Requirement
+from expc.compiler.solving import prime_conditions, sides, smallest_that_holds
 from expc.diagnostics import Edit, Fix, Label, Span
 from expc.frozen import dataclass, field
 from expc.spec import syntax
@@ -33,7 +33,7 @@ class Conditions:
     """
 
     divisors: dict[Size, int] = field(default_factory=dict)
-    ceilings: dict[Size, int] = field(default_factory=dict)
+    ceilings: dict[Size, Size] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=dict)
     places: dict[Size, tuple[Span, str]] = field(default_factory=dict)
     stated: list[tuple[str, Size, Size]] = field(default_factory=list)
@@ -48,10 +48,9 @@ class Conditions:
         match relation:
             case "equal":
                 self._equal(a, b, what, operator, span)
-            case "at least":
-                self._at_least(a, b, what, operator, span)
-            case "at most":
-                self._at_most(a, b, what, operator, span)
+            case "at least" | "at most":
+                fault = Fault(OutOfBounds, operator=operator, what=what, bound=f"{relation} {b}", size=str(a))
+                self._not_negative(a - b if relation == "at least" else b - a, fault, span)
             case "divisible":
                 self._divisible(a, b, what, operator, span)
 
@@ -64,37 +63,28 @@ class Conditions:
         for size, divisor in needed.items():
             self._remember(size, divisor, span, f"{a} here must equal {b}")
 
-    def _at_least(self, size: Size, bound: Size, what: str, operator: str, span: Span) -> None:
-        low, high = least(size - bound), greatest(size - bound)
-        if (low is not None and low >= 0) or ("at least", size, bound) in self.stated:
+    def _not_negative(self, rest: Size, fault: Fault, span: Span) -> None:
+        """`rest` must be 0 or more: what one size has over another that it must reach."""
+        low, high = least(rest), greatest(rest)
+        if (low is not None and low >= 0) or any(_follows(rest, stated) for stated in self.stated):
             return
-        if isinstance(size - bound, int) or (high is not None and high < 0):
-            raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at least {bound}", size=str(size))
-        found = smallest_that_holds(size - bound, 0)
-        if found is None and isinstance(size, int):
-            self._remember_ceiling(bound, size, span, f"{bound} here must be at most {size}")
-        if found is not None:
-            symbol, floor = found
-            if symbol.upper is not None and symbol.upper < floor:
-                shown = f"{size} with {symbol.name} of at most {symbol.upper}"
-                raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at least {bound}", size=shown)
-            self.floors[symbol.name] = max(self.floors.get(symbol.name, 1), floor)
+        if isinstance(rest, int) or (high is not None and high < 0):
+            raise fault
+        found = smallest_that_holds(rest, 0)
+        if found is None:
+            above, below = sides(rest)
+            self._remember_bound(below, above, span)
+            return
+        symbol, floor = found
+        if symbol.upper is not None and symbol.upper < floor:
+            size = f"{fault.facts['size']} with {symbol.name} of at most {symbol.upper}"
+            raise Fault(OutOfBounds, **{**fault.facts, "size": size})
+        self.floors[symbol.name] = max(self.floors.get(symbol.name, 1), floor)
 
-    def _at_most(self, size: Size, bound: Size, what: str, operator: str, span: Span) -> None:
-        low, high = least(size - bound), greatest(size - bound)
-        if (high is not None and high <= 0) or ("at most", size, bound) in self.stated:
-            return
-        if isinstance(size - bound, int) or (low is not None and low > 0):
-            raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at most {bound}", size=str(size))
-        if isinstance(bound, int):
-            self._remember_ceiling(size, bound, span, f"{size} here must be at most {bound}")
-            return
-        raise Fault(OutOfBounds, operator=operator, what=what, bound=f"at most {bound}", size=str(size))
-
-    def _remember_ceiling(self, size: Size, bound: int, span: Span, why: str) -> None:
-        if ("at most", size, bound) not in self.stated:
-            self.ceilings[size] = min(self.ceilings.get(size, bound), bound)
-            self.places.setdefault(size, (span, why))
+    def _remember_bound(self, size: Size, bound: Size, span: Span) -> None:
+        old = self.ceilings.get(size, bound)
+        self.ceilings[size] = minimum(old, bound)
+        self.places.setdefault(size, (span, f"{size} here must be at most {bound}"))
 
     def _divisible(self, size: Size, divisor: Size, what: str, operator: str, span: Span) -> None:
         if divisor != 0 and divides(divisor, size):
@@ -148,9 +138,16 @@ class Conditions:
                 low = max(self.floors.get(symbol.name, 1), divisor)
                 notes.append(f"with {symbol.name} = {low + symbol.divisor}, for example, it fails")
         for size, bound in self.ceilings.items():
-            if as_symbol(size) is not None:
+            if as_symbol(size) is not None and isinstance(bound, int):
                 notes.append(f"with {size} = {bound + 1}, for example, it fails")
         return notes
+
+
+def _follows(rest: Size, stated: tuple[str, Size, Size]) -> bool:
+    """Whether `rest >= 0` follows from a condition that is stated."""
+    relation, a, b = stated
+    sides = {"at least": (a - b,), "at most": (b - a,), "equal": (a - b, b - a)}.get(relation, ())
+    return any((low := least(rest - side)) is not None and low >= 0 for side in sides)
 
 
 def _whole(size: Dim, divisor: int) -> tuple[Dim, int]:

@@ -177,7 +177,8 @@ class _Indexing:
         shape: tuple[Size, ...] = ()
         for _, type_ in gathered:
             shape = self.broadcast(shape, type_.dims)
-        flags = [isinstance(item, Value) or (item is not None and is_size(item)) for item in items]
+        # torch takes numbers out first; tensors that then stand apart put their dimensions in front.
+        flags = [isinstance(item, Value) for item in items if not is_size(item)]
         first, last = flags.index(True), len(flags) - 1 - flags[::-1].index(True)
         position = gathered[0][0] if all(flags[first : last + 1]) else 0
         dims[position:position] = shape

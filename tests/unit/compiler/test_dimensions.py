@@ -15,13 +15,12 @@ from expc.compiler.dimensions import (
     least,
     maximum,
     minimum,
-    prime_conditions,
-    smallest_that_holds,
     substitute,
     symbol,
     symbols,
 )
 from expc.compiler.lower_values import getter, operand, placed
+from expc.compiler.solving import prime_conditions, sides, smallest_that_holds
 
 Tree = Any
 """A whole number, a symbol's name, or (operator, tree, tree)."""
@@ -193,3 +192,19 @@ def test_two_unknown_sizes_are_not_silently_equal() -> None:
     even = symbol("N", 2)
     assert even // 2 * 2 == even
     assert str(even // 2) == "N/2"
+
+
+@given(TREES, unknowns())
+def test_the_sides_of_a_bound_are_its_difference(tree: Tree, facts: Any) -> None:
+    known, choices = facts
+    above, below = sides(value(tree, known, SIZES))
+    for numbers in choices:
+        assert (value(tree, numbers, NUMBERS) >= 0) == (substitute(above, numbers) >= substitute(below, numbers))
+
+
+def test_bounds_see_what_cancels_out() -> None:
+    h = symbol("H")
+    assert least(h - h // 2 * 2) == 0
+    assert greatest(h - h // 2 * 2) == 1
+    assert least(h - h // 2) >= 0
+    assert least(h + h % 4) >= 1

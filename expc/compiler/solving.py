@@ -1,0 +1,86 @@
+"""What would make sizes fit: which numbers must divide them, from which value on they are large enough."""
+
+from fractions import Fraction
+from math import lcm
+
+from expc.compiler.dimensions import (
+    Dim,
+    Floor,
+    Size,
+    Symbol,
+    from_polynomial,
+    least,
+    polynomial,
+    substitute,
+    symbol,
+    symbols,
+)
+
+
+def prime_conditions(a: Size, b: Size) -> dict[Size, int] | None:
+    """What would make `a` equal `b`: sizes with the number that must divide each; none if nothing of that kind does.
+
+    Every floor division in both is taken as exact; if they agree then, its remainders are what stands between them.
+    """
+    needed: dict[Size, int] = {}
+    if _exactly(a, needed) != _exactly(b, needed):
+        return None
+    return needed or None
+
+
+def smallest_that_holds(size: Size, bound: int, limit: int = 1 << 20) -> tuple[Symbol, int] | None:
+    """The one symbol of `size` and the least value of it from which on `size >= bound`; none if that is not sure."""
+    involved = symbols(size)
+    if len(involved) != 1:
+        return None
+    (unknown,) = involved
+
+    def value(n: int) -> int:
+        result = substitute(size, {unknown.name: n})
+        return result if isinstance(result, int) else -1
+
+    if value(limit) < bound:
+        return None
+    low, high = 0, 1
+    while value(high) < bound:
+        low, high = high, high * 2
+        if high > limit:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if value(middle) >= bound else (middle, high)
+    return (unknown, high) if not _is_negative_somewhere(size - bound, unknown, high) else None
+
+
+def sides(size: Size) -> tuple[Size, Size]:
+    """`size >= 0` as `above >= below`: two sizes of whole numbers without a minus sign."""
+    scale = lcm(*(coefficient.denominator for coefficient in polynomial(size).values()))
+    above = from_polynomial({monomial: c * scale for monomial, c in polynomial(size).items() if c > 0})
+    return above, above - size * scale
+
+
+def _is_negative_somewhere(size: Size, unknown: Symbol, lower: int) -> bool:
+    """Whether `size` may be negative where `unknown` is `lower` or more."""
+    larger = symbol(unknown.name, unknown.divisor, max(lower, unknown.lower), unknown.upper)
+    low = least(substitute(size, {unknown.name: larger}))
+    return low is None or low < 0
+
+
+def _exactly(size: Size, needed: dict[Size, int]) -> Size:
+    """`size` with every floor division by a number taken as exact; the divisions that this assumes go to `needed`."""
+    if isinstance(size, int):
+        return size
+    total: Size = 0
+    for monomial, coefficient in size.terms.items():
+        terms: Size = from_polynomial({(): coefficient}) if coefficient.denominator == 1 else 1
+        scale = Fraction(1) if coefficient.denominator == 1 else coefficient
+        for atom in monomial:
+            if isinstance(atom, Floor) and isinstance(atom.denominator, int):
+                numerator = _exactly(atom.numerator, needed)
+                needed[numerator] = lcm(needed.get(numerator, 1), atom.denominator)
+                terms = terms * numerator
+                scale /= atom.denominator
+            else:
+                terms = terms * Dim({(atom,): Fraction(1)})
+        total = total + from_polynomial({m: c * scale for m, c in polynomial(terms).items()})
+    return total
