@@ -287,13 +287,15 @@ def steps_per_epoch(plan: DataPlan | None, data: Data | None) -> int | None:
     return plan.length // data.batch if data.drop_last else -(-plan.length // data.batch)
 
 
-def check_batches(plan: DataPlan, data: Data, accumulate: int, span: Span, report: Report) -> None:
+def check_batches(
+    plan: DataPlan, data: Data, accumulate: int, dropping: Span, accumulating: Span, report: Report
+) -> None:
     """Batch, samples and `accumulate` must go together."""
     if plan.length is not None and plan.length == 0:
         report.add(BatchArithmetic(span=plan.span, reason=f"`{plan.role}` has no samples"))
     elif plan.length is not None and data.drop_last and plan.length < data.batch:
         reason = f"`drop_last` leaves no batch: {plan.length} samples are fewer than batch = {data.batch}"
-        report.add(BatchArithmetic(span=span, reason=reason))
+        report.add(BatchArithmetic(span=dropping, reason=reason))
     if accumulate > data.batch:
         reason = f"`accumulate = {accumulate}` splits a batch of {data.batch} into more parts than it has samples"
-        report.add(BatchArithmetic(span=span, reason=reason))
+        report.add(BatchArithmetic(span=accumulating, reason=reason))

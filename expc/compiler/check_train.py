@@ -159,10 +159,11 @@ def groups(elaborator: Elaborator, tables: Iterable[Table], model: Model, used: 
 
 
 def _selector_span(table: Table) -> Span:
-    text = table.span.text
-    end = text.find("{")
-    head = text[: end if end >= 0 else len(text)].rstrip()
-    return Span(table.span.source, table.span.start, table.span.start + len(head))
+    """What stands between `group` and its brace."""
+    head = table.span.text.partition("{")[0].rstrip()
+    selector = head.removeprefix(table.name).lstrip()
+    end = table.span.start + len(head)
+    return Span(table.span.source, end - len(selector), end)
 
 
 def _group_settings(elaborator: Elaborator, table: Table, used: Use) -> dict[str, Any]:

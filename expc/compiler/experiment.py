@@ -172,9 +172,8 @@ class Experiments:
             if main is not None:
                 train = self._train(bound, main, plans, found)
             if bound.data is not None and "train" in plans:
-                check_data.check_batches(
-                    plans["train"], bound.data, bound.train.accumulate, self._span("train"), self.report
-                )
+                places = self._span("data", "drop_last"), self._span("train", "accumulate")
+                check_data.check_batches(plans["train"], bound.data, bound.train.accumulate, *places, self.report)
         best = self._best(bound, plans, train)
         return Program(
             name=program.name,
