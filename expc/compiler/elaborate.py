@@ -19,7 +19,7 @@ from expc.compiler.patterns import declared
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import MISSING, ModuleRef, Scope, TensorRef, WeightRef
 from expc.compiler.types import UNKNOWN, TensorType
-from expc.diagnostics import Label, Problem, ProblemError, Report, Span
+from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.values import (
     UNEVALUATED,
@@ -397,7 +397,8 @@ class Elaborator(Evaluator):
             return value
         if isinstance(value, TensorRef | WeightRef) or not stages.takes_flow(self, value):
             return self.wanted(value, replace(context, in_arithmetic=False), node.span)
-        raise ProblemError(StageInArithmetic(span=node.span, stage=node.span.text))
+        fix = Fix("put it in parentheses", (Edit(node.span, f"({node.span.text})"),))
+        raise ProblemError(StageInArithmetic(span=node.span, stage=node.span.text, fixes=(fix,)))
 
     def unary(self, node: syntax.Unary, context: Context) -> Any:
         """`-x` and `not x`, on tensors too."""

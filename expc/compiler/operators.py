@@ -18,6 +18,7 @@ from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
 from expc.compiler.trail import refused
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, ProblemError, Span
+from expc.spec.suggest import advice, nearest
 from expc.spec.values import UNEVALUATED, Closure, Given, Labelled, Pipeline, Recipe
 
 if TYPE_CHECKING:
@@ -314,9 +315,12 @@ def _tie(
 ) -> tuple[str, ...]:
     ref = argument.value
     if name not in weights:
+        near = nearest(name, weights)
         names = ", ".join(f"`{weight}`" for weight in weights) or "none"
-        what = f"`{operator.name}` has no parameter `{name}` to tie; it has {names}"
-        raise ProblemError(Misplaced(span=argument.span, what=what))
+        what = f"`{operator.name}` has no parameter `{name}` to tie{advice(near) or f'; it has {names}'}"
+        place = Span(argument.span.source, argument.span.start, argument.span.start + len(name))
+        fixes = () if near is None else (Fix(f"write `{near}`", (Edit(place, near),)),)
+        raise ProblemError(Misplaced(span=place, what=what, fixes=fixes))
     tensor = elaborator.read_type(ref, context, argument.span)
     if tensor.dims != weights[name]:
         shown = TensorType("f32", weights[name])

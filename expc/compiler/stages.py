@@ -13,8 +13,9 @@ from expc.compiler.patterns import is_tensor_type
 from expc.compiler.scope import MISSING, BlockRef, ModuleRef, WeightRef
 from expc.compiler.trail import refused
 from expc.compiler.types import FLOATING, TensorType, UnknownType, is_known
-from expc.diagnostics import Label, ProblemError, Span
+from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
+from expc.spec.suggest import advice, nearest
 from expc.spec.values import UNEVALUATED, Closure, Dtype, Given, Labelled, Lasting, Pipeline, Recipe
 
 if TYPE_CHECKING:
@@ -177,8 +178,11 @@ def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
 def weight_ref(ref: ModuleRef, path: tuple[str, ...], span: Span) -> WeightRef:
     """`wte.weight`. Raises `ProblemError` when the module holds no such parameter."""
     if _find(ref.module, path) is None:
-        what = f"`{ref.name}`, a {_title(ref.module)}, has no parameter `{'.'.join(path)}`"
-        raise ProblemError(Misplaced(span=span, what=what))
+        near = nearest(path[-1], _names(ref.module)) if len(path) == 1 else None
+        what = f"`{ref.name}`, which is `{_title(ref.module)}`, has no parameter `{'.'.join(path)}`{advice(near)}"
+        place = Span(span.source, span.end - len(path[-1]), span.end)
+        fixes = () if near is None else (Fix(f"write `{near}`", (Edit(place, near),)),)
+        raise ProblemError(Misplaced(span=span, what=what, fixes=fixes))
     return WeightRef((ref.name, *path), ref.owner)
 
 
@@ -198,6 +202,10 @@ def _find(module: Leaf | Container, path: tuple[str, ...]) -> tuple[Any, ...] | 
         return None if declared is None else declared.type.dims
     child = module.children.get(path[0])
     return None if child is None else _find(child, path[1:])
+
+
+def _names(module: Leaf | Container) -> list[str]:
+    return list(module.weights if isinstance(module, Leaf) else module.params)
 
 
 def _title(module: Leaf | Container) -> str:
