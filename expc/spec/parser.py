@@ -41,9 +41,11 @@ def parse(source: Source, report: Report) -> syntax.File:
 def parse_value(source: Source, report: Report) -> syntax.Expr:
     """The tree of a lone value, such as the right side of `--set lr=2e-3`; `Missing` after a complaint."""
     complaints = _Complaints()
-    value = _value(source, complaints, _tokens(source, complaints), Span(source, 0, len(source.text)))
+    span = Span(source, 0, len(source.text))
+    tokens = _tokens(source, complaints)
+    value = syntax.Missing(span=span) if complaints.problems else _value(source, complaints, tokens, span)
     complaints.tell(report)
-    return value
+    return syntax.Missing(span=span) if complaints.problems else value
 
 
 def _tokens(source: Source, complaints: "_Complaints") -> list[Token]:

@@ -30,8 +30,10 @@ def _likeness(word: str, name: str) -> tuple[int, int, int]:
     start = next((i for i, (a, b) in enumerate(zip(plain, other, strict=False)) if a != b), min(len(plain), len(other)))
     if plain == other:
         return 0, 0, 0
-    slips = _slips(plain, other)
-    if slips <= _allowed(plain, other):
+    allowed = _allowed(plain, other)
+    apart = abs(len(plain) - len(other))  # there are at least as many slips: a name of a thousand letters costs nothing
+    slips = _slips(plain, other) if apart <= allowed else apart
+    if slips <= allowed:
         return 1, slips, -start
     short, long = sorted((word.casefold(), name.casefold()), key=len)
     if len(short) >= 3 and (long.startswith(short) or short in long.split("_")):
