@@ -8,7 +8,6 @@ renew the file (a test compares both); until then the tables are made anew in me
 import json
 from collections.abc import Mapping
 from functools import cache, cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def tables() -> Tables:
     grammar = (folder / "grammar.lark").read_text("utf-8")
     kept = folder / "tables.json"
     data = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-    if data.get("grammar") != _digest(grammar):
+    if data.get("grammar") != grammar:
         data = generate(grammar)
     return Tables(
         patterns=data["patterns"],
@@ -88,10 +87,6 @@ def tables() -> Tables:
         actions=tuple(data["actions"]),
         gotos=tuple(data["gotos"]),
     )
-
-
-def _digest(grammar: str) -> str:
-    return sha256(grammar.encode()).hexdigest()
 
 
 def generate(grammar: str) -> dict[str, Any]:
@@ -129,7 +124,7 @@ def generate(grammar: str) -> dict[str, Any]:
             target = gotos[-1] if symbol in origins else actions[-1]
             target[text.get(symbol, symbol)] = states[argument]
     return {
-        "grammar": _digest(grammar),
+        "grammar": grammar,
         "patterns": {text[t.name]: t.pattern.value for t in lark.terminals if not isinstance(t.pattern, PatternStr)},
         "literals": sorted(t.pattern.value for t in lark.terminals if isinstance(t.pattern, PatternStr)),
         "starts": {start: states[table.start_states[start]] for start in STARTS},
