@@ -4,7 +4,6 @@ A body is a list of statements around one running value, the flow. `Elaborator` 
 only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, 
 from expc.compiler.evaluate import Context, Evaluator
 from expc.compiler.graph import Declared, InitRule, Read, Source, Value
 from expc.compiler.library import Library
+from expc.compiler.names import labels_in, names_in
 from expc.compiler.patterns import declared
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import MISSING, ModuleRef, Scope, TensorRef, WeightRef
@@ -366,7 +366,7 @@ class Elaborator(Evaluator):
     def stage(self, node: syntax.Expr, context: Context) -> Any:
         """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
         try:
-            takes_it = mentions_flow(node)
+            takes_it = "flow" in names_in(node)
             value = self.after_arrow(node, context if takes_it else context.setting())
             if self.flowing(value) and not takes_it:
                 what = f"`{node.span.text}`"
@@ -431,27 +431,3 @@ class Elaborator(Evaluator):
         if not isinstance(ref, ModuleRef):
             return super().attribute(node, context)
         return stages.weight_ref(ref, tuple(path), node.span)
-
-
-def labels_in(node: Any) -> Iterator[syntax.Constant]:
-    """The labels in an expression or statement, as far as they are plain text."""
-    if isinstance(node, syntax.Labelled) and isinstance(node.label, syntax.Constant):
-        yield node.label
-    if isinstance(node, tuple):
-        for part in node:
-            yield from labels_in(part)
-    elif isinstance(node, syntax.Node):
-        for name in node.__dataclass_fields__:
-            if name != "span":
-                yield from labels_in(getattr(node, name))
-
-
-def mentions_flow(node: Any) -> bool:
-    """Whether an expression names `flow`."""
-    if isinstance(node, syntax.Name):
-        return node.id == "flow"
-    if isinstance(node, tuple):
-        return any(map(mentions_flow, node))
-    if isinstance(node, syntax.Node):
-        return any(mentions_flow(getattr(node, name)) for name in node.__dataclass_fields__ if name != "span")
-    return False

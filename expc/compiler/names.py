@@ -50,6 +50,19 @@ def names_in(node: Any) -> Iterator[str]:
                 yield from names_in(getattr(node, name))
 
 
+def labels_in(node: Any) -> Iterator[syntax.Constant]:
+    """The labels in an expression or statement, as far as they are plain text."""
+    if isinstance(node, syntax.Labelled) and isinstance(node.label, syntax.Constant):
+        yield node.label
+    if isinstance(node, tuple):
+        for part in node:
+            yield from labels_in(part)
+    elif isinstance(node, syntax.Node):
+        for name in node.__dataclass_fields__:
+            if name not in _NOT_CHILDREN:
+                yield from labels_in(getattr(node, name))
+
+
 def _bound(node: Any) -> Iterator[tuple[str, Span]]:
     if isinstance(node, syntax.Bind | syntax.For):
         yield from _pattern(node.target)
