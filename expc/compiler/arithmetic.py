@@ -1,8 +1,8 @@
 """Operators of the language on values at compile time: numbers, sizes, strings, lists, booleans."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sized
+from typing import Any, Final, TypeVar
 
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient, greatest, least, maximum, minimum
 from expc.spec.values import UNEVALUATED, show
@@ -11,7 +11,9 @@ LARGEST: Final = 2**63 - 1
 """Sizes and other whole numbers fit torch's 64 bits."""
 
 MOST_ITEMS: Final = 1_000_000
-"""The longest list that a compile-time expression may make."""
+"""The longest list, or text, that a compile-time expression may make."""
+
+Items = TypeVar("Items", bound=Sized)
 
 
 class ArithmeticRefusedError(Exception):
@@ -56,9 +58,9 @@ def compare(operator: str, a: Any, b: Any) -> bool:
 def binary(operator: str, a: Any, b: Any) -> Any:
     """`a operator b` for the arithmetic operators."""
     if operator == "+" and isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return (*a, *b)
+        return _joined((*a, *b))
     if operator == "+" and isinstance(a, str) and isinstance(b, str):
-        return a + b
+        return _joined(a + b)
     if not (is_number(a) and is_number(b)):
         raise ArithmeticRefusedError(f"`{operator}` does not work on {describe(a)} and {describe(b)}")
     try:
@@ -72,6 +74,12 @@ def binary(operator: str, a: Any, b: Any) -> Any:
     if isinstance(result, complex):
         raise ArithmeticRefusedError(f"{a} {operator} {b} is not a real number")
     return result
+
+
+def _joined(items: Items) -> Items:
+    if len(items) > MOST_ITEMS:
+        raise ArithmeticRefusedError(f"a list of {len(items)} items is too long: at most {MOST_ITEMS}")
+    return items
 
 
 def negate(value: Any) -> Any:
@@ -195,10 +203,7 @@ def _range(*bounds: Any) -> tuple[int, ...]:
         raise ArithmeticRefusedError("`range` takes one to three whole numbers")
     if len(bounds) == 3 and bounds[2] == 0:
         raise ArithmeticRefusedError("`range` cannot step by 0")
-    numbers = range(*bounds)
-    if len(numbers) > MOST_ITEMS:
-        raise ArithmeticRefusedError(f"a list of {len(numbers)} numbers is too long: at most {MOST_ITEMS}")
-    return tuple(numbers)
+    return tuple(_joined(range(*bounds)))
 
 
 def _items(values: tuple[Any, ...], name: str) -> Iterable[Any]:

@@ -5,19 +5,19 @@ only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 """
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from expc.compiler import results, stages, tensors
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
-from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.evaluate import MOST_STEPS, Context, Evaluator
 from expc.compiler.graph import Declared, InitRule, Read, Source, Value
 from expc.compiler.library import Library
 from expc.compiler.names import labels_in, names_in
 from expc.compiler.patterns import declared
 from expc.compiler.requirements import Conditions
-from expc.compiler.scope import MISSING, ModuleRef, Scope, TensorRef, WeightRef
+from expc.compiler.scope import MISSING, Builtin, ModuleRef, Scope, TensorRef, WeightRef
 from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
@@ -30,9 +30,6 @@ from expc.spec.values import (
     Recipe,
 )
 
-MOST_STATEMENTS: Final = 1_000_000
-"""How many statements a program may have when everything is unrolled."""
-
 
 class Elaborator(Evaluator):
     """Turns bodies into containers of the graph, collecting problems on the way."""
@@ -40,7 +37,6 @@ class Elaborator(Evaluator):
     def __init__(self, library: Library, report: Report) -> None:
         super().__init__(library, report)
         self.conditions = Conditions()
-        self.statements = 0
         self.calls: list[tuple[Span, str]] = []
         self.classes: frozenset[int] = frozenset()
         """How many classes the data's fields have."""
@@ -71,10 +67,7 @@ class Elaborator(Evaluator):
         """Run the statements of a body. Gives the flow at the end, and whether it was returned."""
         flow = context.flow
         for position, statement in enumerate(body.statements):
-            self.statements += 1
-            if self.statements > MOST_STATEMENTS:
-                limit = f"more than {MOST_STATEMENTS:,} statements when unrolled"
-                raise ProblemError(TooLarge(span=statement.span, what="this program", limit=limit))
+            self.count(statement.span)
             here = context.with_flow(flow)
             try:
                 flow, returned = self.statement(statement, here)
@@ -103,7 +96,7 @@ class Elaborator(Evaluator):
             case syntax.If():
                 return self.branch(statement, context)
             case syntax.For():
-                return self.loop(statement, context)
+                return self.loop(statement, context), False
             case syntax.Declare():
                 self.declare(statement, context)
             case syntax.Init():
@@ -167,11 +160,11 @@ class Elaborator(Evaluator):
         taken = statement.then if chosen else statement.orelse
         return self.body(taken, context.inner()) if taken is not None else (context.flow, False)
 
-    def loop(self, statement: syntax.For, context: Context) -> tuple[Any, bool]:
+    def loop(self, statement: syntax.For, context: Context) -> Any:
         """`for`: each round goes on with the flow."""
         items = self.evaluate(statement.iterable, context.setting())
         if items is UNEVALUATED:
-            return self.unknown(statement.span), False
+            return self.unknown(statement.span)
         if not isinstance(items, tuple):
             reason = f"`for` goes over a list, not over {describe(items)}"
             raise ProblemError(BadExpression(span=statement.iterable.span, reason=reason))
@@ -184,10 +177,8 @@ class Elaborator(Evaluator):
                     self.bind_name(str(pattern.name), part, pattern.span, here.scope)
 
             self.unpack(statement.target, item, bind)
-            flow, returned = self.body(statement.body, here)
-            if returned:
-                return flow, True
-        return flow, False
+            flow = self.round(statement.body, here)
+        return flow
 
     def repeat(self, node: syntax.Repeat, context: Context) -> Any:
         """`repeat n as i { }`: the flow after all rounds."""
@@ -202,15 +193,24 @@ class Elaborator(Evaluator):
             )
             reason = f"`repeat` takes a whole number of rounds, not {what}"
             raise ProblemError(BadExpression(span=node.count.span, reason=reason))
-        if count > MOST_STATEMENTS:
-            limit = f"at most {MOST_STATEMENTS:,} rounds"
+        if count > MOST_STEPS:
+            limit = f"at most {MOST_STEPS:,} rounds"
             raise ProblemError(TooLarge(span=node.count.span, what=f"`repeat {count}`", limit=limit))
         flow = context.flow
         for number in range(count):
             here = context.with_flow(flow).inner()
             if node.variable is not None and node.variable != "_":
                 self.bind_name(node.variable, number, node.span, here.scope)
-            flow, _ = self.body(node.body, here)
+            flow = self.round(node.body, here)
+        return flow
+
+    def round(self, body: syntax.Body, context: Context) -> Any:
+        """The flow after one round of a loop."""
+        self.count(body.span)
+        flow, returned = self.body(body, context)
+        if returned:
+            what = "`return` ends a whole body, and cannot stand in a loop"
+            raise ProblemError(Misplaced(span=body.statements[-1].span, what=what))
         return flow
 
     def declare(self, statement: syntax.Declare, context: Context) -> None:
@@ -289,6 +289,9 @@ class Elaborator(Evaluator):
             return stages.apply(self, value, context, span)
         if isinstance(value, tuple):
             return tuple(self.wanted(item, context, span) for item in value)
+        if isinstance(value, Builtin) and value.name in self.library.operators:
+            reason = f"it takes a tensor only after an arrow: `flow -> {value.name}`"
+            raise ProblemError(NotAStage(span=span, what=describe(value), reason=reason))
         reason = (
             "a number is not a tensor"
             if is_size(value) or isinstance(value, float)
@@ -350,6 +353,8 @@ class Elaborator(Evaluator):
                 return self.pipeline(node, head, context)
             flow = self.wanted(head, replace(context, in_arithmetic=False), head_node.span)
         except ProblemError as error:
+            if isinstance(error.problem, TooLarge):
+                raise
             self.add(error.problem)
             self.forget_labels(head_node, context)
             flow = self.unknown(head_node.span)

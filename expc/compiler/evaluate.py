@@ -19,6 +19,7 @@ from expc.compiler.errors.names import (
     MissingArgument,
     NotAStage,
     Recursion,
+    TooLarge,
     UnknownArgument,
     UnknownName,
 )
@@ -46,6 +47,9 @@ from expc.spec.values import (
 
 _ROLES: Final = ("train", "val", "test", "predict")
 _PI: Final = 3.141592653589793
+
+MOST_STEPS: Final = 50_000
+"""How many statements, rounds and calls a model may have when everything is unrolled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class Evaluator:
         self.report = report
         self._lets: dict[int, Any] = {}
         self._active: list[object] = []
+        self.steps = 0
 
     def add(self, problem: Problem) -> None:
         """Report a problem; what can go on goes on."""
@@ -165,6 +170,13 @@ class Evaluator:
                     self.add(error.problem)
         return self._lets[key]
 
+    def count(self, span: Span) -> None:
+        """Count one statement, round or call: no program may take for ever. Raises `ProblemError` after too many."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            limit = f"more than {MOST_STEPS:,} steps when unrolled"
+            raise ProblemError(TooLarge(span=span, what="this program", limit=limit))
+
     @contextmanager
     def unfolding(self, declaration: object, name: str, span: Span) -> Iterator[None]:
         """Guards the unfolding of a definition against needing itself."""
@@ -190,12 +202,25 @@ class Evaluator:
         """`val.accuracy`, or whatever a body makes of a dotted name."""
         if isinstance(node.value, syntax.Name) and node.value.id in _ROLES:
             return Watched(f"{node.value.id}.{node.name}")
+        if isinstance(node.value, syntax.Name) and context.scope.lookup(node.value.id) is MISSING:
+            self.refuse_package(node, node.value.id)
         value = self.evaluate(node.value, context)
         if value is UNEVALUATED:
             return UNEVALUATED
-        raise ProblemError(
-            NotAStage(span=node.span, what=f"`{node.span.text}`", reason=f"{describe(value)} has no parts by name")
-        )
+        reason = f"{describe(value)} has no parts by name"
+        fixes: tuple[Fix, ...] = ()
+        if isinstance(value, Value) and node.name in self.library.operators:
+            call = f"{node.value.span.text} -> {node.name}"
+            reason += f"; functions follow an arrow: `{call}`"
+            fixes = (Fix(f"write `{call}`", (Edit(node.span, call),)),)
+        raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason, fixes=fixes))
+
+    def refuse_package(self, node: syntax.Attribute, word: str) -> None:
+        """`nn.Linear`, pasted from Python. Raises `ProblemError` when torch's name can stand alone."""
+        if not self.library.knows(word) and self.library.knows(node.name):
+            hint = f": PyTorch's names stand alone, `{node.name}`"
+            fix = Fix(f"write `{node.name}`", (Edit(node.span, node.name),))
+            raise ProblemError(UnknownName(span=node.value.span, word=word, hint=hint, fixes=(fix,)))
 
     # ------------------------------------------------------------------------------------------------ operations
 
@@ -387,6 +412,8 @@ class Evaluator:
             try:
                 value = self.evaluate(argument.value, context.setting())
             except ProblemError as error:
+                if isinstance(error.problem, TooLarge):
+                    raise
                 self.add(error.problem)
                 value = UNEVALUATED
             given.append(Given(argument.name, value, argument.span))
@@ -416,6 +443,7 @@ class Evaluator:
 
     def function(self, function: Function, arguments: tuple[Given, ...], node: syntax.Call) -> Any:
         """A `fn` of the file, computed with its arguments."""
+        self.count(node.span)
         declaration = function.statement
         scope = Scope(function.scope)
         context = Context(scope)

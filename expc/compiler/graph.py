@@ -25,6 +25,9 @@ class Value:
     name: str | None = None
     source: "Source | None" = None
 
+    def __str__(self) -> str:
+        return f"a tensor {self.type}"
+
     def __reduce__(self) -> tuple[Any, tuple[Type, Span, str | None]]:
         """Pickles without `source`: the chain of all values before is as deep as the network."""
         return Value, (self.type, self.span, self.name)

@@ -9,7 +9,7 @@ from expc.compiler import blocks, results
 from expc.compiler.body import BodyBuilder
 from expc.compiler.dimensions import Dim, as_symbol, symbol
 from expc.compiler.elaborate import Elaborator
-from expc.compiler.errors.names import BadExpression, SelectorMatchesNothing
+from expc.compiler.errors.names import BadExpression, MissingArgument, SelectorMatchesNothing
 from expc.compiler.evaluate import Context
 from expc.compiler.graph import Container, InitRule, Leaf, Model, Result, Value, weights
 from expc.compiler.patterns import declared, is_tensor_type
@@ -62,12 +62,16 @@ def check_model(
     inner = Context(Scope(scope), None, builder, tensor=True)
     builder.declare_results(results.named(statement), inner.scope)
     before = len(elaborator.report.problems)
+    elaborator.steps = 0
     try:
         _settings(elaborator, statement, arguments, inner, lenient=lenient)
         facts = _facts(elaborator, statement, inner)
         unknown = {name: symbol(name, fact.divisor, fact.lower, fact.upper) for name, fact in facts.items()}
         values = _inputs(elaborator, statement, inner, unknown, given or {}, builder)
         _state_conditions(elaborator, statement, inner)
+        if not values and statement.kind == "model":
+            what = "an input: a parameter with the type of a tensor, such as `x: f32[N, 8]`"
+            elaborator.add(MissingArgument(span=statement.name_span, operator=statement.name, what=what))
         start: Any = values[0] if values else Value(UNKNOWN, statement.span)
         result, _ = elaborator.body(statement.body, inner.with_flow(start))
         result = results.finish(elaborator, statement, result, inner)

@@ -73,6 +73,9 @@ class Function:
     statement: syntax.Fn
     scope: Scope
 
+    def __str__(self) -> str:
+        return f"the function `{self.statement.name}`"
+
 
 @dataclass(frozen=True, eq=False)
 class BlockRef:
@@ -88,6 +91,9 @@ class Builtin:
 
     name: str
 
+    def __str__(self) -> str:
+        return f"the function `{self.name}`"
+
 
 @dataclass(frozen=True, eq=False)
 class ModuleRef:
@@ -98,6 +104,9 @@ class ModuleRef:
     owner: "BodyBuilder"
     """The body that the label belongs to."""
 
+    def __str__(self) -> str:
+        return f"the module `{self.name}`"
+
 
 @dataclass(frozen=True, eq=False)
 class WeightRef:
@@ -106,6 +115,9 @@ class WeightRef:
     path: tuple[str, ...]
     owner: "BodyBuilder"
 
+    def __str__(self) -> str:
+        return f"the parameter `{'.'.join(self.path)}`"
+
 
 @dataclass(frozen=True, eq=False)
 class TensorRef:
@@ -113,3 +125,6 @@ class TensorRef:
 
     name: str
     owner: "BodyBuilder"
+
+    def __str__(self) -> str:
+        return f"the tensor `{self.name}`"
