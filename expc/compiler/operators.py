@@ -1,7 +1,7 @@
 """Applying an operator of the table: its arguments are matched, its type rule runs, a step is recorded."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,7 +75,16 @@ def refuse_count(name: str, expected: str, flow: Any, span: Span) -> NoReturn:
     count = f"a tuple of {len(flow)}" if isinstance(flow, tuple) else describe(flow)
     inputs = tuple(part for part in flow if isinstance(part, Value)) if isinstance(flow, tuple) else ()
     fault = Fault(InputCountMismatch, operator=name, expected=expected, found=count)
-    raise ProblemError(refused(fault, span, inputs))
+    problem = refused(fault, span, inputs)
+    if isinstance(flow, tuple) and expected.startswith("one tensor"):
+        problem = replace(problem, notes=(f"take the tuple apart first: `{_pattern(flow)} = ...`", *problem.notes))
+    raise ProblemError(problem)
+
+
+def _pattern(flow: tuple[Any, ...], names: Iterator[str] | None = None) -> str:
+    """The names that would take a tuple apart: `a, (b, c)`."""
+    names = iter("abcdefgh") if names is None else names
+    return ", ".join(f"({_pattern(part, names)})" if isinstance(part, tuple) else next(names, "_") for part in flow)
 
 
 # ---------------------------------------------------------------------------------------------------- arguments

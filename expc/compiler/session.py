@@ -3,6 +3,7 @@
 The core does no input or output: files are read by the function that the caller passes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -91,16 +92,16 @@ def _without_allowed(problems: Sequence[Problem], source: Source) -> list[Proble
 def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], read: Read | None) -> list[Problem]:
     """The problems with those of their fixes that mend them: each was tried on the text and checked again."""
     text = checked.source.text
-    before = {(problem.code, problem.message) for problem in checked.problems}
+    before = Counter((problem.code, problem.message) for problem in checked.problems)
 
     def mends(problem: Problem, fix: Fix) -> bool:
         if any(edit.span.source is not checked.source for edit in fix.edits):
             return True
         again = _check(patched(text, fix), name, overrides, read).problems
-        found = {(other.code, other.message) for other in again}
-        return (problem.code, problem.message) not in found and not {
-            entry for entry in found - before if entry[0].startswith("E")
-        } - _deeper(problem, again)
+        found = Counter((other.code, other.message) for other in again)
+        this = (problem.code, problem.message)
+        new = {entry for entry in found - before if entry[0].startswith("E")}
+        return found[this] < before[this] and not new - _deeper(problem, again)
 
     return [
         replace(problem, fixes=tuple(fix for fix in problem.fixes if mends(problem, fix))) if problem.fixes else problem
