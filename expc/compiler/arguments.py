@@ -150,14 +150,14 @@ def match_parameters(name: str, parameters: Iterable[syntax.Parameter], argument
 
 def unknown_argument(name: str, argument: Given, known: Iterable[str]) -> UnknownArgument:
     """The problem of an argument whose name the operator does not have."""
+    start = argument.span.start
+    place = Span(argument.span.source, start, start + len(str(argument.name)))
     names = list(known)
     other = _OTHER_NAMES.get(str(argument.name))
     near = other if other in names else nearest(str(argument.name), names)
     if near is None:
         hint = f"; it has {', '.join(f'`{other}`' for other in names)}" if 0 < len(names) <= 12 else ""
-        return UnknownArgument(span=argument.span, operator=name, word=str(argument.name), hint=hint)
-    start = argument.span.start
-    place = Span(argument.span.source, start, start + len(str(argument.name)))
+        return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint)
     fix = Fix(f"write `{near}`", (Edit(place, near),))
     hint = f"; did you mean `{near}`?"
     return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint, fixes=(fix,))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from expc.compiler.declarations import Read
 from expc.compiler.dimensions import substitute
 from expc.compiler.graph import Model, Record, Value, weights
 from expc.compiler.lower import lower
@@ -16,9 +17,20 @@ from expc.compiler.types import TORCH_NAMES, TensorType
 torch.set_num_threads(1)
 
 
+def reader(files: Mapping[str, str]) -> Read:
+    """Reads files that are not on the disk."""
+
+    def read(name: str) -> str:
+        if name not in files:
+            raise FileNotFoundError(name)
+        return files[name]
+
+    return read
+
+
 def checked(text: str, files: Mapping[str, str] | None = None) -> Program:
     """A program that has no problem at all, lints included."""
-    found = check_text(text, read=None if files is None else files.__getitem__)
+    found = check_text(text, read=None if files is None else reader(files))
     assert [(problem.code, problem.message) for problem in found.problems] == [], text
     assert found.program is not None
     return found.program
@@ -26,7 +38,7 @@ def checked(text: str, files: Mapping[str, str] | None = None) -> Program:
 
 def codes(text: str, files: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
     """The codes of the problems of a text, each with the text that it points at."""
-    found = check_text(text, read=None if files is None else files.__getitem__)
+    found = check_text(text, read=None if files is None else reader(files))
     return [(problem.code, problem.span.text) for problem in found.problems]
 
 
