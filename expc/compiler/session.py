@@ -110,8 +110,15 @@ def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], r
 
 
 def _deeper(problem: Problem, again: Sequence[Problem]) -> set[tuple[str, str]]:
-    """Problems that a fix lets come to light elsewhere: what was unknown after the first error is known now."""
-    return {(other.code, other.message) for other in again if other.span.line != problem.span.line}
+    """Problems that a fix lets come to light elsewhere: what was unknown after the first error is known now.
+
+    Broken text is never among them: all of it was seen the first time.
+    """
+    return {
+        (other.code, other.message)
+        for other in again
+        if other.span.line != problem.span.line and not other.code.startswith("E01")
+    }
 
 
 def patched(text: str, fix: Fix) -> str:
