@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,9 @@ print("imported:", *(name for name in {heavy!r} if name in sys.modules))
 """
 
 
-def imported(*arguments: str, before: str = "") -> set[str]:
-    """Which heavy packages a fresh Python has imported after `expc ARGUMENTS`."""
-    code = PROBE.format(before=before, heavy=HEAVY)
+def imported(*arguments: str, before: str = "", packages: Sequence[str] = HEAVY) -> set[str]:
+    """Which of some packages a fresh Python has imported after `expc ARGUMENTS`."""
+    code = PROBE.format(before=before, heavy=packages)
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -48,6 +49,11 @@ def imported(*arguments: str, before: str = "") -> set[str]:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_checking_an_example_imports_nothing_heavy(example: str) -> None:
     assert imported("check", f"examples/{example}") == set()
+
+
+@pytest.mark.parametrize(("example", "expected"), [("resnet18", set()), ("mnist", {"pydantic"})])
+def test_pydantic_is_imported_for_settings_alone(example: str, expected: set[str]) -> None:
+    assert imported("check", f"examples/{example}.exp", packages=["pydantic"]) == expected
 
 
 def test_finding_mistakes_imports_nothing_heavy(tmp_path: Path) -> None:

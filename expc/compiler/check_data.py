@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expc.compiler.arguments import match_settings
 from expc.compiler.arithmetic import describe
@@ -15,17 +15,18 @@ from expc.compiler.graph import Model, Value
 from expc.compiler.library import Library
 from expc.compiler.ops.declare import Fault
 from expc.compiler.program import DataPlan, SampleField, SplitUse, Use
-from expc.compiler.settings import ROLES
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
-from expc.spec.fields import enumeration
-from expc.spec.sections import Data
-from expc.spec.suggest import nearest
+from expc.spec.experiment import ROLES
+from expc.spec.suggest import enumeration, nearest
 from expc.spec.values import UNEVALUATED, Closure, Labelled, Lasting, Part, Pipeline, Recipe, Setting, Table
 
+if TYPE_CHECKING:
+    from expc.spec.sections import Data
 
-def plans(library: Library, data: Data, table: Table, report: Report) -> dict[str, DataPlan]:
+
+def plans(library: Library, data: "Data", table: Table, report: Report) -> dict[str, DataPlan]:
     """The plan of every role that has no errors."""
     spans = {item.key: item.span for item in table.settings if isinstance(item, Setting)}
     found: dict[str, DataPlan] = {}
@@ -141,7 +142,7 @@ def _check_fixed(role: str, fields: tuple[SampleField, ...], span: Span) -> None
             raise ProblemError(VaryingSize(span=span, role=role, field=field.name, type=str(field.type), sizes=sizes))
 
 
-def _check_loader(data: Data, spans: Mapping[str, Span], report: Report) -> None:
+def _check_loader(data: "Data", spans: Mapping[str, Span], report: Report) -> None:
     if data.workers == 0:
         for key in ("persistent_workers", "prefetch_factor"):
             if getattr(data, key) and key in spans:
@@ -280,7 +281,7 @@ def _batch_size(declared: TensorType) -> Size:
     return declared.dims[0] if declared.dims else 1
 
 
-def steps_per_epoch(plan: DataPlan | None, data: Data | None) -> int | None:
+def steps_per_epoch(plan: DataPlan | None, data: "Data | None") -> int | None:
     """How many optimizer steps one pass through the training data takes, where its length is known."""
     if plan is None or plan.length is None or data is None:
         return None
@@ -288,7 +289,7 @@ def steps_per_epoch(plan: DataPlan | None, data: Data | None) -> int | None:
 
 
 def check_batches(
-    plan: DataPlan, data: Data, accumulate: int, dropping: Span, accumulating: Span, report: Report
+    plan: DataPlan, data: "Data", accumulate: int, dropping: Span, accumulating: Span, report: Report
 ) -> None:
     """Batch, samples and `accumulate` must go together."""
     if plan.length is not None and plan.length == 0:

@@ -1,7 +1,7 @@
 """Checking `train` and what a checkpoint watches: optimizer, groups, schedule, metrics."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expc.compiler import stages
 from expc.compiler.arguments import match_settings, setting, value_place
@@ -17,9 +17,11 @@ from expc.compiler.scope import BlockRef
 from expc.compiler.selectors import matching, nearest_key
 from expc.compiler.types import is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
-from expc.spec.sections import Train
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Given, Lasting, Pipeline, Quantity, Recipe, Setting, Table, Watched, Word
+
+if TYPE_CHECKING:
+    from expc.spec.sections import Train
 
 
 def optimizer(elaborator: Elaborator, value: Recipe, span: Span) -> Use | None:
@@ -58,7 +60,7 @@ def _use(elaborator: Elaborator, value: Any, table: Mapping[str, Any], expected:
 
 
 def schedule(
-    elaborator: Elaborator, value: Any, train: Train, steps_per_epoch: int | None, span: Span
+    elaborator: Elaborator, value: Any, train: "Train", steps_per_epoch: int | None, span: Span
 ) -> tuple[SchedulePart, ...]:
     """The parts of a schedule, each but the last with how long it lasts."""
     if value is None:
@@ -107,7 +109,7 @@ def _check_length(
     elaborator: Elaborator,
     parts: list[SchedulePart],
     places: list[Span],
-    train: Train,
+    train: "Train",
     steps_per_epoch: int | None,
 ) -> None:
     """Parts that outlast the run, as far as that can be said in one unit."""

@@ -30,6 +30,7 @@ from expc.compiler.types import DTYPES, is_known
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
+from expc.spec.experiment import ROLES
 from expc.spec.suggest import nearest
 from expc.spec.values import (
     UNEVALUATED,
@@ -45,7 +46,6 @@ from expc.spec.values import (
     show,
 )
 
-_ROLES: Final = ("train", "val", "test", "predict")
 _PI: Final = 3.141592653589793
 
 MOST_STEPS: Final = 50_000
@@ -200,7 +200,7 @@ class Evaluator:
 
     def attribute(self, node: syntax.Attribute, context: Context) -> Any:
         """`val.accuracy`, or whatever a body makes of a dotted name."""
-        if isinstance(node.value, syntax.Name) and node.value.id in _ROLES:
+        if isinstance(node.value, syntax.Name) and node.value.id in ROLES:
             return Watched(f"{node.value.id}.{node.name}")
         if isinstance(node.value, syntax.Name) and context.scope.lookup(node.value.id) is MISSING:
             self.refuse_package(node, node.value.id)

@@ -1,6 +1,6 @@
 """Checking one experiment: its settings, its model, its data, and how they fit together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from expc.compiler import check_data, check_loss, check_train
@@ -18,15 +18,11 @@ from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import BlockRef
-from expc.compiler.settings import ROLES, Settings
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import ProblemError, Report, Source, Span
 from expc.spec import syntax
-from expc.spec.binding import strays
-from expc.spec.sections import Experiment
-from expc.spec.values import UNEVALUATED, Recipe, Setting, Table
-
-Bind = Callable[..., Experiment]
+from expc.spec.experiment import ROLES, Experiment
+from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, origin
 
 
 class Experiments:
@@ -39,8 +35,14 @@ class Experiments:
         self.bound: Experiment | None = None
         self.models: dict[str, Checked] = {}
 
-    def settings(self, bind: Bind) -> None:
+    def settings(self) -> None:
         """Evaluate the sections and bind them to their models."""
+        if not any(isinstance(statement, syntax.Section) for statement in self.file.tree.statements):
+            self.bound = Experiment(name=self.name)
+            return
+        from expc.compiler.settings import Settings  # with Pydantic, half of what a check imports
+        from expc.spec.binding import bind
+
         self.tables = Settings(self.elaborator, self.file.scope).tables(self.file.tree.statements)
         lets = [s.name for s in self.file.tree.statements if isinstance(s, syntax.Let)]
         self.bound = bind(self.name, self.tables, self.report, lets)
@@ -189,8 +191,6 @@ class Experiments:
         )
 
     def _lets(self) -> tuple[Setting, ...]:
-        from expc.spec.binding import origin
-
         found = []
         for statement in self.file.tree.statements:
             if isinstance(statement, syntax.Let):
@@ -229,6 +229,8 @@ class Experiments:
 
     def _is_lost(self, section: str, key: str) -> bool:
         """Whether a setting was written, or surely meant, and its value is not known after an error."""
+        from expc.spec.binding import strays
+
         if key in strays(self.tables):
             return True
         assert self.bound is not None  # noqa: S101 - settings() comes first

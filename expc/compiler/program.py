@@ -12,7 +12,7 @@ from expc.compiler.ops.declare import Param
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
 from expc.frozen import dataclass, field
-from expc.spec.sections import Experiment
+from expc.spec.experiment import Experiment
 from expc.spec.values import Quantity, Setting
 
 

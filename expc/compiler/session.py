@@ -17,7 +17,6 @@ from expc.compiler.program import Program
 from expc.diagnostics import Fix, Problem, Report, Source
 from expc.frozen import dataclass
 from expc.spec import syntax
-from expc.spec.binding import bind
 from expc.spec.parser import parse
 from expc.spec.trivia import trivia
 
@@ -67,7 +66,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     loader = Loader(library, report, read)
     file = loader.load(Path(name).name, source, tree)
     experiments = Experiments(library, report, file, Path(name).stem)
-    experiments.settings(bind)
+    experiments.settings()
     program = experiments.check([loaded.source for loaded in loader.files.values()])
     problems = tuple(_without_allowed(without_consequences(report.problems, tree), source))
     errors = any(problem.severity == "error" for problem in problems)

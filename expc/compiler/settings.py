@@ -13,7 +13,7 @@ from expc.compiler.ops.declare import Fault
 from expc.compiler.scope import Scope
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
-from expc.spec.binding import origin
+from expc.spec.experiment import ROLES
 from expc.spec.sections import SECTIONS, keys
 from expc.spec.suggest import nearest
 from expc.spec.values import (
@@ -25,10 +25,8 @@ from expc.spec.values import (
     Setting,
     Table,
     Word,
+    origin,
 )
-
-ROLES: Final = ("train", "val", "test", "predict")
-"""The names of `data` that a run uses; others are local to the section."""
 
 _DEFERRED: Final = {"train": ("loss",)}
 """Settings whose names are those of fields and outputs, which are known only when the model is."""

@@ -25,11 +25,12 @@ from expc.spec.errors.names import (
     WrongType,
     WrongUnit,
 )
-from expc.spec.fields import choices, enumeration, note, words
+from expc.spec.experiment import Experiment
+from expc.spec.fields import choices, note, words
 from expc.spec.repairs import repairs
-from expc.spec.sections import PLANNED, PLANNED_SECTIONS, SECTIONS, Experiment, Settings, keys
-from expc.spec.suggest import advice, nearest
-from expc.spec.values import UNEVALUATED, Dtype, Quantity, Table, Word, show
+from expc.spec.sections import PLANNED, PLANNED_SECTIONS, SECTIONS, Settings, keys
+from expc.spec.suggest import advice, enumeration, nearest
+from expc.spec.values import UNEVALUATED, Dtype, Quantity, Table, Word, origin, show
 
 _REPEATED: Final = ("group", "init")
 """What may stand in a section any number of times."""
@@ -59,12 +60,6 @@ def bind(name: str, tables: Mapping[str, Table], report: Report, names: Collecti
                 UnknownSection(span=span, section=section, advice=advice(near), fixes=_rename(span, near, "safe"))
             )
     return Experiment(name=name, origins=origins, **sections)
-
-
-def origin(span: Span) -> str:
-    """Who set the value at `span`: the file and the line, or the option."""
-    source = span.source
-    return source.name if source.name.startswith("--") else f"{source.name}:{span.line}"
 
 
 @dataclass(frozen=True)

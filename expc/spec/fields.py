@@ -4,7 +4,7 @@ A kind is written once here and read three times: by Pydantic when a section is 
 that does not fit, and by the reference pages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -13,8 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from expc.frozen import dataclass
+from expc.spec.suggest import enumeration
 from expc.spec.values import (
     UNEVALUATED,
+    UNITS_OF_TIME,
     Closure,
     Given,
     Lasting,
@@ -29,9 +31,6 @@ from expc.spec.values import (
 
 Verdict = Literal["fits", "type", "range", "unit", "reported"]
 """What is wrong with a value, if anything; `reported`: it rests on a value that was reported already."""
-
-UNITS_OF_TIME = ("step", "epoch", "second", "minute", "hour")
-"""The units that an interval of a run can have; the others measure memory."""
 
 
 @dataclass(frozen=True)
@@ -215,8 +214,3 @@ def _bare(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, .
 
 def _flat(metadata: tuple[Any, ...]) -> list[Any]:
     return [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
-
-
-def enumeration(items: Sequence[str], last: str) -> str:
-    """`a`, `a or b`, `a, b or c`, where `last` is `or`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"

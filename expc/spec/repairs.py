@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from expc.diagnostics import Edit, Fix, Safety, Span
-from expc.spec.fields import UNITS_OF_TIME
 from expc.spec.suggest import nearest
-from expc.spec.values import Given, Quantity, Recipe, Watched, Word, show
+from expc.spec.values import UNITS_OF_TIME, Given, Quantity, Recipe, Watched, Word, show
 
 _TRUTHS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 

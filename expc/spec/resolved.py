@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from expc.spec.sections import SECTIONS, Experiment, keys
+from expc.spec.experiment import Experiment
+from expc.spec.sections import SECTIONS, keys
 from expc.spec.values import Setting, Table, show
 
 

@@ -132,21 +132,6 @@ class Log(Settings):
     images: Natural = Field(default=0, description="How many validation images to write.")
 
 
-class Experiment(Settings):
-    """Every setting of one experiment. A section that the file does not have is none."""
-
-    name: str = Field(description="What runs are named after: the file's name without its ending.")
-    data: Data | None = Field(default=None, description="Where samples come from.")
-    train: Train | None = Field(default=None, description="How the model learns.")
-    distributed: Distributed | None = Field(default=None, description="How several devices share the work.")
-    checkpoint: Checkpoint | None = Field(default=None, description="What is saved, and when.")
-    log: Log | None = Field(default=None, description="What is written down.")
-    origins: Mapping[str, str] = Field(
-        default_factory=dict,
-        description="Who set each value: `train.epochs` -> `mnist.exp:28`, `--set train.epochs=1` or `default`.",
-    )
-
-
 SECTIONS: Final[Mapping[str, type[Settings]]] = {
     "data": Data,
     "train": Train,

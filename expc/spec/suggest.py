@@ -1,6 +1,6 @@
-"""The name that was probably meant."""
+"""The name that was probably meant, and names in a sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -19,6 +19,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def advice(word: str | None) -> str:
     """The end of a message that names what was probably meant: `; did you mean `batch`?`, or nothing."""
     return "" if word is None else f"; did you mean `{word}`?"
+
+
+def enumeration(items: Sequence[str], last: str) -> str:
+    """`a`, `a or b`, `a, b or c`, where `last` is `or`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
 _UNLIKE = (9, 0, 0)

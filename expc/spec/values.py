@@ -5,7 +5,7 @@ that makes it, so that a resolved setting can be read and written again.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from expc.diagnostics import Span
 from expc.frozen import dataclass, field
@@ -30,6 +30,10 @@ class Word:
 
     def __str__(self) -> str:
         return self.name
+
+
+UNITS_OF_TIME: Final = ("step", "epoch", "second", "minute", "hour")
+"""The units that an interval of a run can have; the others measure memory."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,12 @@ class Setting:
     span: Span = field(compare=False, repr=False)
     key_span: Span = field(compare=False, repr=False)
     origin: str = ""
+
+
+def origin(span: Span) -> str:
+    """Who set the value at `span`: the file and the line, or the option."""
+    source = span.source
+    return source.name if source.name.startswith("--") else f"{source.name}:{span.line}"
 
 
 @dataclass(frozen=True)

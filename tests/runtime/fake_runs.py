@@ -13,7 +13,8 @@ from expc.compiler.program import DataPlan, LossPlan, MetricPlan, Program, Sampl
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
 from expc.runtime.run import run
-from expc.spec.sections import Checkpoint, Data, Experiment, Log, Train
+from expc.spec.experiment import Experiment
+from expc.spec.sections import Checkpoint, Data, Log, Train
 from expc.spec.values import Quantity
 
 SOURCE = Source("net.exp", "model Net(x: f32[N, 8]) -> f32[N, 4] { Linear(4) }\n")

@@ -1,5 +1,6 @@
 """The schema itself: what every field must have, and that legal values come through unchanged."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pydantic import ValidationError
 
 from expc.diagnostics import Report
 from expc.spec.binding import bind
+from expc.spec.experiment import Experiment
 from expc.spec.fields import words
-from expc.spec.sections import PLANNED, SECTIONS, Experiment, Settings, Train, keys
+from expc.spec.sections import PLANNED, SECTIONS, Settings, Train, keys
 from expc.spec.values import Quantity, Table, show
 
 # One legal value for each key, other than its default, as a file writes it.
@@ -100,11 +102,16 @@ def test_groups_and_inits_are_kept_in_order():
     assert all(isinstance(group, Table) for group in train.groups)
 
 
-def test_a_whole_schema_can_be_written_down():
-    schema = Experiment.model_json_schema()
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_schema_can_be_written_down(section):
+    schema = SECTIONS[section].model_json_schema()
     assert json.loads(json.dumps(schema)) == schema
-    assert schema["$defs"]["Checkpoint"]["properties"].keys() == keys(SECTIONS["checkpoint"]).keys()
-    assert schema["$defs"]["Data"]["additionalProperties"] is False
+    assert schema["properties"].keys() == keys(SECTIONS[section]).keys()
+    assert schema["additionalProperties"] is False
+
+
+def test_an_experiment_holds_each_section_under_its_name():
+    assert {field.name for field in dataclasses.fields(Experiment)} == {"name", "origins", *SECTIONS}
 
 
 def test_settings_are_strict_and_frozen():
@@ -117,7 +124,7 @@ def test_settings_are_strict_and_frozen():
     train = Train(epochs=5)
     with pytest.raises(ValidationError):
         train.epochs = 6
-    assert issubclass(Experiment, Settings)
+    assert all(issubclass(model, Settings) for model in SECTIONS.values())
 
 
 def test_the_schema_needs_neither_torch_nor_a_validator_to_be_imported():
