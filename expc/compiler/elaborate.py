@@ -368,12 +368,18 @@ class Elaborator(Evaluator):
             return any(map(self.flowing, value))
         return isinstance(value, Value | TensorRef | WeightRef)
 
+    def ignores_flow(self, value: Any) -> bool:
+        """Whether a value is a tensor already, or several of them and nothing else."""
+        if isinstance(value, tuple):
+            return bool(value) and all(map(self.ignores_flow, value))
+        return isinstance(value, Value | TensorRef | WeightRef)
+
     def stage(self, node: syntax.Expr, context: Context) -> Any:
         """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
         try:
             takes_it = "flow" in names_in(node)
             value = self.after_arrow(node, context if takes_it else context.setting())
-            if self.flowing(value) and not takes_it:
+            if self.ignores_flow(value) and not takes_it:
                 what = f"`{node.span.text}`"
                 reason = "it ignores the value that arrives; a stage takes it, or mentions `flow`"
                 raise ProblemError(NotAStage(span=node.span, what=what, reason=reason))

@@ -142,7 +142,10 @@ class Evaluator:
         """What a name stands for here."""
         value = context.scope.lookup(node.id)
         if value is not MISSING:
-            return self.resolve(value, node, context)
+            value = self.resolve(value, node, context)
+            # Only its own name never takes the flow: `act: layer = exp` is a stage like any other.
+            is_stage = isinstance(value, Builtin) and value.name in self.library.operators
+            return Recipe(value.name, span=node.span) if is_stage else value
         if node.id in arithmetic.BUILTINS:
             return Builtin(node.id)
         if node.id == "pi":

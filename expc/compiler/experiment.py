@@ -98,10 +98,7 @@ class Experiments:
                 self.report.add(error.problem)
         for statement in statements:
             if statement.kind == "model":
-                lenient = statement.name in used and any(
-                    p.default is None and not _is_input(p) for p in statement.parameters
-                )
-                self._model(statement, lenient=lenient)
+                self._model(statement, lenient=statement.name in used)
         for statement in statements:
             if statement.kind == "block" and statement.name not in self.elaborator.elaborated:
                 self._model(statement, lenient=True)
@@ -314,12 +311,6 @@ class Experiments:
         measured, loss = (train.metrics, train.loss) if train is not None else (None, None)
         span = self._span("checkpoint", "best")
         return check_train.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), measured, loss, span)
-
-
-def _is_input(parameter: syntax.Parameter) -> bool:
-    from expc.compiler.patterns import is_tensor_type
-
-    return is_tensor_type(parameter.type)
 
 
 def _mentioned(tree: syntax.File) -> set[str]:

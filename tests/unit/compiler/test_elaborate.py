@@ -166,16 +166,40 @@ def test_recipes_are_called_again():
     is_torchs(text, theirs, IMAGE)
 
 
+def test_functions_with_names_of_compile_time_functions_are_recipes_too():
+    text = """
+    let squash = SiLU -> exp -> sqrt
+    block Unit(x: f32[N, C], act: layer = exp) { Linear(C) -> act -> abs }
+    model M(x: f32[N, 4]) {
+      Unit -> squash -> log -> Unit(act=cos)
+      for f in [sqrt, relu] { flow -> f }
+      x -> (x, relu) -> { a, b = flow ; c, _ = b -> max(1) ; a * c[:, none] } -> add(round(2.6)) -> add(x -> round)
+    }
+    """
+
+    def run(m, x):
+        first, second = (m[name]._modules["0"] for name in "02")
+        y = second(m["1"](first(x).exp().abs()).exp().sqrt().log()).cos().abs().sqrt().relu()
+        assert y.shape == x.shape
+        return x * x.relu().max(1)[0][:, None] + 3 + x.round()
+
+    first, second = (nn.Sequential(nn.Linear(4, 4)) for _ in range(2))
+    is_torchs(text, Net(run, **numbered(first, nn.SiLU(), second, nn.Sequential())), X)
+
+
 def test_models_are_blocks_and_made_of_recipes():
     text = """
-    model Encoder(x: f32[N, C], width: int) -> f32[N, width] { Linear(width) -> Tanh }
+    model Encoder(x: f32[N, C], width: int) -> f32[N, width] { Plain -> Tanh ; Linear(width) -> Tanh }
+    model Plain(x: f32[N, C]) { Linear(C) }
     model Whole(x: f32[N, 4], classes: int = 10, width: int = 8) -> f32[N, classes] {
       enc: Encoder(width) -> head: Linear(classes)
     }
     let narrow = Whole(width=5)
     model Dishes = narrow(classes=3)
     """
-    theirs = seq(enc=nn.Sequential(nn.Linear(4, 5), nn.Tanh()), head=nn.Linear(5, 3))
+    theirs = seq(
+        enc=nn.Sequential(nn.Sequential(nn.Linear(4, 4)), nn.Tanh(), nn.Linear(4, 5), nn.Tanh()), head=nn.Linear(5, 3)
+    )
     is_torchs(text, theirs, X)
 
 
