@@ -48,7 +48,8 @@ def command(files: tuple[str, ...], style: str, overrides: tuple[str, ...], stri
             _dump(checked, dump)
         elif style == "text":
             show(checked.problems, err=False)
-            click.echo(f"{file}: {text.tally(checked.problems)} · {(time.perf_counter() - started) * 1000:.0f} ms")
+            took = (time.perf_counter() - started) * 1000
+            click.echo(f"{text.printable(file)}: {text.tally(checked.problems)} · {took:.0f} ms")
         problems += checked.problems
     if not dump:
         _print_for_tools(problems, style)

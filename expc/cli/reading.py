@@ -27,17 +27,20 @@ def check_path(path: str, overrides: Sequence[str]) -> "Checked":
     """Check the file at `path`. Raises `Unreadable` where there is no text to check."""
     from expc.compiler.session import check_file
 
+    shown = text.printable(path) or "with an empty name"
     try:
         with _without_plugins():
             return check_file(path, overrides)
     except FileNotFoundError:
-        raise Unreadable(f"there is no file {path}{_near(path)}") from None
+        raise Unreadable(f"there is no file {shown}{_near(path)}") from None
     except IsADirectoryError:
-        raise Unreadable(f"{path} is a folder, not an .exp file{_inside(path)}") from None
+        raise Unreadable(f"{shown} is a folder, not an .exp file{_inside(path)}") from None
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{path} is not a text file: byte {error.start} is not UTF-8") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = f"byte 0x{error.object[error.start]:02x} in line {line}"
+        raise Unreadable(f"{shown} is not a text file: {byte} is not UTF-8") from None
     except OSError as error:
-        raise Unreadable(f"cannot read {path}: {error.strerror or error}") from None
+        raise Unreadable(f"cannot read {shown}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -76,9 +79,9 @@ def _near(path: str) -> str:
     folder = Path(path).parent
     names = {entry.stem: entry for entry in folder.glob("*.exp")} if folder.is_dir() else {}
     near = nearest(Path(path).stem, names)
-    return f"; did you mean {names[near]}?" if near else ""
+    return f"; did you mean {text.printable(str(names[near]))}?" if near else ""
 
 
 def _inside(path: str) -> str:
     inside = sorted(Path(path).glob("*.exp"))
-    return f"; it holds {inside[0]}" if inside else ""
+    return f"; it holds {text.printable(str(inside[0]))}" if inside else ""

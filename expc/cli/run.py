@@ -38,7 +38,7 @@ def command(file: str, overrides: tuple[str, ...], out: str | None, device: str,
     checked = check_path(file, overrides)
     show(checked.problems, err=True)
     took = (time.perf_counter() - started) * 1000
-    click.echo(f"{file}: {text.tally(checked.problems)} · {took:.0f} ms", err=True)
+    click.echo(f"{text.printable(file)}: {text.tally(checked.problems)} · {took:.0f} ms", err=True)
     if checked.program is None or refused(checked.problems, strict=strict):
         return FAILED
 

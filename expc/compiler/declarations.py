@@ -1,7 +1,8 @@
 """The top-level names of a file, and of the files that it imports."""
 
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
+from typing import Final
 
 from expc.compiler.errors.names import DuplicateName, ImportRefused
 from expc.compiler.library import Library
@@ -14,7 +15,10 @@ from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Recipe
 
 Read = Callable[[str], str]
-"""Gives the text of a file by its path, relative to the experiment's folder. Raises OSError."""
+"""Gives the text of a file by its path. Raises OSError and UnicodeDecodeError."""
+
+DEEPEST: Final = 100
+"""How many files may import each other in a row: those who load them call themselves."""
 
 
 @dataclass(eq=False)
@@ -36,6 +40,7 @@ class Loader:
 
     def load(self, path: str, source: Source, tree: syntax.File) -> File:
         """The scope of a file whose tree is there, its imports resolved."""
+        path = _normal(PurePosixPath(PurePath(path).as_posix()))
         file = File(source, tree)
         self.files[path] = file
         self._loading.append(path)
@@ -97,7 +102,7 @@ class Loader:
 
     def _imported(self, target: str, importer: str, span: Span) -> File | None:
         def refuse(reason: str) -> None:
-            self.report.add(ImportRefused(span=span, what=f'"{target}"', reason=reason))
+            self.report.add(ImportRefused(span=span, what=span.text, reason=reason))
 
         pure = PurePosixPath(target)
         if pure.is_absolute() or "\\" in target or "\0" in target or not target.endswith(".exp"):
@@ -114,13 +119,16 @@ class Loader:
             return None
         if path in self.files:
             return self.files[path]
+        if len(self._loading) >= DEEPEST:
+            refuse(f"more than {DEEPEST} files import each other in a row")
+            return None
         if self._read is None:
             refuse("there are no files beside a text")
             return None
         try:
             source = Source(path, self._read(path))
         except UnicodeDecodeError:
-            refuse("it is not a text file")
+            refuse("it is not UTF-8 text")
             return None
         except OSError as error:
             refuse("there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)))
@@ -146,7 +154,8 @@ def _normal(path: PurePosixPath) -> str:
     parts: list[str] = []
     for part in path.parts:
         if part == ".." and parts and parts[-1] != "..":
-            parts.pop()
+            if parts[-1] != "/":
+                parts.pop()
         elif part != ".":
             parts.append(part)
     return str(PurePosixPath(*parts)) if parts else "."

@@ -14,6 +14,7 @@ from expc.compiler.declarations import Loader, Read
 from expc.compiler.experiment import Experiments
 from expc.compiler.library import Library
 from expc.compiler.program import Program
+from expc.compiler.reading import read_text
 from expc.diagnostics import Fix, Problem, Report, Source
 from expc.frozen import dataclass
 from expc.spec import syntax
@@ -40,17 +41,11 @@ class Checked:
 
 def check_file(path: str | Path, overrides: Sequence[str] = ()) -> Checked:
     """Check a file and everything it imports. Raises OSError and UnicodeDecodeError as reading does."""
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-
-    def read(name: str) -> str:
-        return (path.parent / name).read_text(encoding="utf-8")
-
-    return check_text(text, str(path), overrides, read)
+    return check_text(read_text(path), str(path), overrides, read_text)
 
 
 def check_text(text: str, name: str = "input.exp", overrides: Sequence[str] = (), read: Read | None = None) -> Checked:
-    """Check a text. `read` gives the text of a file that it imports, by its path relative to this one."""
+    """Check a text. `name` is its path: what it imports is beside it, and `read` gives the text there."""
     checked = _check(text, name, overrides, read)
     return replace(checked, problems=tuple(_with_checked_fixes(checked, name, overrides, read)))
 
@@ -64,7 +59,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
         parsed = [parse_override(override, report) for override in overrides]
         tree = apply_overrides(tree, [override for override in parsed if override is not None], report)
     loader = Loader(library, report, read)
-    file = loader.load(Path(name).name, source, tree)
+    file = loader.load(name, source, tree)
     experiments = Experiments(library, report, file, Path(name).stem)
     experiments.settings()
     program = experiments.check([loaded.source for loaded in loader.files.values()])

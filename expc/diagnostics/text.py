@@ -100,7 +100,7 @@ def place(span: Span) -> str:
     if span.source.name.startswith("--"):
         return span.source.name
     line, column = span.source.position(span.start)
-    return f"{span.source.name}:{line}:{column}"
+    return f"{printable(span.source.name)}:{line}:{column}"
 
 
 def _by_source(marks: Sequence[_Mark]) -> list[tuple[Source, list[_Mark]]]:
@@ -225,11 +225,14 @@ def _shortened(text: str, limit: int = 600) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
 
 
+def printable(text: str) -> str:
+    """`text` on one line, with what could steer a terminal made visible."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def _printable(text: str) -> str:
-    """`text` with what could steer a terminal made visible; line breaks stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    """As `printable`, but line breaks stay."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def _width(text: str) -> int:
