@@ -235,6 +235,7 @@ def inline(elaborator: "Elaborator", value: Closure | Pipeline, context: Context
             result = elaborator.repeat(value.expression, inner)
         else:
             result, _ = elaborator.body(value.expression, inner)  # type: ignore[arg-type]
+    results.unnamed(elaborator, result, builder.steps)
     return _invoke(name, builder.close(result), actual, context, span)
 
 

@@ -77,7 +77,7 @@ class BodyBuilder:
         known = {id(value) for value in self.inputs}
         captured: dict[int, Value] = {}
         needed: dict[str, Symbol] = {}
-        for used in (*(argument for step in self.steps for argument in _arguments(step)), *tensors(result)):
+        for used in (*(argument for step in self.steps for argument in arguments(step)), *tensors(result)):
             if isinstance(used, Value) and id(used) not in made and id(used) not in known:
                 captured.setdefault(id(used), used)
             elif isinstance(used, Dim):
@@ -118,7 +118,8 @@ def tensors(result: Result) -> Iterator[Value]:
         yield from result.fields.values()
 
 
-def _arguments(step: Step) -> Iterator[Any]:
+def arguments(step: Step) -> Iterator[Any]:
+    """What a step is given, lists taken apart: tensors, sizes, numbers."""
     match step:
         case Apply():
             for argument in step.arguments.values():

@@ -10,8 +10,10 @@ from expc.compiler.body import BodyBuilder
 from expc.compiler.dimensions import Size, symbol
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import LossNotScalar, NameClash
+from expc.compiler.errors.shapes import TrainingOnly
 from expc.compiler.evaluate import Context
 from expc.compiler.graph import Model, Record, Result, Value
+from expc.compiler.in_training import in_training_only
 from expc.compiler.program import DataPlan, LossPlan
 from expc.compiler.scope import Scope
 from expc.compiler.types import UNKNOWN, TensorType, Type, at, is_known
@@ -35,6 +37,8 @@ class Outcome:
     target: str | None
     """The first field that feeds no input."""
     batch: Size
+    training_only: frozenset[str] = frozenset()
+    """The outputs that do not exist in evaluation."""
 
     @property
     def output(self) -> str | None:
@@ -66,7 +70,8 @@ def outcome(
     }
     target = next((name for name in fields if name not in inputs.values()), None)
     places |= {name: plan.span for name in fields if name not in places}
-    return Outcome(outputs, fields, inputs, places, target, batch)
+    training_only = result.training_only if isinstance(result, Record) else frozenset()
+    return Outcome(outputs, fields, inputs, places, target, batch, training_only)
 
 
 def _batch(model: Model) -> Size:
@@ -104,9 +109,27 @@ def check_loss(
                     fields[setting.key] = term
         if len(fields) != len(value.settings) or not fields:
             return None
-        return LossPlan(builder.close(Record(fields)), tuple(fields))
+        training_only = _training_only(elaborator, found, fields, builder, span)
+        return LossPlan(builder.close(Record(fields, training_only)), tuple(fields))
     single = _term(elaborator, value, "the loss", flow, inner, builder, span)
-    return None if single is None else LossPlan(builder.close(single), ())
+    if single is None:
+        return None
+    _training_only(elaborator, found, {"": single}, builder, span)
+    return LossPlan(builder.close(single), ())
+
+
+def _training_only(
+    elaborator: Elaborator, found: Outcome, terms: Mapping[str, Value], builder: BodyBuilder, span: Span
+) -> frozenset[str]:
+    """The terms that count in training only. Something must be left to measure in evaluation."""
+    given = {value: value.name for value in builder.inputs if value.name in found.training_only}
+    absent = in_training_only(builder.steps, given)
+    names = frozenset(name for name, term in terms.items() if term in absent)
+    if len(names) == len(terms):
+        origin = next(absent[term] for term in terms.values())
+        advice = f"give what counts in evaluation too a term of its own, `loss {{ main = ..., {origin} = ... }}`"
+        elaborator.add(TrainingOnly(span=span, what="the loss", origin=origin, advice=advice))
+    return names
 
 
 def _enter(model: Model, found: Outcome, builder: BodyBuilder, scope: Scope, span: Span) -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Read, Record, Result, SliceOf, Step, Subscript, Value
+from expc.compiler.in_training import declared, in_training_only
 from expc.compiler.lower_record import CannotRecord, Recorded, record
 from expc.compiler.lower_values import (
     Computed,
@@ -255,7 +256,8 @@ def _expected(step: Step, container: Container) -> Result | Mapping[Any, Result]
     child = container.children[step.module] if isinstance(step, Invoke) else None
     if isinstance(child, Container) and isinstance(child.result, Record):
         if isinstance(result, Record):
-            return result.fields
+            # A tensor with two names is taken by the one that it always has.
+            return dict(sorted(result.fields.items(), key=lambda field: field[0] not in result.training_only))
         return dict(zip(child.result.fields, items if isinstance(items, tuple) else (items,), strict=False))
     return items
 
@@ -367,13 +369,16 @@ def _last_uses(container: Container) -> dict[Value, int]:
 
 
 def _for_training_only(container: Container) -> set[int | None]:
-    """The steps that serve nothing but results which exist in training only."""
+    """The steps that need, or serve nothing but, results which exist in training only."""
+    absent = in_training_only(container.steps)
+    skipped: set[int | None] = {
+        number for number, step in enumerate(container.steps) if any(value in absent for _, value in _reads(step))
+    }
     result = container.result
     if not isinstance(result, Record) or not result.training_only:
-        return set()
-    always = {value for name, value in result.fields.items() if name not in result.training_only}
-    optional = {value for name, value in result.fields.items() if name in result.training_only}
-    skipped: set[int | None] = set()
+        return skipped
+    optional = set(declared(result))
+    always = set(result.fields.values()) - optional
     for number, step in reversed(list(enumerate(container.steps))):
         made = set(_values(step.result))
         if made & optional and not made & always:

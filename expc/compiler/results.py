@@ -1,14 +1,17 @@
 """What a body gives, against what is declared for it."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler.arithmetic import describe
+from expc.compiler.body import tensors
 from expc.compiler.dimensions import Size, symbol
-from expc.compiler.errors.names import Misplaced, NotAStage, NotYet
-from expc.compiler.errors.shapes import ResultMismatch, SizeMismatch
+from expc.compiler.errors.names import Misplaced, NotAStage
+from expc.compiler.errors.shapes import ResultMismatch, SizeMismatch, TrainingOnly
 from expc.compiler.evaluate import Context
-from expc.compiler.graph import Record, Result, Value
+from expc.compiler.graph import Record, Result, Step, Value
+from expc.compiler.in_training import in_training_only
 from expc.compiler.names import is_broken
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import declared, match
@@ -31,7 +34,18 @@ def finish(elaborator: "Elaborator", statement: syntax.Block, result: Any, inner
         raise ProblemError(NotAStage(span=statement.body.span, what="the body", reason="it gives no tensor"))
     if statement.result is not None:
         result = fit(elaborator, "the result", statement.result, result, inner)
+    unnamed(elaborator, result, inner.body.steps)
     return result if isinstance(result, Value | tuple) else elaborator.unknown(statement.span)
+
+
+def unnamed(elaborator: "Elaborator", result: Result, steps: Sequence[Step]) -> None:
+    """Report what a body gives without a name and without having it in evaluation."""
+    absent = in_training_only(steps)
+    for value in tensors(result) if absent else ():
+        if value in absent:
+            made = next(step.span for step in steps if value in tensors(step.result))
+            instead = f"a body that gives it says so, as in `-> (main: ..., {absent[value]}: ... in training)`"
+            elaborator.add(TrainingOnly(span=made, what="the result", origin=absent[value], advice=instead))
 
 
 def named(statement: syntax.Block) -> dict[str, syntax.TypeExpr]:
@@ -78,8 +92,24 @@ def _record(elaborator: "Elaborator", statement: syntax.Block, type_: syntax.Rec
             elaborator.add(NotAStage(span=field.span, what=f"`{field.name}`", reason=reason))
     training = frozenset(field.name for field in type_.fields if field.in_training)
     if training:
-        elaborator.add(NotYet(span=type_.span, what="an output `in training` only"))
+        _present(elaborator, type_, training)
+    absent = in_training_only(inner.body.steps)
+    for field in type_.fields:
+        value = fields[field.name]
+        if value in absent and not field.in_training:
+            end = Span(field.span.source, field.span.end, field.span.end)
+            fixes = (Fix(f"declare `{field.name}` so", (Edit(end, " in training"),)),)
+            what, origin = f"`{field.name}`", absent[value]
+            instead = "declare it `in training`, or make it from something else"
+            elaborator.add(TrainingOnly(span=field.span, what=what, origin=origin, advice=instead, fixes=fixes))
     return Record(fields, training)
+
+
+def _present(elaborator: "Elaborator", type_: syntax.RecordTypeExpr, training: frozenset[str]) -> None:
+    """Some result must be left in evaluation."""
+    if len(training) == len(type_.fields):
+        what = "all results are declared `in training`: in evaluation nothing would be left"
+        elaborator.add(Misplaced(span=type_.span, what=what))
 
 
 def _nameless(field: Any, near: str | None) -> Misplaced:

@@ -318,3 +318,41 @@ class SettingRefused(Problem):
 
     operator: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOnly(Problem):
+    """What a model gives in evaluation cannot depend on what it gives in training only.
+
+    A result that is declared `in training`, such as the scores of an auxiliary classifier, is not computed in
+    evaluation, nor is anything that is made from it. In a loss, the terms that need it count in training only.
+
+    ```exp wrong
+    block Body(x: f32[N, C]) -> (main: f32[N, C], aux: f32[N, 2] in training) {
+      main = Linear(C) -> ReLU
+      aux = main -> Linear(2)
+    }
+    model Net(x: f32[N, 8]) -> f32[N, 10] {
+      main, aux = Body
+      cat([main, aux], dim=1)
+    }
+    ```
+
+    ```exp right
+    block Body(x: f32[N, C]) -> (main: f32[N, C], aux: f32[N, 2] in training) {
+      main = Linear(C) -> ReLU
+      aux = main -> Linear(2)
+    }
+    model Net(x: f32[N, 8]) -> (main: f32[N, 8], aux: f32[N, 2] in training) {
+      main, aux = Body
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0312"
+    name: ClassVar[str] = "training-only"
+    template: ClassVar[str] = "{what} exists in training only, as `{origin}` does: {advice}"
+
+    what: str
+    origin: str
+    advice: str
