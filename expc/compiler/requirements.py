@@ -19,7 +19,7 @@ from expc.compiler.errors.shapes import (
     SizeMismatch,
 )
 from expc.compiler.ops.declare import Fault, Requirement
-from expc.compiler.solving import prime_conditions, sides, smallest_that_holds
+from expc.compiler.solving import holds_when_large, prime_conditions, sides, smallest_that_holds
 from expc.diagnostics import Edit, Fix, Label, Span
 from expc.frozen import dataclass, field
 from expc.spec import syntax
@@ -72,8 +72,9 @@ class Conditions:
             raise fault
         found = smallest_that_holds(rest, 0)
         if found is None:
-            above, below = sides(rest)
-            self._remember_bound(below, above, span)
+            if not holds_when_large(rest, 0):
+                above, below = sides(rest)
+                self._remember_bound(below, above, span)
             return
         symbol, floor = found
         if symbol.upper is not None and symbol.upper < floor:

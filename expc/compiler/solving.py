@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from math import lcm
+from typing import Final
 
 from expc.compiler.dimensions import (
     Dim,
@@ -16,6 +17,9 @@ from expc.compiler.dimensions import (
     symbols,
 )
 
+_LARGE: Final = 1 << 20
+"""A size that no bound of practice exceeds."""
+
 
 def prime_conditions(a: Size, b: Size) -> dict[Size, int] | None:
     """What would make `a` equal `b`: sizes with the number that must divide each; none if nothing of that kind does.
@@ -28,7 +32,7 @@ def prime_conditions(a: Size, b: Size) -> dict[Size, int] | None:
     return needed or None
 
 
-def smallest_that_holds(size: Size, bound: int, limit: int = 1 << 20) -> tuple[Symbol, int] | None:
+def smallest_that_holds(size: Size, bound: int, limit: int = _LARGE) -> tuple[Symbol, int] | None:
     """The one symbol of `size` and the least value of it from which on `size >= bound`; none if that is not sure."""
     involved = symbols(size)
     if len(involved) != 1:
@@ -49,7 +53,12 @@ def smallest_that_holds(size: Size, bound: int, limit: int = 1 << 20) -> tuple[S
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if value(middle) >= bound else (middle, high)
-    return (unknown, high) if not _is_negative_somewhere(size - bound, unknown, high) else None
+    return (unknown, high) if _surely(size - bound, high) else None
+
+
+def holds_when_large(size: Size, bound: int) -> bool:
+    """Whether `size >= bound` is but a lower bound on its symbols: it holds wherever all of them are large."""
+    return _surely(size - bound, _LARGE)
 
 
 def sides(size: Size) -> tuple[Size, Size]:
@@ -59,11 +68,19 @@ def sides(size: Size) -> tuple[Size, Size]:
     return above, above - size * scale
 
 
-def _is_negative_somewhere(size: Size, unknown: Symbol, lower: int) -> bool:
-    """Whether `size` may be negative where `unknown` is `lower` or more."""
-    larger = symbol(unknown.name, unknown.divisor, max(lower, unknown.lower), unknown.upper)
-    low = least(substitute(size, {unknown.name: larger}))
-    return low is None or low < 0
+def _surely(size: Size, lower: int) -> bool:
+    """Whether `size` is 0 or more wherever its symbols are at least `lower`, as far as they may be."""
+    larger = {
+        unknown.name: symbol(
+            unknown.name,
+            unknown.divisor,
+            max(unknown.lower, lower if unknown.upper is None else min(lower, unknown.upper)),
+            unknown.upper,
+        )
+        for unknown in symbols(size)
+    }
+    low = least(substitute(size, larger))
+    return low is not None and low >= 0
 
 
 def _exactly(size: Size, needed: dict[Size, int]) -> Size:

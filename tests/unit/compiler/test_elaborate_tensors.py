@@ -221,3 +221,8 @@ def test_what_depends_on_two_sizes_must_be_stated() -> None:
         assert codes(text.format(where=f" where {where}")) == []
     for where in ("T >= S - 1", "S >= T", "T >= 5"):
         assert [code for code, _ in codes(text.format(where=f" where {where}"))] == ["E0308"]
+
+
+@pytest.mark.parametrize("body", ["x[:, :, 4]", "x[..., 4:9]", "InstanceNorm2d", "Conv2d(3, 5) -> MaxPool2d(2)"])
+def test_mere_lower_bounds_need_not_be_written(body: str) -> None:
+    assert codes(f"model M(x: f32[N, 3, H, W]) {{ {body} }}") == []
