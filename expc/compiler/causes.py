@@ -4,6 +4,7 @@ The checker goes on after an error, and values that it does not know agree with 
 that show in several places: a misspelt definition at each of its uses, a binding that failed where its names are used.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -21,13 +22,16 @@ from expc.compiler.errors.shapes import ConditionNeeded, DtypeMismatch, RankMism
 from expc.compiler.names import names_in
 from expc.diagnostics import Edit, Fix, Label, Problem, Span
 from expc.spec import syntax
-from expc.spec.errors.names import UndefinedInSetting
+from expc.spec.errors.names import MissingKey, UndefinedInSetting
 from expc.spec.suggest import nearest
 
 _UNBINDS: Final = (CannotUnpack, DuplicateName, NotData)
 """Problems after which a name that was meant to be bound is not."""
 _COMPLETE: Final = (ConditionNeeded, ResultMismatch, UnusedName, SelectorMatchesNothing)
 """Errors that leave every module of a model in its place."""
+
+_NAMELESS: Final = re.compile(r"((let|fn|block|model|import|from|extern\s+\w+)\b\s*)?(=|\(|$)|,|.*(,|->)\s*[,:]")
+"""Broken text that was meant to give a name to something, and does not say which."""
 
 
 def without_consequences(problems: Sequence[Problem], tree: syntax.File) -> list[Problem]:
@@ -40,6 +44,8 @@ def without_consequences(problems: Sequence[Problem], tree: syntax.File) -> list
 def _is_explained(problem: Problem, errors: Iterable[Problem], tree: syntax.File) -> bool:
     """Whether another error says what went wrong here."""
     home = _home(problem, tree)
+    if not problem.code.startswith("E01") and any(_is_broken(problem, home, region) for region in tree.broken):
+        return True
     others = [error for error in errors if error is not problem]
     here = [error for error in others if _home(error, tree) is home]
     if any(error.code.startswith("E01") and error.span == problem.span for error in others):
@@ -57,6 +63,21 @@ def _is_explained(problem: Problem, errors: Iterable[Problem], tree: syntax.File
             )
         case DtypeMismatch() | RankMismatch():
             return any(isinstance(error, FieldMismatch) and error.expected == problem.found for error in others)
+    return False
+
+
+def _is_broken(problem: Problem, home: syntax.Statement | None, region: Span) -> bool:
+    """Whether a problem stands in text that could not be read, or misses what such text would have given."""
+    if region.source is not problem.span.source:
+        return False
+    if region.start <= problem.span.end and problem.span.start <= region.end:
+        return True
+    match problem:
+        case UnknownName(word=word) | UndefinedInSetting(word=word):
+            named = re.search(rf"\b{re.escape(word)}", region.text)
+            return named is not None or _NAMELESS.match(region.text) is not None
+        case MissingKey() | UnusedName():
+            return home is not None and home.span.start <= region.start < home.span.end
     return False
 
 

@@ -248,13 +248,13 @@ class _Repair:
         above = self._open[at + 1 :]
         beyond = opener != "{" and any(top.kind == "{" and top.line < self._line for top in above)
         if beyond or (above and opener != "{" and self._lacking[opener] < 0):
-            self._drop(token)
+            self._drop(token, breaks=True)
             return
         if opener == "{" and self._lacking["{"] < 0 and self._stands_apart(self._open[at], fresh):
             self._surplus_brace(token, fresh)
             return
         if above and opener != "{" and above[-1].kind != "{" and self._lacking[above[-1].kind] <= 0:
-            self._drop(token)
+            self._drop(token, breaks=True)
             return
         for _ in above:
             self._add_closer()
@@ -288,13 +288,13 @@ class _Repair:
         elif token.kind == "}":
             self._surplus_brace(token, fresh)
         else:
-            self._drop(token)
+            self._drop(token, breaks=True)
 
     def _surplus_brace(self, token: Token, fresh: bool) -> None:
         """A `}` too many: either it is, or the `{` of an earlier line that stands as far left is missing."""
         header = self._header() if fresh else None
         if header is None:
-            self._drop(token)
+            self._drop(token, breaks=not fresh)
             return
         before = self._result[header - 1]
         span = Span(self._source, before.end, before.end)
@@ -335,17 +335,22 @@ class _Repair:
             end = start
         return None
 
-    def _drop(self, token: Token, what: str = "closes nothing") -> None:
+    def _drop(self, token: Token, what: str = "closes nothing", *, breaks: bool = False) -> None:
         """Leave out a bracket; what else does not fit on its line is part of the same mistake."""
         span = self._at(token)
         fixes = (Fix(f"drop the `{token.kind}`", (Edit(span, ""),)),)
         self._tell(Surplus(span=span, bracket=token.kind, what=what, fixes=fixes))
         if token.kind in CLOSERS:
             self._lacking[CLOSERS[token.kind]] += 1
-        for other in reversed(self._result):
-            if other.kind == NEWLINE:
-                break
+        start = next((i for i in range(len(self._result), 0, -1) if self._result[i - 1].kind == NEWLINE), 0)
+        for other in self._result[start:]:
             other.repaired = True
+        if breaks:
+            # It may be the other one that is missing: nothing may be concluded from what is left of the statement, of
+            # which a comma outside all brackets is surely part.
+            at = _outer_comma(self._result, start)
+            before = self._result[at].start if at < len(self._result) else token.start
+            self._result.insert(at, Token(BAD, "", before, before, repaired=True))
 
     def _add_closer(self) -> None:
         """Close the innermost bracket after the last token, and report that."""
@@ -386,3 +391,14 @@ class _Repair:
 
     def _at(self, token: Token) -> Span:
         return Span(self._source, token.start, token.end)
+
+
+def _outer_comma(tokens: list[Token], start: int) -> int:
+    """The first comma outside all brackets from token `start` on; the end if there is none."""
+    depth = 0
+    for index in range(start, len(tokens)):
+        kind = tokens[index].kind
+        depth = max(0, depth + (kind in OPENERS) - (kind in CLOSERS))
+        if kind == "," and not depth:
+            return index
+    return len(tokens)

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.spec.brackets import SECTIONS
 from expc.spec.driver import Place
-from expc.spec.errors.syntax import BadTarget, Foreign, Misplaced, NotASetting, Reserved, Unexpected
+from expc.spec.errors.syntax import BadTarget, Foreign, Misplaced, NotASetting, Reserved, Unexpected, UnknownUnit
 from expc.spec.lexing import SOFT, Token
 from expc.spec.stop import ENDS, VALUES, Finding, Stop, expected, found
 from expc.spec.suggest import nearest
 from expc.spec.tables import END, NEWLINE, tables
+from expc.spec.units import UNITS_ADVICE
 
 _DECLARATIONS = ("let", "fn", "block", "model", "extern", "import", "from")
 _STEPS = ("repeat", "for", "if", "param", "buffer", "init", "return")
@@ -250,6 +251,16 @@ def _brace_on_next_line(stop: Stop) -> Finding | None:
     return None
 
 
+def _unit(stop: Stop) -> Finding | None:
+    """In a setting: a word after a number, which is no unit."""
+    number = stop.previous is not None and stop.previous.kind == "NUMBER"
+    if not number or stop.token.kind != "NAME" or stop.place.context != "section":
+        return None
+    if stop.following is not None and stop.following.kind in ("=", "(", "->"):
+        return None
+    return UnknownUnit(span=stop.span(), unit=stop.token.text, advice=UNITS_ADVICE), None
+
+
 def _side_by_side(stop: Stop) -> Finding | None:
     """Two values with nothing between."""
     previous, token = stop.previous, stop.token
@@ -263,7 +274,9 @@ def _side_by_side(stop: Stop) -> Finding | None:
         right = ":" if stop.accepts(":") and not stop.accepts("+") else ","
         fix = Fix(f"write `{right}`", (Edit(Span(stop.source, previous.end, previous.end), right),))
         problem = Unexpected(span=stop.span(), expected=expected(stop), found=found(stop), fixes=(fix,))
-        return problem, stop.insert(right)
+        # It may be an operator that is missing: only a name with `=` is surely another argument or setting.
+        sure = stop.place.context == "header" or (stop.following is not None and stop.following.kind == "=")
+        return problem, stop.insert(right) if sure else None
     return None
 
 
@@ -309,6 +322,7 @@ _RULES: tuple[Callable[[Stop], Finding | None], ...] = (
     _misplaced,
     _not_a_setting,
     _brace_on_next_line,
+    _unit,
     _side_by_side,
     _several,
     _early_end,

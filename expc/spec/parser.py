@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from expc.diagnostics import Problem, Report, Source, Span
@@ -18,7 +19,7 @@ from expc.spec.layout import lay_out
 from expc.spec.lexing import Token, control_character, lex, lex_part
 from expc.spec.mistakes import explain
 from expc.spec.salvage import salvage
-from expc.spec.tables import END, tables
+from expc.spec.tables import END, NEWLINE, tables
 
 PROBLEM_LIMIT = 25
 """How many problems one file is told at once."""
@@ -35,7 +36,7 @@ def parse(source: Source, report: Report) -> syntax.File:
         if len(second.problems) <= len(first.problems) + 1:
             file, first = other, second
     first.tell(report)
-    return file
+    return replace(file, broken=tuple(first.broken))
 
 
 def parse_value(source: Source, report: Report) -> syntax.Expr:
@@ -80,16 +81,19 @@ class _Complaints:
 
     def __init__(self) -> None:
         self.problems: dict[tuple[str, int, int], Problem] = {}
+        self.broken: list[Span] = []
 
     def copy(self) -> "_Complaints":
         """The same complaints, to which others may be added apart."""
         other = _Complaints()
         other.problems.update(self.problems)
+        other.broken += self.broken
         return other
 
     def add(self, problem: Problem) -> None:
         """Remember `problem`."""
         self.problems.setdefault((problem.code, problem.span.start, problem.span.end), problem)
+        self.broken.append(problem.span)
 
     @property
     def enough(self) -> bool:
@@ -148,11 +152,18 @@ class _Reader:
 
     def explain(self, place: Place) -> bool:
         """Report the token that does not fit. True: tokens were mended, read the statement again."""
+        self._breaks(place)
         return explain(self._source, place, self.complain)
 
     def salvage(self, place: Place) -> Any:
         """What is left of a broken statement."""
+        self._breaks(place)
         return salvage(self._source, place)
+
+    def _breaks(self, place: Place) -> None:
+        first = max(0, place.first - 2) if place.context == "header" else place.first  # with its word and its name
+        tokens = [t for t in place.tokens[first : place.last] if t.kind != NEWLINE] or [place.token]
+        self._complaints.broken.append(Span(self._source, tokens[0].start, tokens[-1].end))
 
     def _part(self, start: int, end: int) -> syntax.Expr:
         return _value(

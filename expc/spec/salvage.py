@@ -64,8 +64,10 @@ class _Salvage:
         first = self._tokens[0]
         if first.kind in ("param", "buffer", "let") and len(self._tokens) > 1 and self._tokens[1].kind == "NAME":
             return self._pattern(self._tokens[1])
-        if equal is not None and all(token.kind in ("NAME", ",", "(", ")") for token in self._tokens[:equal]):
-            names = tuple(self._pattern(token) for token in self._tokens[:equal] if token.kind == "NAME")
+        guessed = self._context == "body" and any(token.repaired for token in self._tokens)
+        left = [] if equal is None or guessed else self._tokens[:equal]
+        if left and all(token.kind in ("NAME", ",", "(", ")") for token in left):
+            names = tuple(self._pattern(token) for token in left if token.kind == "NAME")
             if len(names) == 1:
                 return names[0]
             return syntax.Pattern(None, names, span=self._span) if names else None

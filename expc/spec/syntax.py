@@ -414,6 +414,10 @@ class Extern(Statement):
 
 @dataclass(frozen=True)
 class File(Node):
-    """A whole file: its top-level declarations in the order of the text."""
+    """A whole file: its top-level declarations in the order of the text.
+
+    `broken` are the places of what could not be read, or only by a guess: nothing else is to be said about them.
+    """
 
     statements: tuple[Statement, ...]
+    broken: tuple[Span, ...] = field(default=(), compare=False, repr=False)

@@ -19,6 +19,8 @@ UNITS = {
 }
 """Each unit, and how it may be written."""
 
+UNITS_ADVICE = "units are steps, epochs, s, min, h, B, KiB, MiB and GiB"
+
 SPELLINGS = {spelling: name for name, spellings in UNITS.items() for spelling in spellings}
 
 
@@ -32,7 +34,7 @@ def unit(word: str, span: Span, complain: Callable[[Problem], None]) -> str | No
     if word in SPELLINGS:
         return SPELLINGS[word]
     near = nearest(word, SPELLINGS)
-    advice = f"did you mean `{near}`?" if near else "units are steps, epochs, s, min, h, B, KiB, MiB and GiB"
+    advice = f"did you mean `{near}`?" if near else UNITS_ADVICE
     fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near else ()
     complain(UnknownUnit(span=span, unit=word, advice=advice, fixes=fixes))
     return None

@@ -248,3 +248,20 @@ def test_a_broken_value_is_missing(text: str) -> None:
     report = Report()
     assert isinstance(parse_value(Source("--set a", text), report), syntax.Missing)
     assert len(report.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("let a = 1\nlet b = (2 $\nlet c = 3", "let b = (2 $"),
+        ("block B(x: f32[N 3]) { A }", "block B(x: f32[N 3])"),
+        ("train { a = 1, b = f 2, g=3), c = 4 }\n", "b = f 2, g=3"),
+        ("let a = 5 stepps", "stepps"),
+    ],
+)
+def test_broken_places_are_known(text: str, place: str) -> None:
+    assert place in {span.text for span in read(text)[0].broken}
+
+
+def test_intact_files_have_no_broken_places() -> None:
+    assert not read("let a = 1\nblock B { A }")[0].broken
