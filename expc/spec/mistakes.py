@@ -256,7 +256,7 @@ def _unit(stop: Stop) -> Finding | None:
     number = stop.previous is not None and stop.previous.kind == "NUMBER"
     if not number or stop.token.kind != "NAME" or stop.place.context != "section":
         return None
-    if stop.following is not None and stop.following.kind in ("=", "(", "->"):
+    if stop.following is not None and stop.following.kind in ("=", "("):
         return None
     return UnknownUnit(span=stop.span(), unit=stop.token.text, advice=UNITS_ADVICE), None
 
