@@ -10,10 +10,13 @@ from expc.spec.values import UNEVALUATED, show
 LARGEST: Final = 2**63 - 1
 """Sizes and other whole numbers fit torch's 64 bits."""
 
-MOST_ITEMS: Final = 1_000_000
-"""The longest list, or text, that a compile-time expression may make."""
+MOST_ITEMS: Final = 100_000
+"""The longest list, with the lists in it, or text, that a compile-time expression may make."""
 
 Items = TypeVar("Items", bound=Sized)
+
+
+_UNITS: Final = {"text": "characters", "list": "items"}
 
 
 class ArithmeticRefusedError(Exception):
@@ -58,9 +61,9 @@ def compare(operator: str, a: Any, b: Any) -> bool:
 def binary(operator: str, a: Any, b: Any) -> Any:
     """`a operator b` for the arithmetic operators."""
     if operator == "+" and isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return _joined((*a, *b))
+        return bounded((*a, *b))
     if operator == "+" and isinstance(a, str) and isinstance(b, str):
-        return _joined(a + b)
+        return bounded(a + b)
     if not (is_number(a) and is_number(b)):
         raise ArithmeticRefusedError(f"`{operator}` does not work on {describe(a)} and {describe(b)}")
     try:
@@ -76,9 +79,17 @@ def binary(operator: str, a: Any, b: Any) -> Any:
     return result
 
 
-def _joined(items: Items) -> Items:
-    if len(items) > MOST_ITEMS:
-        raise ArithmeticRefusedError(f"a list of {len(items)} items is too long: at most {MOST_ITEMS}")
+def bounded(items: Items) -> Items:
+    """A list or a text itself. Raises where it is too long, everything in it counted."""
+    count, waiting = 0, [items]
+    while waiting:
+        inner = waiting.pop()
+        count += len(inner)
+        if count > MOST_ITEMS:
+            what = "text" if isinstance(items, str) else "list"
+            raise ArithmeticRefusedError(f"this {what} is too long: at most {MOST_ITEMS:,} {_UNITS[what]}")
+        if isinstance(inner, list | tuple):
+            waiting += [item for item in inner if isinstance(item, list | tuple)]
     return items
 
 
@@ -203,7 +214,7 @@ def _range(*bounds: Any) -> tuple[int, ...]:
         raise ArithmeticRefusedError("`range` takes one to three whole numbers")
     if len(bounds) == 3 and bounds[2] == 0:
         raise ArithmeticRefusedError("`range` cannot step by 0")
-    return tuple(_joined(range(*bounds)))
+    return tuple(bounded(range(*bounds)))
 
 
 def _items(values: tuple[Any, ...], name: str) -> Iterable[Any]:

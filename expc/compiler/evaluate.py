@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from expc.compiler import arithmetic
 from expc.compiler.arguments import match_parameters
-from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, describe
+from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, Items, describe
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.errors.names import (
     BadExpression,
@@ -108,7 +108,7 @@ class Evaluator:
             case syntax.Binary():
                 return self.binary(node, context)
             case syntax.ListExpr():
-                return tuple(self.evaluate(item, context.setting()) for item in node.items)
+                return self.bounded(tuple(self.evaluate(item, context.setting()) for item in node.items), node)
             case syntax.TupleExpr():
                 return self.side_by_side(node, context)
             case syntax.Labelled():
@@ -341,8 +341,15 @@ class Evaluator:
             value = self.evaluate(part, context)
             if value is UNEVALUATED:
                 return UNEVALUATED
-            text += value if isinstance(value, str) else show(value)
+            text = self.bounded(text + (value if isinstance(value, str) else show(value)), node)
         return text
+
+    def bounded(self, value: Items, node: syntax.Expr) -> Items:
+        """A list or a text itself. Raises `ProblemError` where it is too long."""
+        try:
+            return arithmetic.bounded(value)
+        except ArithmeticRefusedError as fault:
+            raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
 
     def lasting(self, node: syntax.Lasting, context: Context) -> Any:
         """`stage for duration`."""
@@ -373,6 +380,7 @@ class Evaluator:
                 return UNEVALUATED
             if isinstance(value, Pipeline):
                 stages += value.stages
+                self.bounded(stages, node)
             elif isinstance(value, Recipe | Labelled | Closure | Lasting | Dtype):
                 stages.append(value)
             else:
