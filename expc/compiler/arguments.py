@@ -1,6 +1,6 @@
 """Which argument is for which parameter, and whether it is of the right kind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from expc.compiler.arithmetic import describe
@@ -82,7 +82,7 @@ def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
             return {}
         return param.default
     value = given.value
-    if value is UNEVALUATED or accepts(param, value):
+    if is_lost(value) or accepts(param, value):
         return value
     place = value_place(given)
     fixes = repairs(param.name, value, place, (), lambda guess: accepts(param, guess))
@@ -102,6 +102,13 @@ def value_place(given: Given) -> Span:
     if given.name is None or not sign or head.strip() != given.name:
         return given.span
     return Span(given.span.source, given.span.end - len(value.lstrip()), given.span.end)
+
+
+def is_lost(value: Any) -> bool:
+    """Whether a value, or a part of it, could not be worked out and was reported already."""
+    if isinstance(value, Mapping):
+        return any(map(is_lost, value.values()))
+    return value is UNEVALUATED or (isinstance(value, tuple) and any(part is UNEVALUATED for part in value))
 
 
 def accepts(param: Param, value: Any) -> bool:

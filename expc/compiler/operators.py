@@ -1,12 +1,12 @@
 """Applying an operator of the table: its arguments are matched, its type rule runs, a step is recorded."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from expc.compiler.arguments import accepts, assign, match_settings, setting
+from expc.compiler.arguments import accepts, assign, is_lost, match_settings, setting
 from expc.compiler.arithmetic import describe
 from expc.compiler.dimensions import Dim
 from expc.compiler.errors.names import Misplaced, NotAStage, StageInArithmetic, WrongArgument
@@ -105,6 +105,9 @@ def _function_arguments(
         if context.in_arithmetic:
             raise ProblemError(StageInArithmetic(span=span, stage=span.text))
         flow = context.flow if isinstance(context.flow, tuple) else (context.flow,)
+        most = sum(param.tensor for param in operator.positional)
+        if len(flow) > most:
+            refuse_count(operator.name, "one tensor" if most == 1 else f"{most} tensors", flow, span)
         given = (*(Given(None, value, span) for value in flow), *given)
     _refuse_unlisted(operator, given)
     assigned = assign(operator.name, operator.arguments, operator.positional, given, span)
@@ -381,11 +384,8 @@ def _types(value: Any) -> Any:
     return value
 
 
-def _has_unevaluated(values: dict[str, Any]) -> bool:
-    return any(
-        value is UNEVALUATED or (isinstance(value, tuple) and any(part is UNEVALUATED for part in value))
-        for value in values.values()
-    )
+def _has_unevaluated(values: Mapping[str, Any]) -> bool:
+    return any(is_lost(value) for value in values.values())
 
 
 def _results(types: Any, span: Span, source: Source) -> Result:
