@@ -76,7 +76,7 @@ def _elaborate(
         values.append(_enter(value, parameter, builder))
     settings(elaborator, statement, recipe.arguments, inner, span)
     for parameter, value in zip(inputs, values, strict=False):
-        if isinstance(value, tuple):
+        if not isinstance(value, Value):
             operators.refuse_count(statement.name, f"one tensor for `{parameter.name}`", value, span)
         _match_input(elaborator, statement, parameter, value, inner, span)
         elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
@@ -123,6 +123,8 @@ def _enter(value: Any, parameter: syntax.Parameter | None, builder: BodyBuilder)
     """The value as the body sees it; in messages it stands where the body declares it."""
     if isinstance(value, tuple):
         return tuple(_enter(part, None, builder) for part in value)
+    if value is None:
+        return None
     name, span = (parameter.name, parameter.span) if parameter else (None, value.span)
     inside = Value(value.type, span, name, Source("", (value,)))
     builder.inputs.append(inside)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler import stages
+from expc.compiler import starts
 from expc.compiler.arguments import match_settings, setting, value_place
 from expc.compiler.arithmetic import describe
 from expc.compiler.check_loss import Outcome
@@ -194,7 +194,6 @@ def _group_settings(elaborator: Elaborator, table: Table, used: Use) -> dict[str
 
 def inits(elaborator: Elaborator, tables: Iterable[Table], model: Model) -> tuple[InitRule, ...]:
     """`init` rules of `train`, which come after those of the model."""
-    entries = [weight for weight in weights(model.body) if not weight.is_buffer]
     rules = []
     for table in tables:
         (item,) = table.settings
@@ -204,15 +203,13 @@ def inits(elaborator: Elaborator, tables: Iterable[Table], model: Model) -> tupl
             if not isinstance(item.value, Recipe):
                 kind = describe(item.value)
                 raise ProblemError(WrongPart(span=item.span, what=item.span.text, kind=kind, expected="an initialiser"))
-            recipe = stages.initialiser(elaborator, item.value, item.span)
+            recipe = starts.initialiser(elaborator, item.value, item.span)
         except ProblemError as error:
             elaborator.add(error.problem)
             continue
         is_glob = not isinstance(table.selector, Word)
-        if not matching(str(table.selector), is_glob, model.body, entries):
-            elaborator.add(SelectorMatchesNothing(span=item.key_span, selector=str(table.selector)))
-            continue
         rules.append(InitRule(str(table.selector), is_glob, recipe, item.key_span))
+    starts.check_rules(elaborator, rules, model.body)
     return tuple(rules)
 
 

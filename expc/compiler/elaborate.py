@@ -7,7 +7,7 @@ only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 from dataclasses import replace
 from typing import Any
 
-from expc.compiler import results, stages, tensors
+from expc.compiler import results, stages, starts, tensors
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
@@ -224,14 +224,8 @@ class Elaborator(Evaluator):
         for size in type_.dims:
             if not isinstance(size, int):
                 self.refuse_size(str(size), statement)
-        start = self.evaluate(statement.value, context.setting())
-        if isinstance(start, Recipe):
-            start = stages.initialiser(self, start, statement.value.span)
-        elif not isinstance(start, int | float | tuple):
-            what = f"`{statement.value.span.text}`"
-            raise ProblemError(
-                NotAStage(span=statement.value.span, what=what, reason="a start is an initialiser or numbers")
-            )
+        value = self.evaluate(statement.value, context.setting())
+        start = starts.start(self, value, type_.dims, statement.value.span)
         entry = Declared(type_, start, statement.span)
         (body.params if statement.kind == "param" else body.buffers)[statement.name] = entry
         self.bind_name(statement.name, TensorRef(statement.name, body), statement.span, context.scope)
@@ -252,7 +246,7 @@ class Elaborator(Evaluator):
             raise ProblemError(
                 NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason)
             )
-        recipe = stages.initialiser(self, value, statement.value.span)
+        recipe = starts.initialiser(self, value, statement.value.span)
         context.body.inits.append(InitRule(selector, is_glob, recipe, statement.selector.span))
 
     def selector(self, node: syntax.Expr, context: Context) -> tuple[str | None, bool]:

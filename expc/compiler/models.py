@@ -5,16 +5,15 @@ from dataclasses import replace
 from math import lcm
 from typing import Any
 
-from expc.compiler import blocks, results
+from expc.compiler import blocks, results, starts
 from expc.compiler.body import BodyBuilder
 from expc.compiler.dimensions import Dim, as_symbol, symbol
 from expc.compiler.elaborate import Elaborator
-from expc.compiler.errors.names import BadExpression, MissingArgument, SelectorMatchesNothing
+from expc.compiler.errors.names import BadExpression, MissingArgument
 from expc.compiler.evaluate import Context
-from expc.compiler.graph import Container, InitRule, Leaf, Model, Result, Value, weights
+from expc.compiler.graph import Container, Leaf, Model, Result, Value
 from expc.compiler.patterns import declared, is_tensor_type
 from expc.compiler.scope import Scope
-from expc.compiler.selectors import matching, nearest_key
 from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
@@ -80,7 +79,8 @@ def check_model(
         return None
     container = builder.close(result)
     if not lenient:
-        _check_selectors(elaborator, container)
+        for body in _containers(container):
+            starts.check_rules(elaborator, body.inits, body)
         _ask_for_conditions(elaborator, statement)
     symbols = {
         name: found
@@ -125,7 +125,11 @@ def _inputs(
             continue
         type_ = given.get(parameter.name)
         if type_ is None:
-            type_ = declared(elaborator, parameter.type, inner, lambda name: unknown.get(name) or symbol(name))
+            try:
+                type_ = declared(elaborator, parameter.type, inner, lambda name: unknown.get(name) or symbol(name))
+            except ProblemError as error:
+                elaborator.add(error.problem)
+                blocks.bind_unknown_sizes(parameter.type, inner)
         else:
             _bind_given(parameter.type, type_, inner)
         value = Value(UNKNOWN if type_ is None else type_, parameter.span, parameter.name)
@@ -167,6 +171,10 @@ def _facts(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> d
                 facts[name.name] = replace(old, lower=max(old.lower, bound))
             case "at most":
                 facts[name.name] = replace(old, upper=bound if old.upper is None else min(old.upper, bound))
+        fact = facts.get(name.name, old)
+        if fact != old and fact.upper is not None and -(-fact.lower // fact.divisor) * fact.divisor > fact.upper:
+            reason = f"no {name} is left by the conditions up to `{condition.span.text}`"
+            elaborator.add(BadExpression(span=condition.span, reason=reason))
     return facts
 
 
@@ -197,21 +205,6 @@ def _ask_for_conditions(elaborator: Elaborator, statement: syntax.Block) -> None
     problem = elaborator.conditions.problem(statement.name_span, at, statement.conditions)
     if problem is not None:
         elaborator.report.add(problem)
-
-
-def _check_selectors(elaborator: Elaborator, container: Container) -> None:
-    for body in _containers(container):
-        entries = [weight for weight in weights(body) if not weight.is_buffer]
-        for rule in body.inits:
-            check_selector(elaborator, rule, body, entries)
-
-
-def check_selector(elaborator: Elaborator, rule: InitRule, body: Container, entries: list[Any]) -> None:
-    """An `init` must match some parameter."""
-    if not matching(rule.selector, rule.is_glob, body, entries):
-        near = nearest_key(rule.selector, entries)
-        notes = (f"the nearest key is `{near}`",) if near else ()
-        elaborator.add(SelectorMatchesNothing(span=rule.span, selector=rule.selector, notes=notes))
 
 
 def _containers(container: Container) -> list[Container]:

@@ -111,7 +111,10 @@ def match(
     if actual.dtype != _dtype(type_):
         expected = type_.span.text
         raise Fault(DtypeMismatch, operator=what, expected=f"{_dtype(type_)} ({expected})", found=str(actual))
-    stars = sum(isinstance(node, syntax.Star) for node in nodes)
+    stars = [node for node in nodes if isinstance(node, syntax.Star)]
+    if len(stars) > 1:
+        reason = "one `*` can stand in a type: with two, nothing says where one ends"
+        raise ProblemError(WrongDeclaredType(span=stars[1].span, reason=reason))
     if (actual.rank != len(nodes)) if not stars else (actual.rank < len(nodes) - 1):
         raise Fault(RankMismatch, operator=what, expected=type_.span.text, found=str(actual))
     spare = actual.rank - len(nodes) + 1

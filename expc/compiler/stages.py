@@ -16,7 +16,7 @@ from expc.compiler.types import FLOATING, TensorType, UnknownType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.suggest import advice, nearest
-from expc.spec.values import UNEVALUATED, Closure, Dtype, Given, Labelled, Lasting, Pipeline, Recipe
+from expc.spec.values import UNEVALUATED, Closure, Dtype, Labelled, Lasting, Pipeline, Recipe
 
 if TYPE_CHECKING:
     from expc.compiler.body import BodyBuilder
@@ -161,18 +161,6 @@ def require(
         elaborator.conditions.require(requirement, operator, span)
     except Fault as fault:
         raise ProblemError(refused(fault, span, inputs)) from None
-
-
-def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
-    """An initialiser with its settings by name. Raises `ProblemError` when it is none, or its settings are wrong."""
-    declaration = elaborator.library.initialisers.get(value.name)
-    if declaration is None:
-        if value.name == "load":
-            raise ProblemError(NotYet(span=span, what="`load`"))
-        reason = f"it is {elaborator.library.kind(value.name)}, not an initialiser"
-        raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
-    settings = operators.match_settings(value.name, declaration.settings, declaration.settings, value.arguments, span)
-    return Recipe(value.name, tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
 
 
 def weight_ref(ref: ModuleRef, path: tuple[str, ...], span: Span) -> WeightRef:

@@ -5,7 +5,7 @@ import time
 import pytest
 from programs import codes
 
-M = "model M(x: f32[N, 4], y: f32[K, 4]) {{ {} }}"
+M = "block Two(a: f32[N, T, C], b: f32[N, T, C]) {{ a + b }}\nmodel M(x: f32[N, 4], y: f32[K, 4]) {{ {} }}"
 
 BODIES = {
     # names
@@ -29,6 +29,8 @@ BODIES = {
     "(x, x) -> Linear(3)": [("E0310", "Linear(3)")],
     "(x, x) -> cat([flow], dim=1)": [("E0226", "[flow]")],
     "((x, x), x) -> Bilinear(3)": [("E0226", "Bilinear(3)")],
+    "(x, x) -> relu": [("E0310", "relu")],
+    "unsqueeze(1) -> MultiheadAttention(2, need_weights=false) -> Two": [("E0310", "Two")],
     "add((x, x))": [("E0226", "(x, x)")],
     "cat(x)": [("E0226", "x")],
     # stages and values
@@ -55,6 +57,9 @@ BODIES = {
     "param w: f32[N, 4] = ones ; x * w": [("E0229", "f32[N, 4]")],
     'init "*.q" = zeros ; Linear(3)': [("E0234", '"*.q"')],
     "init Conv2d = zeros ; Linear(3)": [("E0234", "Conv2d")],
+    "param w: f32[4] = xavier_uniform ; x * w": [("E0311", "xavier_uniform")],
+    "param w: f32[4] = [1, 2] ; x * w": [("E0227", "[1, 2]")],
+    'Linear(3) ; init "*" = xavier_uniform': [("E0311", "xavier_uniform")],
     # unpacking
     "a, b, c = x -> chunk(2, dim=1) ; a + b + c": [("E0232", "a, b, c")],
     "a, b = Linear(3) ; a + b": [("E0232", "a, b")],
@@ -103,7 +108,7 @@ FILES = {
         "let a0 = [1]\n"
         + "".join(f"let a{i + 1} = a{i} + a{i}\n" for i in range(40))
         + "model M(x: f32[N, 4]) { Linear(len(a40)) }",
-        [("E0229", "a19 + a19")],
+        [("E0229", "a16 + a16")],
     ),
     "blocks that double": (
         "block B0(x: f32[N, C]) { relu }\n"
@@ -127,6 +132,15 @@ FILES = {
     "a result of another type": ("model M(x: f32[N, 4]) -> f32[N, 5] { Linear(4) }", [("E0309", "Linear(4)")]),
     "a size that nothing fixes": ("model M(x: f32[N, H]) { Linear(3) }", [("E0311", "Linear(3)")]),
     "the number of rounds": ("model M(x: f32[N, 4]) { repeat N { ReLU } }", [("E0229", "N")]),
+    "conditions that nothing meets": ("model M(x: f32[N, 4]) where N > 5, N < 3 { x }", [("E0229", "N < 3")]),
+    "two ranks in one type": (
+        "block B(x: f32[*S, *T]) { relu }\nmodel M(x: f32[N, 4]) { B }",
+        [("E0238", "*T")],
+    ),
+    "types that are none": (
+        "model M(x: f32[-1, 8], y: f33[3], z: f32[3.5]) { Linear(3) }",
+        [("E0238", "-1"), ("E0238", "f33"), ("E0238", "3.5")],
+    ),
     "a condition that is needed": (
         "model M(x: f32[N, 1, H]) { x -> MaxPool1d(2) -> Upsample(scale_factor=2) -> flow + x }",
         [("E0308", "M")],

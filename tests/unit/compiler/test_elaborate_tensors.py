@@ -188,6 +188,11 @@ STATE = torch.randn(1, 2, 6, generator=G)
             lambda m, x, pad, s: m(x, s.transpose(0, 1), s.transpose(0, 1)),
         ),
         (
+            "m: MultiheadAttention(2, batch_first=true, need_weights=false) -> { y, _ = flow; y + s[0, 0, 0] }",
+            nn.MultiheadAttention(8, 2, batch_first=True),
+            lambda m, x, pad, s: m(x, x, x, need_weights=False)[0] + s[0, 0, 0],
+        ),
+        (
             "m: TransformerEncoderLayer(2, dim_feedforward=16, batch_first=true, src_key_padding_mask=pad)",
             nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
             lambda m, x, pad, s: m(x, src_key_padding_mask=pad),

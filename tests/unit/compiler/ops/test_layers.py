@@ -45,7 +45,7 @@ RANK_NOT_CHECKED = ("Dropout", "Zero", "Constant", "AdaptiveAvg")
 NEVER_REFUSED = ("Identity", "Sigmoid", "Tanh")
 
 
-class Unmet(Exception):  # noqa: N818
+class Unmet(Exception):
     """A requirement does not hold."""
 
 
