@@ -36,6 +36,7 @@ def command(files: tuple[str, ...], style: str, overrides: tuple[str, ...], stri
     """
     status = OK
     problems: list[Problem] = []
+    allowed: list[tuple[Problem, str]] = []
     for file in files:
         started = time.perf_counter()
         try:
@@ -51,16 +52,17 @@ def command(files: tuple[str, ...], style: str, overrides: tuple[str, ...], stri
             took = (time.perf_counter() - started) * 1000
             click.echo(f"{text.printable(file)}: {text.tally(checked.problems)} · {took:.0f} ms")
         problems += checked.problems
+        allowed += [(entry.problem, entry.reason) for entry in checked.allowed]
     if not dump:
-        _print_for_tools(problems, style)
+        _print_for_tools(problems, allowed, style)
     return max(status, FAILED if refused(problems, strict=strict) else OK)
 
 
-def _print_for_tools(problems: list[Problem], style: str) -> None:
+def _print_for_tools(problems: list[Problem], allowed: list[tuple[Problem, str]], style: str) -> None:
     if style == "json":
         from expc.diagnostics import json
 
-        click.echo(json.render(problems))
+        click.echo(json.render(problems, allowed))
     elif style == "github":
         from expc.diagnostics import github
 

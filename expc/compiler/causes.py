@@ -23,7 +23,11 @@ from expc.compiler.names import names_in
 from expc.diagnostics import Edit, Fix, Label, Problem, Span
 from expc.spec import syntax
 from expc.spec.errors.names import MissingKey, UndefinedInSetting
+from expc.spec.errors.syntax import MoreFollow
 from expc.spec.suggest import nearest
+
+MOST_ERRORS: Final = 100
+"""How many errors are told at once."""
 
 _UNBINDS: Final = (CannotUnpack, DuplicateName, NotData)
 """Problems after which a name that was meant to be bound is not."""
@@ -36,19 +40,31 @@ _NAMELESS: Final = re.compile(r"((let|fn|block|model|import|from|extern\s+\w+)\b
 
 def without_consequences(problems: Sequence[Problem], tree: syntax.File) -> list[Problem]:
     """The problems less those that another one explains."""
-    told = _once(problems, tree)
-    errors = [problem for problem in told if problem.severity == "error"]
+    told = _once(_first(problems), tree)
+    errors = [(problem, _home(problem, tree)) for problem in told if problem.severity == "error"]
     return [problem for problem in told if not _is_explained(problem, errors, tree)]
 
 
-def _is_explained(problem: Problem, errors: Iterable[Problem], tree: syntax.File) -> bool:
-    """Whether another error says what went wrong here."""
+def _first(problems: Sequence[Problem]) -> Sequence[Problem]:
+    """The problems, or where those that are errors are too many to look at, only the first of these."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if len(errors) <= MOST_ERRORS:
+        return problems
+    beyond = errors[MOST_ERRORS]
+    rest = {id(problem) for problem in errors[MOST_ERRORS:]}
+    return [*(p for p in problems if id(p) not in rest), MoreFollow(span=beyond.span, shown=MOST_ERRORS)]
+
+
+def _is_explained(
+    problem: Problem, errors: Iterable[tuple[Problem, syntax.Statement | None]], tree: syntax.File
+) -> bool:
+    """Whether another error, each given with its home, says what went wrong here."""
     home = _home(problem, tree)
     if not problem.code.startswith("E01") and any(_is_broken(problem, home, region) for region in tree.broken):
         return True
-    others = [error for error in errors if error is not problem]
-    here = [error for error in others if _home(error, tree) is home]
-    if any(error.code.startswith("E01") and error.span == problem.span for error in others):
+    others = [(error, place) for error, place in errors if error is not problem]
+    here = [error for error, place in others if place is home]
+    if any(error.code.startswith("E01") and error.span == problem.span for error, _ in others):
         return True
     match problem:
         case UnusedName():
@@ -58,11 +74,10 @@ def _is_explained(problem: Problem, errors: Iterable[Problem], tree: syntax.File
             return any(isinstance(error, _UNBINDS) for error in here)
         case SelectorMatchesNothing():
             return any(
-                not isinstance(error, _COMPLETE) and not isinstance(_home(error, tree), syntax.Section)
-                for error in others
+                not isinstance(error, _COMPLETE) and not isinstance(place, syntax.Section) for error, place in others
             )
         case DtypeMismatch() | RankMismatch():
-            return any(isinstance(error, FieldMismatch) and error.expected == problem.found for error in others)
+            return any(isinstance(error, FieldMismatch) and error.expected == problem.found for error, _ in others)
     return False
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from expc.compiler.causes import without_consequences
 from expc.compiler.declarations import Loader, Read
@@ -21,6 +22,17 @@ from expc.spec import syntax
 from expc.spec.parser import parse
 from expc.spec.trivia import trivia
 
+MOST_CHECKED_AGAIN: Final = 1_000_000
+"""How many characters may be checked again to see whether fixes mend their problems."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A lint that `# allow(its name): reason` silences; `reason` is empty where none is given."""
+
+    problem: Problem
+    reason: str
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -32,6 +44,8 @@ class Checked:
     program: Program | None
     sources: tuple[Source, ...]
     experiment: "Experiments | None" = None
+    allowed: tuple[Allowed, ...] = ()
+    """Lints that a comment silences."""
 
     @cached_property
     def has_errors(self) -> bool:
@@ -63,24 +77,26 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     experiments = Experiments(library, report, file, Path(name).stem)
     experiments.settings()
     program = experiments.check([loaded.source for loaded in loader.files.values()])
-    problems = tuple(_without_allowed(without_consequences(report.problems, tree), source))
+    problems, allowed = _split(without_consequences(report.problems, tree))
     errors = any(problem.severity == "error" for problem in problems)
     sources = tuple(loaded.source for loaded in loader.files.values())
-    return Checked(source, tree, problems, None if errors else program, sources, experiments)
+    return Checked(
+        source, tree, tuple(problems), None if errors else program, sources, experiments, allowed=tuple(allowed)
+    )
 
 
-def _without_allowed(problems: Sequence[Problem], source: Source) -> list[Problem]:
-    """The problems less the lints that a comment allows on their line."""
-    if all(problem.severity == "error" for problem in problems):
-        return list(problems)
-    allowed = {(allowance.line, allowance.rule) for allowance in trivia(source).allowances}
-    return [
-        problem
-        for problem in problems
-        if problem.severity == "error"
-        or problem.span.source is not source
-        or (problem.span.line, problem.name) not in allowed
-    ]
+def _split(problems: Sequence[Problem]) -> tuple[list[Problem], list[Allowed]]:
+    """The problems less the lints that a comment allows on their line, and those."""
+    lints = [problem for problem in problems if problem.severity != "error"]
+    allowances = {
+        (source, allowance.line, allowance.rule): allowance.reason
+        for source in {problem.span.source for problem in lints}
+        for allowance in trivia(source).allowances
+    }
+    reasons = [(lint, allowances.get((lint.span.source, lint.span.line, lint.name))) for lint in lints]
+    allowed = [Allowed(lint, reason) for lint, reason in reasons if reason is not None]
+    silenced = {id(entry.problem) for entry in allowed}
+    return [problem for problem in problems if id(problem) not in silenced], allowed
 
 
 def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], read: Read | None) -> list[Problem]:
@@ -88,9 +104,15 @@ def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], r
     text = checked.source.text
     before = Counter((problem.code, problem.message) for problem in checked.problems)
 
+    effort = max(1, MOST_CHECKED_AGAIN // (len(text) + 1))
+
     def mends(problem: Problem, fix: Fix) -> bool:
+        nonlocal effort
         if any(edit.span.source is not checked.source for edit in fix.edits):
             return True
+        effort -= 1
+        if effort < 0:
+            return False
         again = _check(patched(text, fix), name, overrides, read).problems
         found = Counter((other.code, other.message) for other in again)
         this = (problem.code, problem.message)

@@ -1,9 +1,10 @@
 """Problems as JSON: the contract that tools build on.
 
-    {"version": 1, "diagnostics": [...], "errors": 1, "warnings": 0}
+    {"version": 1, "diagnostics": [...], "errors": 1, "warnings": 0, "allowed": [...]}
 
 A diagnostic has `code`, `name`, `severity`, `message`, `file`, `start`, `end`, `labels`, `notes` and `fixes`. A place
-is `{"line": 1, "column": 1, "offset": 0}`: line and column from 1, the offset in code points from 0.
+is `{"line": 1, "column": 1, "offset": 0}`: line and column from 1, the offset in code points from 0. `allowed` holds
+the diagnostics that comments silence, each with the `reason` that is given there.
 """
 
 import json
@@ -14,8 +15,8 @@ from expc.diagnostics.problem import Edit, Fix, Label, Problem
 from expc.diagnostics.source import Source, Span
 
 
-def render(problems: Iterable[Problem]) -> str:
-    """All of `problems` as one JSON text."""
+def render(problems: Iterable[Problem], allowed: Iterable[tuple[Problem, str]] = ()) -> str:
+    """All of `problems` as one JSON text, and those that are `allowed`, with their reasons."""
     found = list(problems)
     return json.dumps(
         {
@@ -23,6 +24,7 @@ def render(problems: Iterable[Problem]) -> str:
             "diagnostics": [diagnostic(problem) for problem in found],
             "errors": sum(problem.severity == "error" for problem in found),
             "warnings": sum(problem.severity == "warning" for problem in found),
+            "allowed": [{**diagnostic(problem), "reason": reason} for problem, reason in allowed],
         },
         indent=2,
     )

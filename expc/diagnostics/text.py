@@ -27,6 +27,9 @@ from expc.frozen import dataclass
 WIDEST: Final = 140
 """Columns of a source line that an excerpt shows; of a longer line it shows the part around the mark."""
 
+MOST_PLACES: Final = 12
+"""How many marks, and changed lines, of one problem are shown."""
+
 _CODES: Final = {
     "error": "1;31",
     "warning": "1;33",
@@ -79,7 +82,7 @@ def render(problem: Problem, *, colour: bool = False) -> str:
     """`problem` as several lines of text, without a line break at the end."""
     paint = Painter(colour)
     marks = [_Mark(problem.span, "", problem.severity, "^")]
-    marks += [_Mark(label.span, label.text, "place", "-") for label in problem.labels]
+    marks += [_Mark(label.span, label.text, "place", "-") for label in problem.labels[:MOST_PLACES]]
     spans = [mark.span for mark in marks] + [edit.span for fix in problem.fixes for edit in fix.edits]
     view = _View(paint, margin=len(str(max(span.source.position(span.end)[0] for span in spans))))
 
@@ -88,10 +91,15 @@ def render(problem: Problem, *, colour: bool = False) -> str:
     for source, found in _by_source(marks):
         lines += view.heading(found[0].span, "-->" if source is problem.span.source else ":::")
         lines += view.excerpt(source, found)
+    if len(problem.labels) > MOST_PLACES:
+        lines.append(view.remark("note", f"and {len(problem.labels) - MOST_PLACES:,} more places"))
     lines += [view.remark("note", note) for note in problem.notes]
     for fix in problem.fixes:
         lines.append(view.remark("help", fix.title))
-        lines += view.change(fix)
+        changes = list(view.change(fix))
+        lines += changes[: 2 * MOST_PLACES]
+        if len(changes) > 2 * MOST_PLACES:
+            lines.append(paint("place", "..."))
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -115,6 +116,13 @@ def long_line() -> Problem:
     )
 
 
+def many_places() -> Problem:
+    source = Source("many.exp", "".join(f"Conv2d({i}, 3) -> oops\n" for i in range(1000)))
+    spans = [Span(source, match.start(), match.end()) for match in re.finditer("oops", source.text)]
+    labels = tuple(Label(span, "and here") for span in spans[1:])
+    return Wrong(span=spans[0], labels=labels, fixes=(Fix("write `ReLU`", tuple(Edit(s, "ReLU") for s in spans)),))
+
+
 CASES = [
     plain,
     with_everything,
@@ -125,6 +133,7 @@ CASES = [
     several_lines,
     wide_and_steering_characters,
     long_line,
+    many_places,
 ]
 
 
@@ -141,8 +150,6 @@ def test_text(case: Callable[[], Problem]) -> None:
 
 
 def test_colours_change_nothing_but_colours() -> None:
-    import re
-
     for case in CASES:
         coloured = text.render(case(), colour=True)
         assert "\x1b[1;3" in coloured
