@@ -69,7 +69,7 @@ class Context:
 
     def setting(self) -> "Context":
         """The same place where no tensor is wanted."""
-        return replace(self, tensor=False, in_arithmetic=False)
+        return replace(self, tensor=False, in_arithmetic=False) if self.tensor or self.in_arithmetic else self
 
     def inner(self) -> "Context":
         """The same place with a new level of names."""
@@ -139,7 +139,14 @@ class Evaluator:
     # ------------------------------------------------------------------------------------------------ names
 
     def name(self, node: syntax.Name, context: Context) -> Any:
-        """What a name stands for here."""
+        """What a name stands for here. Raises `ProblemError` for one that stands for nothing."""
+        value = self.meaning(node, context)
+        if value is MISSING:
+            raise ProblemError(self.unknown_name(node.id, node.span, context.scope))
+        return value
+
+    def meaning(self, node: syntax.Name, context: Context) -> Any:
+        """What a name stands for here; `MISSING` where it stands for nothing."""
         value = context.scope.lookup(node.id)
         if value is not MISSING:
             value = self.resolve(value, node, context)
@@ -154,7 +161,7 @@ class Evaluator:
             return Dtype(node.id)
         if self.library.knows(node.id):
             return Recipe(node.id, span=node.span)
-        raise ProblemError(self.unknown_name(node.id, node.span, context.scope))
+        return MISSING
 
     def resolve(self, value: Any, node: syntax.Expr, context: Context) -> Any:
         """The value behind what a scope holds: a `let` is evaluated when first used."""

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from expc.compiler.datasets import split_fractions
 from expc.compiler.errors.data import SplitParts
-from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnknownName, UnusedName
+from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnusedName
 from expc.compiler.evaluate import Context, Evaluator
 from expc.compiler.names import names_in
 from expc.compiler.ops.declare import Fault
-from expc.compiler.scope import Scope
+from expc.compiler.scope import MISSING, Scope
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
@@ -138,10 +138,11 @@ class Settings:
     def _evaluate(self, node: syntax.Expr, context: Context) -> Any:
         """A setting's value. A bare word that names nothing is one of the setting's choices, or binding's to report."""
         try:
+            if isinstance(node, syntax.Name) and not node.id[0].isupper():
+                value = self.evaluator.meaning(node, context)
+                return Word(node.id) if value is MISSING else value
             return self.evaluator.evaluate(node, context)
         except ProblemError as error:
-            if isinstance(node, syntax.Name) and isinstance(error.problem, UnknownName) and not node.id[0].isupper():
-                return Word(node.id)
             self.report.add(error.problem)
             return UNEVALUATED
 

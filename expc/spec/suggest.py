@@ -1,6 +1,7 @@
 """The name that was probably meant, and names in a sentence."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -10,10 +11,13 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     differ in case or in underscores, and names of which one starts with the other or holds it between underscores:
     `batch_size` and `batch`, `valid` and `val`.
     """
-    candidates = sorted((_likeness(word, name), name) for name in set(known) - {word})
-    if not candidates or candidates[0][0] == _UNLIKE:
-        return None
-    return candidates[0][1]
+    return _nearest(word, frozenset(known))
+
+
+@lru_cache(maxsize=256)  # each fix is tried on the text, where all its other mistakes are met again
+def _nearest(word: str, known: frozenset[str]) -> str | None:
+    candidates = sorted((_likeness(word, name), name) for name in known - {word})
+    return candidates[0][1] if candidates and candidates[0][0] != _UNLIKE else None
 
 
 def advice(word: str | None) -> str:
@@ -32,18 +36,28 @@ _UNLIKE = (9, 0, 0)
 def _likeness(word: str, name: str) -> tuple[int, int, int]:
     """Smaller is more alike: kind of likeness, slips, and how much of the beginning differs."""
     plain, other = (text.casefold().replace("_", "") for text in (word, name))
-    start = next((i for i, (a, b) in enumerate(zip(plain, other, strict=False)) if a != b), min(len(plain), len(other)))
     if plain == other:
         return 0, 0, 0
     allowed = _allowed(plain, other)
-    apart = abs(len(plain) - len(other))  # there are at least as many slips: a name of a thousand letters costs nothing
-    slips = _slips(plain, other) if apart <= allowed else apart
-    if slips <= allowed:
-        return 1, slips, -start
+    if _least_slips(plain, other) <= allowed and (slips := _slips(plain, other)) <= allowed:
+        return 1, slips, -_shared_start(plain, other)
     short, long = sorted((word.casefold(), name.casefold()), key=len)
     if len(short) >= 3 and (long.startswith(short) or short in long.split("_")):
-        return 2, slips, -start
+        return 2, abs(len(plain) - len(other)), -_shared_start(plain, other)
     return _UNLIKE
+
+
+def _least_slips(a: str, b: str) -> int:
+    """How many slips there are at the least: one for each letter that only one of the names has.
+
+    It tells most names apart at once, and a name of a thousand letters from a short one.
+    """
+    return max(abs(len(a) - len(b)), len(set(a) - set(b)), len(set(b) - set(a)))
+
+
+def _shared_start(a: str, b: str) -> int:
+    """How many letters two names have in common before they differ."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _allowed(a: str, b: str) -> int:
