@@ -81,7 +81,8 @@ def binary(operator: str, a: Any, b: Any) -> Any:
 
 def bounded(items: Items) -> Items:
     """A list or a text itself. Raises where it is too long, everything in it counted."""
-    count, waiting = 0, [items]
+    count = 0
+    waiting: list[Any] = [items]
     while waiting:
         inner = waiting.pop()
         count += len(inner)

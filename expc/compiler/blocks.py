@@ -16,11 +16,10 @@ from expc.compiler.errors.names import (
     WrongArgument,
 )
 from expc.compiler.errors.shapes import SettingRefused
-from expc.compiler.evaluate import Context
 from expc.compiler.graph import Container, Invoke, Record, Result, Source, Value
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import accepts_setting, is_tensor_type, match
-from expc.compiler.scope import BlockRef, Scope
+from expc.compiler.scope import BlockRef, Context, Scope
 from expc.compiler.trail import refused
 from expc.compiler.types import is_known
 from expc.diagnostics import Label, ProblemError, Span

@@ -11,11 +11,10 @@ from expc.compiler.dimensions import Size, symbol
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import LossNotScalar, NameClash
 from expc.compiler.errors.shapes import TrainingOnly
-from expc.compiler.evaluate import Context
 from expc.compiler.graph import Model, Record, Result, Value
 from expc.compiler.in_training import in_training_only
 from expc.compiler.program import DataPlan, LossPlan
-from expc.compiler.scope import Scope
+from expc.compiler.scope import Context, Scope
 from expc.compiler.types import UNKNOWN, TensorType, Type, at, is_known
 from expc.diagnostics import Label, ProblemError, Span
 from expc.frozen import dataclass

@@ -7,17 +7,16 @@ only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 from dataclasses import replace
 from typing import Any
 
-from expc.compiler import results, stages, starts, tensors
+from expc.compiler import calls, results, stages, starts, tensors
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
-from expc.compiler.evaluate import MOST_STEPS, Context, Evaluator
-from expc.compiler.graph import Declared, InitRule, Read, Source, Value
+from expc.compiler.evaluate import MOST_STEPS, Evaluator
+from expc.compiler.graph import Read, Source, Value
 from expc.compiler.library import Library
 from expc.compiler.names import labels_in, names_in
-from expc.compiler.patterns import declared
 from expc.compiler.requirements import Conditions
-from expc.compiler.scope import MISSING, Builtin, ModuleRef, Scope, TensorRef, WeightRef
+from expc.compiler.scope import MISSING, Builtin, Context, ModuleRef, Scope, TensorRef, WeightRef
 from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
@@ -98,9 +97,9 @@ class Elaborator(Evaluator):
             case syntax.For():
                 return self.loop(statement, context), False
             case syntax.Declare():
-                self.declare(statement, context)
+                starts.declare(self, statement, context)
             case syntax.Init():
-                self.init(statement, context)
+                starts.init(self, statement, context)
             case _:
                 raise ProblemError(Misplaced(span=statement.span, what="this cannot stand in a body"))
         return flow, False
@@ -213,54 +212,6 @@ class Elaborator(Evaluator):
             raise ProblemError(Misplaced(span=body.statements[-1].span, what=what))
         return flow
 
-    def declare(self, statement: syntax.Declare, context: Context) -> None:
-        """`param` and `buffer`."""
-        body = context.body
-        body.reserve(statement.name, statement.span)
-        type_ = declared(self, statement.type, context, lambda name: self.refuse_size(name, statement))
-        if type_ is None:
-            context.scope.bind(statement.name, self.unknown(statement.span), statement.span)
-            return
-        for size in type_.dims:
-            if not isinstance(size, int):
-                self.refuse_size(str(size), statement)
-        value = self.evaluate(statement.value, context.setting())
-        start = starts.start(self, value, type_.dims, statement.value.span)
-        entry = Declared(type_, start, statement.span)
-        (body.params if statement.kind == "param" else body.buffers)[statement.name] = entry
-        self.bind_name(statement.name, TensorRef(statement.name, body), statement.span, context.scope)
-
-    def refuse_size(self, name: str, statement: syntax.Declare) -> Size:
-        """A parameter's size must be known when the module is built."""
-        reason = f"the size {name} of a {statement.kind} is not known when the model is built"
-        raise ProblemError(BadExpression(span=statement.type.span, reason=reason))
-
-    def init(self, statement: syntax.Init, context: Context) -> None:
-        """`init selector = initialiser`."""
-        selector, is_glob = self.selector(statement.selector, context)
-        value = self.evaluate(statement.value, context.setting())
-        if value is UNEVALUATED or selector is None:
-            return
-        if not isinstance(value, Recipe):
-            reason = "write an initialiser, such as `zeros` or `normal(std=0.02)`"
-            raise ProblemError(
-                NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason)
-            )
-        recipe = starts.initialiser(self, value, statement.value.span)
-        context.body.inits.append(InitRule(selector, is_glob, recipe, statement.selector.span))
-
-    def selector(self, node: syntax.Expr, context: Context) -> tuple[str | None, bool]:
-        """The text of a selector, and whether it is a glob; classes and blocks must exist."""
-        if isinstance(node, syntax.Constant | syntax.Template):
-            text = self.evaluate(node, context.setting())
-            return (text if isinstance(text, str) else None), True
-        head = node.value if isinstance(node, syntax.Attribute) else node
-        if not isinstance(head, syntax.Name):
-            reason = 'it is no selector: write a glob such as "*.bias", or a class such as `Conv2d.weight`'
-            raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason))
-        self.name(head, context)
-        return node.span.text.replace(" ", ""), False
-
     # ------------------------------------------------------------------------------------------------ expressions
 
     def tensor(self, node: syntax.Expr, context: Context) -> Any:
@@ -372,7 +323,7 @@ class Elaborator(Evaluator):
         """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
         try:
             takes_it = "flow" in names_in(node)
-            value = self.after_arrow(node, context if takes_it else context.setting())
+            value = calls.after_arrow(self, node, context if takes_it else context.setting())
             if self.ignores_flow(value) and not takes_it:
                 what = f"`{node.span.text}`"
                 reason = "it ignores the value that arrives; a stage takes it, or mentions `flow`"

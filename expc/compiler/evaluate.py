@@ -9,26 +9,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from expc.compiler import arithmetic
-from expc.compiler.arguments import match_parameters
+from expc.compiler import arithmetic, calls
 from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, Items, describe
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.errors.names import (
     BadExpression,
     CannotUnpack,
-    MissingArgument,
     NotAStage,
     Recursion,
     TooLarge,
-    UnknownArgument,
     UnknownName,
 )
 from expc.compiler.graph import Value
 from expc.compiler.library import Library
-from expc.compiler.scope import MISSING, Builtin, Declared, Function, ModuleRef, Scope, TensorRef
+from expc.compiler.scope import MISSING, Builtin, Context, Declared, Scope
 from expc.compiler.types import DTYPES, is_known
-from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
-from expc.frozen import dataclass
+from expc.diagnostics import Edit, Fix, Problem, ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
 from expc.spec.suggest import nearest
@@ -36,7 +32,6 @@ from expc.spec.values import (
     UNEVALUATED,
     Closure,
     Dtype,
-    Given,
     Labelled,
     Lasting,
     Pipeline,
@@ -50,30 +45,6 @@ _PI: Final = 3.141592653589793
 
 MOST_STEPS: Final = 50_000
 """How many statements, rounds and calls a model may have when everything is unrolled."""
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """Where an expression is evaluated: its names, the flow that arrives, and the body that collects steps."""
-
-    scope: Scope
-    flow: Any = None
-    body: Any = None
-    tensor: bool = False
-    """A tensor is wanted: stages are applied. Elsewhere, in settings, they are recipes."""
-    in_arithmetic: bool = False
-
-    def with_flow(self, flow: Any) -> "Context":
-        """The same place with another value arriving, where a tensor is wanted."""
-        return replace(self, flow=flow, tensor=True, in_arithmetic=False)
-
-    def setting(self) -> "Context":
-        """The same place where no tensor is wanted."""
-        return replace(self, tensor=False, in_arithmetic=False) if self.tensor or self.in_arithmetic else self
-
-    def inner(self) -> "Context":
-        """The same place with a new level of names."""
-        return replace(self, scope=Scope(self.scope))
 
 
 class Evaluator:
@@ -102,7 +73,7 @@ class Evaluator:
             case syntax.Paren():
                 return self.paren(node, context)
             case syntax.Call():
-                return self.call(node, context)
+                return calls.call(self, node, context)
             case syntax.Chain():
                 return self.chain(node, context)
             case syntax.Binary():
@@ -382,7 +353,7 @@ class Evaluator:
         """The pipeline of a chain whose head is evaluated already."""
         stages: list[Any] = []
         for position, stage in enumerate(node.stages):
-            value = head if position == 0 else self.after_arrow(stage, context)
+            value = head if position == 0 else calls.after_arrow(self, stage, context)
             if value is UNEVALUATED:
                 return UNEVALUATED
             if isinstance(value, Pipeline):
@@ -393,93 +364,6 @@ class Evaluator:
             else:
                 raise ProblemError(NotAStage(span=stage.span, what=describe(value), reason="it is not a stage"))
         return Pipeline(tuple(stages), node.span)
-
-    def after_arrow(self, node: syntax.Expr, context: Context) -> Any:
-        """The value of a stage after an arrow: there `max` and its like are the tensor's."""
-        name = node.function if isinstance(node, syntax.Call) else node
-        function = self.name(name, context) if isinstance(name, syntax.Name) else None
-        if isinstance(function, Builtin) and function.name in self.library.operators:
-            arguments = self.arguments(node, context) if isinstance(node, syntax.Call) else ()
-            return Recipe(function.name, arguments, span=node.span)
-        return self.evaluate(node, context)
-
-    def call(self, node: syntax.Call, context: Context) -> Any:
-        """A function at compile time is computed; a recipe gets further arguments."""
-        function = self.evaluate(node.function, context.setting())
-        arguments = self.arguments(node, context)
-        if function is UNEVALUATED:
-            return UNEVALUATED
-        if isinstance(function, Builtin):
-            return self.builtin(function, arguments, node)
-        if isinstance(function, Function):
-            return self.function(function, arguments, node)
-        if isinstance(function, Recipe):
-            return replace(function, arguments=function.arguments + arguments, span=node.span)
-        if isinstance(function, ModuleRef):
-            reason = "a label used again takes no settings"
-        elif isinstance(function, Value | TensorRef):
-            reason = "a tensor is not a function"
-        else:
-            reason = "it is not a function or a stage"
-        raise ProblemError(NotAStage(span=node.function.span, what=f"`{node.function.span.text}(...)`", reason=reason))
-
-    def arguments(self, node: syntax.Call, context: Context) -> tuple[Given, ...]:
-        """The evaluated arguments of a call; each problem inside is reported, and the rest goes on."""
-        given = []
-        for argument in node.arguments:
-            try:
-                value = self.evaluate(argument.value, context.setting())
-            except ProblemError as error:
-                if isinstance(error.problem, TooLarge):
-                    raise
-                self.add(error.problem)
-                value = UNEVALUATED
-            given.append(Given(argument.name, value, argument.span))
-        return tuple(given)
-
-    def builtin(self, function: Builtin, arguments: tuple[Given, ...], node: syntax.Call) -> Any:
-        """`max(a, b)` and the like; with a watched metric, a recipe of what to watch."""
-        values = tuple(argument.value for argument in arguments)
-        if any(isinstance(value, Watched) for value in values):
-            return Recipe(function.name, arguments, span=node.span)
-        if any(self.flows(value) for value in values) and self.library.knows(function.name):
-            return Recipe(function.name, arguments, span=node.span)
-        for argument in arguments:
-            if argument.name is not None:
-                problem = UnknownArgument(span=argument.span, operator=function.name, word=argument.name)
-                raise ProblemError(problem)
-        try:
-            return arithmetic.call(function.name, values)
-        except ArithmeticRefusedError as fault:
-            raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
-
-    def flows(self, value: Any) -> bool:
-        """Whether a value is, or holds, a tensor or a recipe of one."""
-        if isinstance(value, tuple):
-            return any(map(self.flows, value))
-        return isinstance(value, Value | TensorRef | Recipe | Pipeline | Closure | Labelled)
-
-    def function(self, function: Function, arguments: tuple[Given, ...], node: syntax.Call) -> Any:
-        """A `fn` of the file, computed with its arguments."""
-        self.count(node.span)
-        declaration = function.statement
-        scope = Scope(function.scope)
-        context = Context(scope)
-        values = match_parameters(declaration.name, declaration.parameters, arguments)
-        for parameter in declaration.parameters:
-            if parameter.name in values:
-                value = values[parameter.name]
-            elif parameter.default is not None:
-                value = self.evaluate(parameter.default, context)
-            else:
-                missing = MissingArgument(span=node.span, operator=declaration.name, what=f"`{parameter.name}`")
-                raise ProblemError(missing)
-            scope.bind(parameter.name, value, parameter.span)
-        with self.unfolding(declaration, declaration.name, node.span):
-            try:
-                return self.evaluate(declaration.value, context)
-            except ProblemError as error:
-                raise ProblemError(_called_from(error.problem, node.span, declaration.name)) from None
 
     def is_unknown(self, value: Any) -> bool:
         """Whether a value is what an error left behind: it agrees with everything."""
@@ -504,12 +388,6 @@ class Evaluator:
             value = (UNEVALUATED,) * len(pattern.items)
         for item, part in zip(pattern.items, value, strict=True):
             self.unpack(item, part, bind)
-
-
-def _called_from(problem: Problem, span: Span, name: str) -> Problem:
-    if problem.span == span:
-        return problem
-    return replace(problem, labels=(*problem.labels, Label(span, f"`{name}` is called here")))
 
 
 def _names(pattern: syntax.Pattern) -> str:

@@ -8,7 +8,6 @@ from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
 from expc.compiler.errors.names import ModelAmbiguous, Recursion
-from expc.compiler.evaluate import Context
 from expc.compiler.graph import Value
 from expc.compiler.library import Library
 from expc.compiler.lints import rules
@@ -17,7 +16,7 @@ from expc.compiler.names import check_unused
 from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
-from expc.compiler.scope import BlockRef
+from expc.compiler.scope import BlockRef, Context
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import ProblemError, Report, Source, Span
 from expc.spec import syntax

@@ -10,10 +10,9 @@ from expc.compiler.body import BodyBuilder
 from expc.compiler.dimensions import Dim, as_symbol, symbol
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.names import BadExpression, MissingArgument
-from expc.compiler.evaluate import Context
 from expc.compiler.graph import Container, Leaf, Model, Result, Value
 from expc.compiler.patterns import declared, is_tensor_type
-from expc.compiler.scope import Scope
+from expc.compiler.scope import Context, Scope
 from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass

@@ -23,7 +23,7 @@ from expc.spec.values import UNEVALUATED, Closure, Given, Labelled, Pipeline, Re
 
 if TYPE_CHECKING:
     from expc.compiler.elaborate import Elaborator
-    from expc.compiler.evaluate import Context
+    from expc.compiler.scope import Context
 
 __all__ = ["apply", "match_settings", "refuse_count", "share", "wants_flow"]
 

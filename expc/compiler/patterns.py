@@ -7,10 +7,10 @@ from expc.compiler.arithmetic import is_size
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
 from expc.compiler.errors.names import WrongDeclaredType
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, ResultMismatch
-from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.evaluate import Evaluator
 from expc.compiler.graph import Value
 from expc.compiler.ops.declare import Fault
-from expc.compiler.scope import MISSING
+from expc.compiler.scope import MISSING, Context
 from expc.compiler.types import DTYPES, TensorType
 from expc.diagnostics import Edit, Fix, ProblemError
 from expc.spec import syntax

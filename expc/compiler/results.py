@@ -9,12 +9,12 @@ from expc.compiler.body import tensors
 from expc.compiler.dimensions import Size, symbol
 from expc.compiler.errors.names import Misplaced, NotAStage
 from expc.compiler.errors.shapes import ResultMismatch, SizeMismatch, TrainingOnly
-from expc.compiler.evaluate import Context
 from expc.compiler.graph import Record, Result, Step, Value
 from expc.compiler.in_training import in_training_only
 from expc.compiler.names import is_broken
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import declared, match
+from expc.compiler.scope import Context
 from expc.compiler.trail import refused
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span

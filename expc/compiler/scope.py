@@ -1,6 +1,7 @@
 """Names and what they stand for, from the innermost body out to the file."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler.graph import Container, Leaf
@@ -56,6 +57,30 @@ class Scope:
         while scope is not None:
             yield from scope.values
             scope = scope.parent
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Where an expression is evaluated: its names, the flow that arrives, and the body that collects steps."""
+
+    scope: Scope
+    flow: Any = None
+    body: Any = None
+    tensor: bool = False
+    """A tensor is wanted: stages are applied. Elsewhere, in settings, they are recipes."""
+    in_arithmetic: bool = False
+
+    def with_flow(self, flow: Any) -> "Context":
+        """The same place with another value arriving, where a tensor is wanted."""
+        return replace(self, flow=flow, tensor=True, in_arithmetic=False)
+
+    def setting(self) -> "Context":
+        """The same place where no tensor is wanted."""
+        return replace(self, tensor=False, in_arithmetic=False) if self.tensor or self.in_arithmetic else self
+
+    def inner(self) -> "Context":
+        """The same place with a new level of names."""
+        return replace(self, scope=Scope(self.scope))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ from typing import Any, Final
 from expc.compiler.datasets import split_fractions
 from expc.compiler.errors.data import SplitParts
 from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnusedName
-from expc.compiler.evaluate import Context, Evaluator
+from expc.compiler.evaluate import Evaluator
 from expc.compiler.names import names_in
 from expc.compiler.ops.declare import Fault
-from expc.compiler.scope import MISSING, Scope
+from expc.compiler.scope import MISSING, Context, Scope
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES

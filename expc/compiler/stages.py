@@ -21,7 +21,7 @@ from expc.spec.values import UNEVALUATED, Closure, Dtype, Labelled, Lasting, Pip
 if TYPE_CHECKING:
     from expc.compiler.body import BodyBuilder
     from expc.compiler.elaborate import Elaborator
-    from expc.compiler.evaluate import Context
+    from expc.compiler.scope import Context
 
 
 def apply(elaborator: "Elaborator", value: Any, context: "Context", span: Span, label: str | None = None) -> Any:

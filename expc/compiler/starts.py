@@ -6,15 +6,68 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler import operators
 from expc.compiler.arithmetic import describe, is_number
 from expc.compiler.dimensions import Size
-from expc.compiler.errors.names import NotAStage, NotYet, SelectorMatchesNothing
+from expc.compiler.errors.names import BadExpression, NotAStage, NotYet, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
-from expc.compiler.graph import Container, InitRule, weights
+from expc.compiler.graph import Container, Declared, InitRule, weights
+from expc.compiler.patterns import declared
+from expc.compiler.scope import TensorRef
 from expc.compiler.selectors import matching, nearest_key
 from expc.diagnostics import ProblemError, Span
+from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Given, Recipe
 
 if TYPE_CHECKING:
     from expc.compiler.elaborate import Elaborator
+    from expc.compiler.scope import Context
+
+
+def declare(elaborator: "Elaborator", statement: syntax.Declare, context: "Context") -> None:
+    """`param` and `buffer`."""
+    body = context.body
+    body.reserve(statement.name, statement.span)
+    type_ = declared(elaborator, statement.type, context, lambda name: _refuse_size(name, statement))
+    if type_ is None:
+        context.scope.bind(statement.name, elaborator.unknown(statement.span), statement.span)
+        return
+    for size in type_.dims:
+        if not isinstance(size, int):
+            _refuse_size(str(size), statement)
+    value = elaborator.evaluate(statement.value, context.setting())
+    entry = Declared(type_, start(elaborator, value, type_.dims, statement.value.span), statement.span)
+    (body.params if statement.kind == "param" else body.buffers)[statement.name] = entry
+    elaborator.bind_name(statement.name, TensorRef(statement.name, body), statement.span, context.scope)
+
+
+def _refuse_size(name: str, statement: syntax.Declare) -> Size:
+    """A parameter's size must be known when the module is built."""
+    reason = f"the size {name} of a {statement.kind} is not known when the model is built"
+    raise ProblemError(BadExpression(span=statement.type.span, reason=reason))
+
+
+def init(elaborator: "Elaborator", statement: syntax.Init, context: "Context") -> None:
+    """`init selector = initialiser`."""
+    selector, is_glob = _selector(elaborator, statement.selector, context)
+    value = elaborator.evaluate(statement.value, context.setting())
+    if value is UNEVALUATED or selector is None:
+        return
+    if not isinstance(value, Recipe):
+        reason = "write an initialiser, such as `zeros` or `normal(std=0.02)`"
+        raise ProblemError(NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason))
+    recipe = initialiser(elaborator, value, statement.value.span)
+    context.body.inits.append(InitRule(selector, is_glob, recipe, statement.selector.span))
+
+
+def _selector(elaborator: "Elaborator", node: syntax.Expr, context: "Context") -> tuple[str | None, bool]:
+    """The text of a selector, and whether it is a glob; classes and blocks must exist."""
+    if isinstance(node, syntax.Constant | syntax.Template):
+        text = elaborator.evaluate(node, context.setting())
+        return (text if isinstance(text, str) else None), True
+    head = node.value if isinstance(node, syntax.Attribute) else node
+    if not isinstance(head, syntax.Name):
+        reason = 'it is no selector: write a glob such as "*.bias", or a class such as `Conv2d.weight`'
+        raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason))
+    elaborator.name(head, context)
+    return node.span.text.replace(" ", ""), False
 
 
 def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:

@@ -8,8 +8,8 @@ from expc.compiler.arithmetic import describe, is_number, is_size
 from expc.compiler.dimensions import Size, least
 from expc.compiler.errors.names import BadExpression, NotAStage
 from expc.compiler.errors.shapes import BroadcastMismatch, DtypeMismatch, RankMismatch
-from expc.compiler.evaluate import Context
 from expc.compiler.graph import SliceOf, Source, Subscript, Value
+from expc.compiler.scope import Context
 from expc.compiler.types import INTEGER, TensorType, is_known
 from expc.diagnostics import ProblemError
 from expc.spec import syntax

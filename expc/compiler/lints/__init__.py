@@ -15,6 +15,7 @@ _RULES: Final = (
     "softmax_before_cross_entropy",
     "surplus_outputs",
     "bias_before_batchnorm",
+    "batch_axis_mismatch",
     "batchnorm_batch_of_one",
     "monitor_direction",
 )

@@ -1,0 +1,89 @@
+"""`batch-axis-mismatch`: a recurrent or attention layer that takes the batch for the steps of a sequence."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from expc.compiler.dimensions import Size, symbol
+from expc.compiler.graph import Value
+from expc.compiler.lints.producers import applications, input_of
+from expc.compiler.program import Program
+from expc.compiler.types import TensorType
+from expc.diagnostics import Edit, Fix, Problem, Severity, Span
+from expc.frozen import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchAxisMismatch(Problem):
+    """Recurrent and attention layers take `[T, N, C]` unless `batch_first=true` is written: torch's own default.
+
+    Given `[N, T, C]`, the layer goes from sample to sample as if they were the steps of one sequence. The shapes fit, so
+    torch says nothing. It is a warning and not an error because attention between the samples of a batch exists.
+
+    ```exp wrong
+    model Net(x: f32[N, T, 8]) -> f32[N, T, 16] {
+      out, _ = LSTM(16)
+      out
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, T, 8]) -> f32[N, T, 16] {
+      out, _ = LSTM(16, batch_first=true)
+      out
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "W0302"
+    name: ClassVar[str] = "batch-axis-mismatch"
+    severity: ClassVar[Severity] = "warning"
+    template: ClassVar[str] = "`{layer}` takes {expected} here, but gets {found}, whose {axis} dimension is the batch"
+
+    layer: str
+    expected: str
+    found: str
+    axis: str
+
+
+def check(program: Program) -> Iterator[Problem]:
+    """A layer with `batch_first` whose input has the batch where the layer has the steps."""
+    if program.model is None:
+        return
+    batch = _batch(program)
+    for step, leaf, _ in applications(program.model.body):
+        value = input_of(step)
+        first = leaf.settings.get("batch_first") if leaf is not None else None
+        if first is None or value is None or not isinstance(value.type, TensorType) or value.type.rank < 3:
+            continue
+        samples, steps = value.type.dims[:2] if first else value.type.dims[1::-1]
+        if steps == batch and samples != batch:
+            yield BatchAxisMismatch(
+                span=step.span,
+                layer=step.operator.name,
+                expected="[N, T, C]" if first else "[T, N, C]",
+                found=str(value.type),
+                axis="second" if first else "first",
+                fixes=() if first else _fixes(step.span),
+            )
+
+
+def _batch(program: Program) -> Size:
+    """The size of a batch: the first dimension of what the data feeds; without data, what is called `N`."""
+    inputs = program.model.body.inputs if program.model is not None and program.data else ()
+    for value in inputs:
+        if isinstance(value, Value) and isinstance(value.type, TensorType) and value.type.dims:
+            return value.type.dims[0]
+    return symbol("N")
+
+
+def _fixes(span: Span) -> tuple[Fix, ...]:
+    text = span.text
+    if not text.endswith(")") or "batch_first" in text:
+        return ()
+    comma = "" if text[:-1].rstrip().endswith(("(", ",")) else ", "
+    return (
+        Fix(
+            "write `batch_first=true`",
+            (Edit(Span(span.source, span.end - 1, span.end - 1), f"{comma}batch_first=true"),),
+        ),
+    )
