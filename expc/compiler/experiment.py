@@ -24,7 +24,7 @@ from expc.spec.experiment import ROLES, Experiment
 from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, origin
 
 
-class Experiments:
+class ExperimentChecker:
     """Checks the experiment of one file, part by part; a part that is broken does not hide the others."""
 
     def __init__(self, library: Library, report: Report, file: File, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from expc.compiler.causes import without_consequences
 from expc.compiler.declarations import Loader, Read
-from expc.compiler.experiment import Experiments
+from expc.compiler.experiment import ExperimentChecker
 from expc.compiler.library import Library
 from expc.compiler.program import Program
 from expc.compiler.reading import read_text
@@ -43,7 +43,7 @@ class Checked:
     problems: tuple[Problem, ...]
     program: Program | None
     sources: tuple[Source, ...]
-    experiment: "Experiments | None" = None
+    experiment: "ExperimentChecker | None" = None
     allowed: tuple[Allowed, ...] = ()
     """Lints that a comment silences."""
 
@@ -74,14 +74,14 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
         tree = apply_overrides(tree, [override for override in parsed if override is not None], report)
     loader = Loader(library, report, read)
     file = loader.load(name, source, tree)
-    experiments = Experiments(library, report, file, Path(name).stem)
-    experiments.settings()
-    program = experiments.check([loaded.source for loaded in loader.files.values()])
+    checker = ExperimentChecker(library, report, file, Path(name).stem)
+    checker.settings()
+    program = checker.check([loaded.source for loaded in loader.files.values()])
     problems, allowed = _split(without_consequences(report.problems, tree))
     errors = any(problem.severity == "error" for problem in problems)
     sources = tuple(loaded.source for loaded in loader.files.values())
     return Checked(
-        source, tree, tuple(problems), None if errors else program, sources, experiments, allowed=tuple(allowed)
+        source, tree, tuple(problems), None if errors else program, sources, checker, allowed=tuple(allowed)
     )
 
 

@@ -16,8 +16,8 @@ from expc.frozen import dataclass
 class BatchAxisMismatch(Problem):
     """Recurrent and attention layers take `[T, N, C]` unless `batch_first=true` is written: torch's own default.
 
-    Given `[N, T, C]`, the layer goes from sample to sample as if they were the steps of one sequence. The shapes fit, so
-    torch says nothing. It is a warning and not an error because attention between the samples of a batch exists.
+    Given `[N, T, C]`, the layer goes from sample to sample as if they were the steps of one sequence. The shapes fit,
+    and torch says nothing. It is a warning and not an error because attention between the samples of a batch exists.
 
     ```exp wrong
     model Net(x: f32[N, T, 8]) -> f32[N, T, 16] {
