@@ -66,6 +66,8 @@ class Elaborator(Evaluator):
         """Run the statements of a body. Gives the flow at the end, and whether it was returned."""
         flow = context.flow
         for position, statement in enumerate(body.statements):
+            if self.report.is_full:
+                return self.unknown(statement.span), False
             self.count(statement.span)
             here = context.with_flow(flow)
             try:

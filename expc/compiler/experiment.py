@@ -77,6 +77,8 @@ class ExperimentChecker:
     def _constants(self) -> None:
         """Evaluate every `let`, used or not."""
         for statement in self.file.tree.statements:
+            if self.report.is_full:
+                return
             if isinstance(statement, syntax.Let) and self.file.scope.places.get(statement.name) is not None:
                 try:
                     node = syntax.Name(statement.name, span=name_span(statement))

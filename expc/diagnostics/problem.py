@@ -5,13 +5,17 @@ docstring the page that `expc explain CODE` prints. A page holds a wrong and a r
 `exp wrong` and `exp right`; a test runs both.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from expc.diagnostics.source import Span
 from expc.frozen import dataclass
 
 Severity = Literal["error", "warning", "hint"]
 Safety = Literal["safe", "unsafe"]
+
+
+PROBLEMS_READ: Final = 1000
+"""So many problems are more than anybody reads at once; of problems with one cause, many become one."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,11 @@ class Report:
     def problems(self) -> tuple[Problem, ...]:
         """All problems so far, in the order of the text."""
         return tuple(sorted(self._problems.values(), key=lambda p: (p.span.source.name, p.span.start, p.span.end)))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much was reported that nobody will read the rest."""
+        return len(self._problems) > PROBLEMS_READ
 
     @property
     def has_errors(self) -> bool:

@@ -106,7 +106,7 @@ def render(problem: Problem, *, colour: bool = False) -> str:
 def place(span: Span) -> str:
     """`mnist.exp:12:3`; an option of the command line stands for itself."""
     if span.source.name.startswith("--"):
-        return span.source.name
+        return printable(_shortened(span.source.name, WIDEST))
     line, column = span.source.position(span.start)
     return f"{printable(span.source.name)}:{line}:{column}"
 
