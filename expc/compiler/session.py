@@ -43,7 +43,6 @@ class Checked:
     problems: tuple[Problem, ...]
     program: Program | None
     sources: tuple[Source, ...]
-    experiment: "ExperimentChecker | None" = None
     allowed: tuple[Allowed, ...] = ()
     """Lints that a comment silences."""
 
@@ -81,7 +80,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     errors = any(problem.severity == "error" for problem in problems)
     sources = tuple(loaded.source for loaded in loader.files.values())
     return Checked(
-        source, tree, tuple(problems), None if errors else program, sources, checker, allowed=tuple(allowed)
+        source, tree, tuple(problems), None if errors else program, sources, allowed=tuple(allowed)
     )
 
 
