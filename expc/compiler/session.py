@@ -22,7 +22,7 @@ from expc.spec import syntax
 from expc.spec.parser import parse
 from expc.spec.trivia import trivia
 
-MOST_CHECKED_AGAIN: Final = 1_000_000
+MOST_CHECKED_AGAIN: Final = 200_000
 """How many characters may be checked again to see whether fixes mend their problems."""
 
 
@@ -79,9 +79,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     problems, allowed = _split(without_consequences(report.problems, tree))
     errors = any(problem.severity == "error" for problem in problems)
     sources = tuple(loaded.source for loaded in loader.files.values())
-    return Checked(
-        source, tree, tuple(problems), None if errors else program, sources, allowed=tuple(allowed)
-    )
+    return Checked(source, tree, tuple(problems), None if errors else program, sources, allowed=tuple(allowed))
 
 
 def _split(problems: Sequence[Problem]) -> tuple[list[Problem], list[Allowed]]:
