@@ -15,6 +15,7 @@ from expc.compiler.errors.names import (
     DuplicateName,
     SelectorMatchesNothing,
     UnknownName,
+    UnusedFlow,
     UnusedName,
     WrongArgument,
 )
@@ -31,7 +32,7 @@ MOST_ERRORS: Final = 100
 
 _UNBINDS: Final = (CannotUnpack, DuplicateName, NotData)
 """Problems after which a name that was meant to be bound is not."""
-_COMPLETE: Final = (ConditionNeeded, ResultMismatch, UnusedName, SelectorMatchesNothing)
+_COMPLETE: Final = (ConditionNeeded, ResultMismatch, UnusedFlow, UnusedName, SelectorMatchesNothing)
 """Errors that leave every module of a model in its place."""
 
 _NAMELESS: Final = re.compile(r"((let|fn|block|model|import|from|extern\s+\w+)\b\s*)?(=|\(|$)|,|.*(,|->)\s*[,:]")
@@ -67,9 +68,9 @@ def _is_explained(
     if any(error.code.startswith("E01") and error.span == problem.span for error, _ in others):
         return True
     match problem:
-        case UnusedName():
+        case UnusedName() | UnusedFlow():
             in_body = not isinstance(home, syntax.Section)
-            return in_body and any(not isinstance(error, UnusedName) for error in here)
+            return in_body and any(not isinstance(error, UnusedName | UnusedFlow) for error in here)
         case UnknownName() | UndefinedInSetting():
             return any(isinstance(error, _UNBINDS) for error in here)
         case SelectorMatchesNothing():

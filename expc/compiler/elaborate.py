@@ -18,6 +18,7 @@ from expc.compiler.names import labels_in, names_in
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import MISSING, Builtin, Context, ModuleRef, Scope, TensorRef, WeightRef
 from expc.compiler.types import UNKNOWN, TensorType
+from expc.compiler.unused import Flowing
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.values import (
@@ -65,6 +66,7 @@ class Elaborator(Evaluator):
     def body(self, body: syntax.Body, context: Context) -> tuple[Any, bool]:
         """Run the statements of a body. Gives the flow at the end, and whether it was returned."""
         flow = context.flow
+        flowing = Flowing(flow, body.span, 0, 0)
         for position, statement in enumerate(body.statements):
             if self.report.is_full:
                 return self.unknown(statement.span), False
@@ -78,6 +80,7 @@ class Elaborator(Evaluator):
                 self.add(error.problem)
                 flow, returned = (flow if isinstance(statement, syntax.Bind) else self.unknown(statement.span)), False
                 self.bind_unknown(statement, here)
+            flowing = flowing.then(self, statement, flow, context.body)
             if returned:
                 for rest in body.statements[position + 1 :]:
                     self.add(Misplaced(span=rest.span, what="nothing may follow `return`"))

@@ -445,3 +445,29 @@ class WrongDeclaredType(Problem):
     template: ClassVar[str] = "{reason}"
 
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedFlow(Problem):
+    """What a statement gives must be used: the next one takes it, mentions `flow`, or it is bound to a name.
+
+    `cat`, `stack` and whatever is given all its tensors do not take the flow. `_ = ...` computes what nobody needs.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 16] {
+      Linear(8) -> ReLU
+      cat([x, x], dim=1)
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 16] {
+      Linear(8) -> ReLU
+      cat([x, flow], dim=1)
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0239"
+    name: ClassVar[str] = "unused-flow"
+    template: ClassVar[str] = "nothing uses what this gives: the next statement does not take it, nor mention `flow`"

@@ -173,15 +173,16 @@ def test_functions_with_names_of_compile_time_functions_are_recipes_too():
     model M(x: f32[N, 4]) {
       Unit -> squash -> log -> Unit(act=cos)
       for f in [sqrt, relu] { flow -> f }
+      y = flow
       x -> (x, relu) -> { a, b = flow ; c, _ = b -> max(1) ; a * c[:, none] } -> add(round(2.6)) -> add(x -> round)
+      flow + y
     }
     """
 
     def run(m, x):
         first, second = (m[name]._modules["0"] for name in "02")
         y = second(m["1"](first(x).exp().abs()).exp().sqrt().log()).cos().abs().sqrt().relu()
-        assert y.shape == x.shape
-        return x * x.relu().max(1)[0][:, None] + 3 + x.round()
+        return x * x.relu().max(1)[0][:, None] + 3 + x.round() + y
 
     first, second = (nn.Sequential(nn.Linear(4, 4)) for _ in range(2))
     is_torchs(text, Net(run, **numbered(first, nn.SiLU(), second, nn.Sequential())), X)
