@@ -190,7 +190,8 @@ def _divide(a: Any, b: Any) -> Any:
         raise ZeroDivisionError
     if a % b:
         raise ArithmeticRefusedError(
-            f"{a} / {b} leaves a remainder of {a % b}: `/` on whole numbers is exact; `//` rounds down"
+            f"{a} / {b} leaves a remainder of {a % b}: `/` on whole numbers is exact; `//` rounds down, "
+            f"`{a}.0 / {b}` gives a fraction"
         )
     return a // b
 
