@@ -6,8 +6,11 @@ interrupted. Always true: a command is imported only when it is called, and impo
 `expc check` never waits for torch.
 """
 
+import errno
 import gc
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, Final
@@ -65,6 +68,7 @@ def group(traceback: bool) -> None:  # `invoke` looks for it, when nothing else 
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
+    _fill_standard_streams()
     gc.disable()  # a check is over before a collection would pay for itself; `expc run` enables it again
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -75,8 +79,34 @@ def main() -> None:
     sys.exit(status)
 
 
+def _fill_standard_streams() -> None:
+    """Give a process that was started without standard streams (`>&-`) some that lead nowhere.
+
+    Else the next file that it opens, perhaps a checkpoint, would become one of them, and get what libraries print.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, "w" if number else "r", encoding="utf-8"))
+
+
 def invoke(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
+    try:
+        return _invoke(arguments)
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        # Whoever read the output has seen enough (`expc ops | head`), or has no place for it: nothing is left to write,
+        # nor at exit.
+        sys.stdout = None
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                click.echo(f"expc: cannot print: {error.strerror}", err=True)
+        return FAILED
+
+
+def _invoke(arguments: list[str]) -> int:
     try:
         status: Any = group.main(arguments, prog_name="expc", standalone_mode=False)
     except click.Abort:
@@ -84,16 +114,17 @@ def invoke(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return UNUSABLE
-    except BrokenPipeError:
-        # Whoever read the output has seen enough (`expc ops | head`): nothing is left to write, nor at exit.
-        sys.stdout = None
-        return FAILED
     except Exception as error:
-        if "--traceback" in arguments:
+        if "--traceback" in arguments or (isinstance(error, OSError) and _is_of_output(error)):
             raise
         _apologise(error, arguments)
         return FAILED
     return status if isinstance(status, int) else OK
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether printing failed: errors of files have names."""
+    return error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def _apologise(error: Exception, arguments: list[str]) -> None:

@@ -5,11 +5,12 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import click
 
 from expc.cli import FAILED, OK
-from expc.cli.reading import check_path, refused, show
+from expc.cli.reading import Unreadable, check_path, refused, show
 from expc.diagnostics import text
 
 
@@ -19,12 +20,18 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("it has no name")
+    return value
+
+
 @click.command("run", short_help="Check a file, then train and evaluate what it says.")
 @click.argument("file")
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a `let`, or a setting: train.epochs=1."
 )
-@click.option("--out", metavar="DIR", help="The run directory; by default a new one under runs/.")
+@click.option("--out", callback=_folder, metavar="DIR", help="The run directory; by default a new one under runs/.")
 @click.option(
     "--device", default="auto", callback=_device, metavar="DEVICE", help="auto (the default), cpu, cuda, cuda:1."
 )
@@ -41,6 +48,11 @@ def command(file: str, overrides: tuple[str, ...], out: str | None, device: str,
     click.echo(f"{text.printable(file)}: {text.tally(checked.problems)} · {took:.0f} ms", err=True)
     if checked.program is None or refused(checked.problems, strict=strict):
         return FAILED
+
+    try:
+        Path.cwd()
+    except OSError:
+        raise Unreadable("the working directory does not exist any more") from None
 
     gc.enable()
     from expc.runtime.errors import RunError

@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: end cleanly at the next step; at once when asked a second time."""
+"""Ctrl-C, SIGTERM and a lost terminal: end cleanly at the next step; at once when asked a second time."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Interrupts:
@@ -21,7 +21,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._take_note) for number in SIGNALS}
+            # What is ignored stays so: `nohup`, and shells that start a run in the background, mean it.
+            heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._take_note) for number in heeded}
         return self
 
     def __exit__(
