@@ -80,7 +80,7 @@ class Elaborator(Evaluator):
                 self.add(error.problem)
                 flow, returned = (flow if isinstance(statement, syntax.Bind) else self.unknown(statement.span)), False
                 self.bind_unknown(statement, here)
-            flowing = flowing.then(self, statement, flow, context.body)
+            flowing = flowing.then(self, statement, flow, context)
             if returned:
                 for rest in body.statements[position + 1 :]:
                     self.add(Misplaced(span=rest.span, what="nothing may follow `return`"))

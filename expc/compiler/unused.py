@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler.body import BodyBuilder, arguments, tensors
+from expc.compiler.body import arguments, tensors
 from expc.compiler.errors.names import UnusedFlow
 from expc.compiler.graph import Value
 from expc.compiler.types import is_known
@@ -12,6 +12,7 @@ from expc.spec import syntax
 
 if TYPE_CHECKING:
     from expc.compiler.elaborate import Elaborator
+    from expc.compiler.scope import Context
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,18 +24,21 @@ class Flowing:
     before: int
     after: int
 
-    def then(self, elaborator: "Elaborator", statement: syntax.Statement, flow: Any, body: BodyBuilder) -> "Flowing":
+    def then(self, elaborator: "Elaborator", statement: syntax.Statement, flow: Any, context: "Context") -> "Flowing":
         """What flows after `statement`. Reports the value that flowed before, where nothing has used it."""
         if flow is self.flow:
             return self
-        if self.after > self.before and self._is_dropped(flow, body):
+        if self.after > self.before and self._is_dropped(flow, context):
             elaborator.add(UnusedFlow(span=self.span))
-        return Flowing(flow, statement.span, self.after, len(body.steps))
+        return Flowing(flow, statement.span, self.after, len(context.body.steps))
 
-    def _is_dropped(self, flow: Any, body: BodyBuilder) -> bool:
+    def _is_dropped(self, flow: Any, context: "Context") -> bool:
         dropped = {value for value in tensors(self.flow) if value.span.source is self.span.source}
         kept = set(tensors(flow))
         if not dropped or kept & dropped or not all(is_known(value.type) for value in (*dropped, *kept)):
             return False
-        read = (used for number in range(self.after, len(body.steps)) for used in arguments(body.steps[number]))
-        return not any(isinstance(used, Value) and used in dropped for used in read)
+        steps = context.body.steps
+        read = (used for number in range(self.after, len(steps)) for used in arguments(steps[number]))
+        if any(isinstance(used, Value) and used in dropped for used in read):
+            return False
+        return dropped.isdisjoint(tensors(tuple(context.scope.values.values())))

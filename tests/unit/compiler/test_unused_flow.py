@@ -18,6 +18,8 @@ from programs import codes
         ("Linear(8); (x, flow); flow -> Both", []),
         ("_ = Linear(8); x; Tanh; if false { x }", []),
         ("a: Linear(8); a", []),
+        ("Linear(8); y = flow; x -> Tanh; flow + y", []),
+        ("LSTM(4, batch_first=true); y = flow; a, _ = y; x -> Tanh; cat([flow, a], dim=2)", []),
         ("Linear(8); nothing", ["nothing"]),
     ],
 )
@@ -27,6 +29,7 @@ def test_a_value_that_the_next_statement_drops_is_told(body: str, dropped: list[
         "Cell": "block Cell(x: f32[N, C]) { Linear(C); x + 1 }\n",
         "Both": "block Both(a: f32[N, C], b: f32[N, C]) { a + b }\n",
     }
-    found = codes("".join(blocks[name] for name in used) + f"model Net(x: f32[N, 8]) {{ {body} }}")
+    kind = "f32[N, T, 8]" if "LSTM" in body else "f32[N, 8]"
+    found = codes("".join(blocks[name] for name in used) + f"model Net(x: {kind}) {{ {body} }}")
     assert [text for _, text in found] == dropped
     assert all(code == ("E0220" if text == "nothing" else "E0239") for code, text in found)
