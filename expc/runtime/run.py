@@ -136,7 +136,8 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
 def _announce(training: Training, prepared: Prepared, directory: RunDirectory) -> None:
     parameters = sum(parameter.numel() for parameter in training.task.model.parameters())
     samples = ", ".join(f"{loader.samples:,} {role}" for role, loader in prepared.loaders.items())
-    length = f"{training.total_steps:,} steps in {training.epochs:,} epochs of {training.steps_per_epoch:,}"
+    epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs:,} epochs"
+    length = f"{training.total_steps:,} steps in {epochs} of {training.steps_per_epoch:,}"
     training.progress.line(f"{prepared.program.name}: {parameters:,} parameters · {samples} samples · {length}")
     training.progress.line(f"on {_name(training.device)} in {training.precision.name} · writing {directory.path}")
 

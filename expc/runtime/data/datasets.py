@@ -260,7 +260,8 @@ def _read(use: Use, path: Path, read: Callable[[str], Any]) -> Any:
         reason = f"it is not a text in UTF-8 (byte {error.start})"
         raise _damaged(use.name, use.span, path, reason, 'tokens="byte" reads any file') from error
     except Exception as error:
-        reason = str(error).split("\n")[0] or "it is not a whole file of this format"
+        told = str(error).split("\n")[0]
+        reason = "it is not a whole file of this format" + (f" ({told})" if told else "")
         raise _damaged(use.name, use.span, path, reason) from error
 
 
