@@ -10,7 +10,7 @@ from expc.compiler.check_loss import Outcome
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import GroupRefused, MetricMismatch, ScheduleLength, WrongPart
 from expc.compiler.errors.names import DuplicateName, NotYet, SelectorMatchesNothing
-from expc.compiler.graph import InitRule, Model, weights
+from expc.compiler.graph import InitRule, Model, Record, weights
 from expc.compiler.lints.monitor_without_val import MonitorWithoutVal
 from expc.compiler.program import GroupPlan, LossPlan, MetricPlan, SchedulePart, Use, Watch
 from expc.compiler.scope import BlockRef
@@ -299,7 +299,9 @@ def check_watched(
     if measured is None or loss is None:
         return
     role, _, name = watched.name.partition(".")
-    names = ["loss", *loss.terms, *(metric.name for metric in measured)]
+    result = loss.body.result
+    absent = result.training_only if isinstance(result, Record) and role != "train" else frozenset()
+    names = ["loss", *(term for term in loss.terms if term not in absent), *(metric.name for metric in measured)]
     if role not in roles:
         elaborator.add(
             MonitorWithoutVal(

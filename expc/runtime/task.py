@@ -55,7 +55,7 @@ class Task:
         result = self.loss(*arguments)
         if not self._terms:
             return {"loss": result}
-        terms = {name: result[name] for name in self._terms}
+        terms = {name: result[name] for name in self._terms if name in result}
         return {"loss": torch.stack([term.float() for term in terms.values()]).sum(), **terms}
 
     def train(self) -> None:

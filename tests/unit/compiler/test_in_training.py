@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from expc.compiler.lower import lower, lower_container
+from expc.runtime.run import run
 
 BODY = """
 block Body(x: f32[N, C]) -> (main: f32[N, C], aux: f32[N, 2] in training) {
@@ -121,3 +122,16 @@ def test_a_term_that_needs_it_counts_in_training_only():
 def test_a_loss_must_be_there_in_evaluation(loss: str):
     (found,) = codes(experiment(loss))
     assert found[0] == "E0312"
+
+
+def test_a_run_measures_in_validation_what_there_is(tmp_path):
+    measured = run(checked(experiment(TABLE)), out=tmp_path / "run", device="cpu", progress=False).metrics
+    names = {name for name in measured if name.startswith(("train.", "val."))}
+    assert names == {"train.loss", "train.main", "train.aux", "val.loss", "val.main"}
+    assert measured["val.loss"] == measured["val.main"]
+
+
+def test_what_validation_does_not_measure_cannot_be_watched():
+    assert codes(experiment(TABLE) + "\ncheckpoint { best = min(val.main) }") == []
+    (found,) = codes(experiment(TABLE) + "\ncheckpoint { best = min(val.aux) }")
+    assert found[1] == "val.aux"
