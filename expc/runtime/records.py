@@ -1,12 +1,16 @@
 """What is measured, written down: `metrics.jsonl`, one object for each log point, and TensorBoard events."""
 
 import contextlib
+import errno
 import io
 import json
 import logging
 import math
+import os
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -25,8 +29,11 @@ class Records:
         self._graph: Final = graph
         self._path: Final = directory.path / "metrics.jsonl"
         with writing(self._path):
-            self._file: Final = self._path.open("x", encoding="utf-8")
-        self._events: Final = _events(directory) if tensorboard else None
+            self._file: Final = self._path.open("xb", buffering=0)
+        self._events_folder: Final = directory.path / "tensorboard"
+        self._excepthook: Final = threading.excepthook
+        threading.excepthook = _silent_writer(self._excepthook)
+        self._events: Final = _events(self._events_folder) if tensorboard else None
         self._finer: Final[set[str]] = set()
 
     def write(
@@ -40,16 +47,26 @@ class Records:
         if lr is not None:
             row["lr"] = lr
         with writing(self._path):
-            self._file.write(json.dumps(row | finite(values), allow_nan=False) + "\n")
-            self._file.flush()
+            self._append(json.dumps(row | finite(values), allow_nan=False).encode() + b"\n")
         if self._events is None:
             return
         scalars = {f"{phase}/{name}": value for name, value in (values if lr is None else {**values, "lr": lr}).items()}
         if over == "steps":
             self._finer.update(scalars)
-        for name, value in scalars.items():
-            if over == "steps" or name not in self._finer:
-                self._events.add_scalar(name, value, step)
+        with writing(self._events_folder):
+            for name, value in scalars.items():
+                if over == "steps" or name not in self._finer:
+                    self._events.add_scalar(name, value, step)
+
+    def _append(self, line: bytes) -> None:
+        """Write a line whole or not at all."""
+        end = self._file.tell()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._file.truncate(end)
+            raise
 
     def graph(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Write the model's graph for TensorBoard, if torch can trace it; the model and its random numbers stay."""
@@ -70,10 +87,13 @@ class Records:
 
     def close(self) -> None:
         """Write what is left."""
-        with writing(self._path):
+        try:
             self._file.close()
             if self._events is not None:
-                self._events.close()
+                with writing(self._events_folder):
+                    self._events.close()
+        finally:
+            threading.excepthook = self._excepthook
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float | None]:
@@ -81,14 +101,23 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _events(directory: RunDirectory) -> "SummaryWriter":
+def _events(folder: Path) -> "SummaryWriter":
     with warnings.catch_warnings(), _silent():
         warnings.simplefilter("ignore")
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        folder = directory.path / "tensorboard"
         with writing(folder):
             return SummaryWriter(str(folder))
+
+
+def _silent_writer(before: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], Any]:
+    """TensorBoard writes in a thread, which fails with a traceback; the next call to it raises the same error."""
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard.")):
+            before(failed)
+
+    return hook
 
 
 @contextlib.contextmanager

@@ -62,7 +62,15 @@ class RunDirectory:
     def record(self, **facts: Any) -> None:
         """Add facts to `run.json`."""
         self._run |= facts
-        self.write("run.json", json.dumps(self._run, indent=2, allow_nan=False, default=str) + "\n")
+        content = (json.dumps(self._run, indent=2, allow_nan=False, default=str) + "\n").encode()
+        try:
+            self.write("run.json", content)
+        except RunError:
+            # On a full disk there is no place for a second file, but in the block of the first: how the run ended
+            # matters more than a whole old file.
+            with writing(self.path / "run.json"), (self.path / "run.json").open("r+b") as file:
+                file.write(content)
+                file.truncate()
 
     def describe(self, program: Program) -> None:
         """Write what is run: copies of every file that was read, and every setting with who set it."""
