@@ -78,7 +78,7 @@ class RunDirectory:
 
         for name, text in _copies(program).items():
             self.write(f"sources/{name}", text)
-        self.write("resolved.yaml", resolved_yaml(program.experiment))
+        self.write("resolved.yaml", resolved_yaml(program.experiment, program.lets))
 
 
 def refuse_used(out: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -59,8 +60,10 @@ def test_the_digits_are_learnt_as_a_plain_loop_would(tmp_path):
 
 
 EXPERIMENT = """
+let classes = 4
+
 data {
-  train = FakeData(size=40, image_size=[3, 8, 8], num_classes=4) -> ToTensor
+  train = FakeData(size=40, image_size=[3, 8, 8], num_classes=classes) -> ToTensor
   val   = FakeData(size=20, image_size=[3, 8, 8], num_classes=4) -> ToTensor
   batch = 16
 }
@@ -88,12 +91,15 @@ train {
 
 
 def test_settings_of_every_kind_go_through(tmp_path):
-    checked = check_text(EXPERIMENT)
+    checked = check_text(EXPERIMENT, "net.exp")
     assert [problem.message for problem in checked.problems] == []
     assert checked.program is not None
     result = run(checked.program, out=tmp_path / "run", device="cpu", progress=False)
     assert result.status == "finished"
     assert set(result.metrics) == {f"{role}.{term}" for role in ("train", "val") for term in ("loss", "fit", "small")}
+    resolved = yaml.safe_load((result.directory / "resolved.yaml").read_text())
+    assert resolved["let"] == {"classes": {"value": 4, "from": "net.exp:2"}}
+    assert resolved["train"]["accumulate"] == {"value": 2, "from": "net.exp:18"}
     weights = load_file(result.directory / "best.safetensors")
     assert set(weights) == {"encode.weight", "encode.bias", "head.weight", "head.bias"}
     assert all(tensor.dtype == torch.float32 for tensor in weights.values())
