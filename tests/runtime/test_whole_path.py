@@ -99,7 +99,7 @@ def test_settings_of_every_kind_go_through(tmp_path):
     assert set(result.metrics) == {f"{role}.{term}" for role in ("train", "val") for term in ("loss", "fit", "small")}
     resolved = yaml.safe_load((result.directory / "resolved.yaml").read_text())
     assert resolved["let"] == {"classes": {"value": 4, "from": "net.exp:2"}}
-    assert resolved["train"]["accumulate"] == {"value": 2, "from": "net.exp:18"}
+    assert resolved["train"]["accumulate"] == {"value": 2, "from": "net.exp:17"}
     weights = load_file(result.directory / "best.safetensors")
     assert set(weights) == {"encode.weight", "encode.bias", "head.weight", "head.bias"}
     assert all(tensor.dtype == torch.float32 for tensor in weights.values())
