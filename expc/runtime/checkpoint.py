@@ -42,7 +42,7 @@ class Checkpoints:
                 _flush(partial)
                 partial.rename(final)
                 _flush(self._folder)
-            except OSError:
+            except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             self._prune(best_step)
