@@ -75,7 +75,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
     status = invoke(sys.argv[1:])
-    gc.freeze()  # Python collects once more at exit, a sixth of a check and a second after torch: nothing waits for that
+    gc.freeze()  # Python collects once more at exit, after torch for a second; nothing here waits for that
     if status == INTERRUPTED or "torch" in sys.modules:
         # Libraries take their time to say good-bye. Whoever presses Ctrl-C meanwhile wants an end, and no traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
