@@ -10,7 +10,15 @@ from typing import Any
 from expc.compiler import calls, results, stages, starts, tensors
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size
-from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, NotAStage, StageInArithmetic, TooLarge
+from expc.compiler.errors.names import (
+    BadExpression,
+    DuplicateName,
+    Misplaced,
+    NotAStage,
+    StageInArithmetic,
+    TooLarge,
+    UnknownName,
+)
 from expc.compiler.evaluate import MOST_STEPS, Evaluator
 from expc.compiler.graph import Read, Source, Value
 from expc.compiler.library import Library
@@ -21,6 +29,7 @@ from expc.compiler.types import UNKNOWN, TensorType
 from expc.compiler.unused import Flowing
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
 from expc.spec import syntax
+from expc.spec.suggest import is_slip
 from expc.spec.values import (
     UNEVALUATED,
     Closure,
@@ -270,10 +279,27 @@ class Elaborator(Evaluator):
     def name(self, node: syntax.Name, context: Context) -> Any:
         """What a name stands for in a body, where `flow` is the value that arrives."""
         if node.id != "flow":
-            return super().name(node, context)
+            try:
+                return super().name(node, context)
+            except ProblemError as error:
+                guess = self.guess(node, error.problem, context)
+                if guess is None:
+                    raise
+                self.add(error.problem)
+                return guess
         if context.flow is None:
             raise ProblemError(NotAStage(span=node.span, what="`flow`", reason="nothing flows here"))
         return context.flow
+
+    def guess(self, node: syntax.Name, problem: Problem, context: Context) -> Recipe | None:
+        """The layer that a misspelt name was surely meant to be, so that one slip does not hide what comes after it."""
+        if context.body is None or not isinstance(problem, UnknownName) or not problem.fixes:
+            return None
+        near = problem.fixes[0].edits[0].text
+        operator = self.library.operators.get(near)
+        if operator is None or operator.kind != "layer" or not is_slip(node.id, near):
+            return None
+        return Recipe(near, span=node.span, guessed=True)
 
     def paren(self, node: syntax.Paren, context: Context) -> Any:
         """What parentheses hold; where a tensor is wanted, a stage in them is applied."""

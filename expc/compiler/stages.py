@@ -72,7 +72,12 @@ def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Sp
         raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
     if operator.kind == "layer":
         refuse_tensors(operator.name, (), value.arguments, span)
-    return operators.apply(elaborator, operator, value.arguments, context, span, label)
+    try:
+        return operators.apply(elaborator, operator, value.arguments, context, span, label)
+    except ProblemError:
+        if not value.guessed:
+            raise
+        return elaborator.unknown(span)
 
 
 def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span: Span) -> Any:

@@ -20,6 +20,11 @@ def _nearest(word: str, known: frozenset[str]) -> str | None:
     return candidates[0][1] if candidates and candidates[0][0] != _UNLIKE else None
 
 
+def is_slip(word: str, name: str) -> bool:
+    """Whether `word` is surely meant to be `name`: it differs in case, in underscores, or by one slip of the finger."""
+    return _likeness(word, name)[:2] <= (1, 1)
+
+
 def advice(word: str | None) -> str:
     """The end of a message that names what was probably meant: `; did you mean `batch`?`, or nothing."""
     return "" if word is None else f"; did you mean `{word}`?"

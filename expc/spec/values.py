@@ -84,6 +84,8 @@ class Recipe:
     arguments: tuple[Given, ...] = ()
     target: Any = field(default=None, compare=False, repr=False)
     span: Span | None = field(default=None, compare=False, repr=False)
+    guessed: bool = field(default=False, compare=False, repr=False)
+    """The name was misspelt, which was reported: what follows is checked as if it had been right."""
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.arguments))})" if self.arguments else self.name
