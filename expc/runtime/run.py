@@ -13,7 +13,7 @@ from expc.compiler.program import Program
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
 from expc.runtime.data.loader import Loader
-from expc.runtime.errors import RunError
+from expc.runtime.errors import RunError, WorkerDied
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import FINAL
 from expc.runtime.loop import Training, train
@@ -77,12 +77,14 @@ def run(
 
 def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory) -> RunResult:
     training.progress.begin(training.epochs)
-    train(training)
+    with _workers_may_die_of_signals(training.interrupts):
+        train(training)
     training.keeping.finish(training.step, training.epoch)
     if training.early_stop is not None and training.early_stop.lost_patience:
         training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
     if test is not None and training.interrupts.received is None:
-        _test(training, test)
+        with _workers_may_die_of_signals(training.interrupts):
+            _test(training, test)
     training.progress.close()
     received = training.interrupts.received
     if received is not None:
@@ -99,6 +101,16 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
         metrics=finite(training.values),
     )
     return RunResult(status, directory.path, training.values, training.step, received)
+
+
+@contextmanager
+def _workers_may_die_of_signals(interrupts: Interrupts) -> Iterator[None]:
+    """A signal that ends this run may have reached its data workers first: then they are not to blame."""
+    try:
+        yield
+    except RunError as error:
+        if interrupts.received is None or not isinstance(error.problem, WorkerDied):
+            raise
 
 
 def _test(training: Training, test: Loader) -> None:
