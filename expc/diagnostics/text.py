@@ -15,9 +15,10 @@ Colours are plain ANSI sequences: a library for them would take longer to import
 """
 
 import os
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Final, TextIO
 
 from expc.diagnostics.problem import Edit, Fix, Problem
@@ -154,7 +155,7 @@ class _View:
             text, cut = line.around(line.cell(main.span.start - start))
             yield self.row(number, "|", text)
             for mark in here:
-                first = min(max(line.cell(mark.span.start - start) - cut, 0), len(text))
+                first = min(max(line.cell(mark.span.start - start) - cut, 0), _width(text))
                 length = max(min(line.cell(mark.span.end - start) - cut, _width(text)) - first, 1)
                 under = mark.character * length + (f" {_printable(mark.text)}" if mark.text else "")
                 yield self.row("", "|", " " * first + self.paint(mark.style, under))
@@ -168,7 +169,7 @@ class _View:
                 after = source.text[start:end]
                 for edit in reversed(hunk):
                     after = after[: edit.span.start - start] + edit.text + after[edit.span.end - start :]
-                before, now = source.text[start:end].splitlines(), after.splitlines()
+                before, now = _lines(source.text[start:end]), _lines(after)
                 while before and now and before[-1] == now[-1]:
                     before, now = before[:-1], now[:-1]
                 column = hunk[0].span.start - start
@@ -194,22 +195,25 @@ def _hunks(source: Source, edits: Sequence[Edit]) -> list[tuple[int, int, list[E
     return hunks
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a text as `Source` counts them, unlike `str.splitlines`."""
+    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
 class _Line:
     """One line of source as a terminal shows it: tabs become spaces, characters that would steer it become visible."""
 
+    _shown: Sequence[str]
+    """What is shown for each character."""
     _starts: Sequence[int]
+    """The cell where each character starts, and the one after the last."""
 
     def __init__(self, text: str) -> None:
         if text.isascii() and text.isprintable():
-            self.text, self._starts = text, range(len(text) + 1)
+            self._shown, self._starts = text, range(len(text) + 1)
             return
-        shown: list[str] = []
-        starts: list[int] = [0]
-        for character in text:
-            cells = "    " if character == "\t" else _printable(character)
-            shown.append(cells)
-            starts.append(starts[-1] + _width(cells))
-        self.text, self._starts = "".join(shown), starts
+        self._shown = ["    " if character == "\t" else printable(character) for character in text]
+        self._starts = [0, *accumulate(map(_width, self._shown))]
 
     def cell(self, offset: int) -> int:
         """The cell, from 0, where the character at `offset` of the line starts; past the end, the last one and 1."""
@@ -217,15 +221,17 @@ class _Line:
 
     def around(self, cell: int) -> tuple[str, int]:
         """The text, or of a very long line the part around `cell`, and how many cells it leaves out before."""
-        if len(self.text) <= WIDEST:
-            return self.text, 0
-        cut = max(0, min(cell - WIDEST // 2, len(self.text) - WIDEST))
-        text = self.text[cut : cut + WIDEST]
-        if cut:
-            text = "…" + text[1:]
-        if cut + WIDEST < len(self.text):
-            text = text[:-1] + "…"
-        return text, cut
+        cells = self._starts[-1]
+        if cells <= WIDEST:
+            return "".join(self._shown), 0
+        begin = max(0, min(cell - WIDEST // 2, cells - WIDEST))
+        first, last = bisect_left(self._starts, begin), bisect_right(self._starts, begin + WIDEST) - 1
+        shown = list(self._shown[first:last])
+        if first > 0:
+            shown[0] = "…".ljust(_width(shown[0]))
+        if last < len(self._shown):
+            shown[-1] = "…"
+        return "".join(shown), self._starts[first]
 
 
 def _shortened(text: str, limit: int = 600) -> str:
@@ -247,6 +253,6 @@ def _width(text: str) -> int:
     """How many cells `text` takes: East Asian wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(0 if category(c) in ("Mn", "Me") else 2 if east_asian_width(c) in "WF" else 1 for c in text)

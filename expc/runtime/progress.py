@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a few lines, and bars where standard error is a terminal."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ class Progress:
     def __init__(self, *, shown: bool, stream: TextIO | None = None) -> None:
         self._stream: Final = sys.stderr if stream is None else stream
         self._shown = shown
-        self.has_bars = shown and self._stream.isatty()
+        self.has_bars = shown and self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._epochs: tqdm[Never] | None = None
         self._steps: tqdm[Never] | None = None
 

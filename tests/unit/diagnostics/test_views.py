@@ -116,6 +116,11 @@ def long_line() -> Problem:
     )
 
 
+def long_wide_line() -> Problem:
+    source = Source("long.exp", "名" * 200 + "e\u0301 here" + "前" * 200)
+    return Wrong(span=at("here", source))
+
+
 def many_places() -> Problem:
     source = Source("many.exp", "".join(f"Conv2d({i}, 3) -> oops\n" for i in range(1000)))
     spans = [Span(source, match.start(), match.end()) for match in re.finditer("oops", source.text)]
@@ -133,6 +138,7 @@ CASES = [
     several_lines,
     wide_and_steering_characters,
     long_line,
+    long_wide_line,
     many_places,
 ]
 
