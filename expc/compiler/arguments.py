@@ -75,7 +75,7 @@ def match_settings(
 def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
     """The value of one setting. Raises `ProblemError` when it is missing or of the wrong kind."""
     if given is None:
-        if param.required and not param.rest and not param.variadic:
+        if param.required and not param.rest:
             hint = f" ({param.kind.words})" if param.kind.words else ""
             raise ProblemError(MissingArgument(span=span, operator=name, what=f"`{param.name}`{hint}"))
         if param.rest:
