@@ -71,11 +71,24 @@ REFUSED = {
     "sections again and again": ("train { epochs = 1 }\n" * 3000, "E0221"),
     "unknown names": ("model M(x: f32[N, 4]) {\n" + "".join(f"Foo{i}\n" for i in range(9000)) + "}\n", "E0220"),
     "unknown settings": ("train {\n" + "".join(f"k{i} = 1\n" for i in range(9000)) + "}\n", "E0201"),
+    "a long row of blocks": (
+        "block B0(x: f32[N, C]) { ReLU }\n"
+        + "".join(f"block B{i + 1}(x: f32[N, C]) {{ B{i} }}\n" for i in range(200))
+        + NET % "B200",
+        "E0231",
+    ),
+    "a long row of lets": ("".join(f"let a{i} = a{i + 1}\n" for i in range(200)) + "let a200 = 1\n", "E0231"),
+    "deep lists": ("let a0 = 1\n" + "".join(f"let a{i + 1} = [a{i}]\n" for i in range(200)), "E0229"),
+    "a long formula": ("model M(x: f32[N, A, B, C, D]) { reshape(N, (A + B + C + D + N) ** 20) }\n", "E0229"),
+    "floors of floors": ("model M(x: f32[N, 3, H, W]) {\n" + "Conv2d(3, 3, stride=2)\n" * 99 + "}\n", "E0231"),
+    "a glob of stars": (NET % f'{{ "{"a" * 3000}": Linear(4) ; init "{"*a" * 30}b" = zeros }}', "E0234"),
+    "nothing to reshape to": (NET % "reshape()", "E0224"),
     "a zero byte": ("let a = 1\0\n", "E0114"),
 }
 
 
-ONCE = REFUSED.keys() - {"doubling lists", "sections again and again", "unknown names", "unknown settings"}
+MORE = {"sections again and again", "unknown names", "unknown settings", "doubling lists", "deep lists"}
+ONCE = REFUSED.keys() - MORE - {"a long row of blocks", "a long row of lets"}
 """Those with one mistake, which is told once."""
 
 

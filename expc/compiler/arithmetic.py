@@ -4,7 +4,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any, Final, TypeVar
 
-from expc.compiler.dimensions import Dim, Size, divides, exact_quotient, greatest, least, maximum, minimum
+from expc.compiler.dimensions import (
+    Dim,
+    Size,
+    UnwieldySizeError,
+    divides,
+    exact_quotient,
+    greatest,
+    least,
+    maximum,
+    minimum,
+)
 from expc.spec.values import UNEVALUATED, show
 
 LARGEST: Final = 2**63 - 1
@@ -15,6 +25,9 @@ MOST_ITEMS: Final = 100_000
 
 Items = TypeVar("Items", bound=Sized)
 
+
+DEEPEST: Final = 40
+"""How many lists may stand in each other."""
 
 _UNITS: Final = {"text": "characters", "list": "items"}
 
@@ -70,6 +83,8 @@ def binary(operator: str, a: Any, b: Any) -> Any:
         result = _arithmetic(operator, a, b)
     except ZeroDivisionError:
         raise ArithmeticRefusedError(f"{a} {operator} {b} divides by zero") from None
+    except UnwieldySizeError as error:
+        raise ArithmeticRefusedError(str(error)) from None
     except OverflowError:
         raise ArithmeticRefusedError(f"{a} {operator} {b} is too large for a number") from None
     if isinstance(result, int) and abs(result) > LARGEST:
@@ -82,15 +97,17 @@ def binary(operator: str, a: Any, b: Any) -> Any:
 def bounded(items: Items) -> Items:
     """A list or a text itself. Raises where it is too long, everything in it counted."""
     count = 0
-    waiting: list[Any] = [items]
+    waiting: list[tuple[Any, int]] = [(items, 0)]
     while waiting:
-        inner = waiting.pop()
+        inner, depth = waiting.pop()
         count += len(inner)
+        if depth > DEEPEST:
+            raise ArithmeticRefusedError(f"more than {DEEPEST} lists stand in each other")
         if count > MOST_ITEMS:
             what = "text" if isinstance(items, str) else "list"
             raise ArithmeticRefusedError(f"this {what} is too long: at most {MOST_ITEMS:,} {_UNITS[what]}")
         if isinstance(inner, list | tuple):
-            waiting += [item for item in inner if isinstance(item, list | tuple)]
+            waiting += [(item, depth + 1) for item in inner if isinstance(item, list | tuple)]
     return items
 
 

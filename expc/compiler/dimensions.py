@@ -11,9 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor, gcd, lcm
-from typing import Union
+from typing import Final, Union
 
 from expc.frozen import dataclass, field
+
+MOST_TERMS: Final = 200
+"""How many terms, and factors in one of them, the size of a dimension may have."""
+
+DEEPEST: Final = 40
+"""How many floor divisions may stand in each other: more would take a size that no memory holds."""
+
+
+class UnwieldySizeError(OverflowError):
+    """A size is too long a formula to reason about."""
+
+    def __init__(self) -> None:
+        super().__init__("the size of a dimension becomes too long a formula")
 
 
 @dataclass(frozen=True, order=True)
@@ -36,6 +49,11 @@ class Floor:
     numerator: "Size"
     denominator: "Size"
 
+    @cached_property
+    def nesting(self) -> int:
+        """How many of its kind stand in each other."""
+        return 1 + max(_nesting(self.numerator), _nesting(self.denominator))
+
     def __str__(self) -> str:
         return f"{_operand(self.numerator)} // {_operand(self.denominator)}"
 
@@ -50,6 +68,11 @@ class Extreme:
     function: str
     left: "Size"
     right: "Size"
+
+    @cached_property
+    def nesting(self) -> int:
+        """How many of its kind stand in each other."""
+        return 1 + max(_nesting(self.left), _nesting(self.right))
 
     def __str__(self) -> str:
         return f"{self.function}({self.left}, {self.right})"
@@ -100,6 +123,8 @@ class Dim:
     def __mul__(self, other: Size) -> Size:
         if not isinstance(other, int | Dim):
             return NotImplemented
+        if len(self.terms) * len(polynomial(other)) > MOST_TERMS**2:
+            raise UnwieldySizeError
         product: dict[Monomial, Fraction] = {}
         for left, a in self.terms.items():
             for right, b in polynomial(other).items():
@@ -230,7 +255,19 @@ def from_polynomial(terms: Mapping[Monomial, Fraction]) -> Size:
         return 0
     if set(kept) == {()}:
         return int(kept[()] // 1)
+    if len(kept) > MOST_TERMS or max(map(len, kept)) > MOST_TERMS:
+        raise UnwieldySizeError
     return Dim(kept)
+
+
+def _from_atom(atom: Atom) -> Dim:
+    if not isinstance(atom, Symbol) and atom.nesting > DEEPEST:
+        raise UnwieldySizeError
+    return Dim({(atom,): Fraction(1)})
+
+
+def _nesting(size: Size) -> int:
+    return max((0 if isinstance(atom, Symbol) else atom.nesting for atom in _atoms(size)), default=0)
 
 
 # ---------------------------------------------------------------------------------------------------- normal form
@@ -262,7 +299,7 @@ def _floordiv(a: Size, b: Size) -> Size:
         bottom = least(b)
         if low is not None and high is not None and bottom is not None and low >= 0 and high < bottom:
             return 0
-        return Dim({(Floor(a, b),): Fraction(1)})
+        return _from_atom(Floor(a, b))
     if b == 0:
         raise ZeroDivisionError
     if b < 0:
@@ -291,7 +328,7 @@ def _floor_atom(rest: dict[Monomial, Fraction], constant: Fraction, denominator:
             inner = monomial[0]
             if isinstance(inner.denominator, int):
                 return _floordiv(inner.numerator + int(constant) * inner.denominator, inner.denominator * denominator)
-    return Dim({(Floor(from_polynomial({**rest, (): constant}), denominator),): Fraction(1)})
+    return _from_atom(Floor(from_polynomial({**rest, (): constant}), denominator))
 
 
 def _polynomial_quotient(a: Size, b: Dim) -> Size | None:
@@ -349,7 +386,7 @@ def _extreme(function: str, a: Size, b: Size) -> Size:
         return a if function == "max" else b
     if high is not None and high <= 0:
         return b if function == "max" else a
-    return Dim({(Extreme(function, a, b),): Fraction(1)})
+    return _from_atom(Extreme(function, a, b))
 
 
 def _bound(size: Size, *, lower: bool) -> Fraction | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from expc.compiler import calls, results, stages, starts, tensors
 from expc.compiler.arithmetic import describe, is_size
-from expc.compiler.dimensions import Size
+from expc.compiler.dimensions import Size, UnwieldySizeError
 from expc.compiler.errors.names import (
     BadExpression,
     DuplicateName,
@@ -83,6 +83,9 @@ class Elaborator(Evaluator):
             here = context.with_flow(flow)
             try:
                 flow, returned = self.statement(statement, here)
+            except (UnwieldySizeError, RecursionError) as error:
+                limit = str(error) if isinstance(error, UnwieldySizeError) else "it is nested too deep"
+                raise ProblemError(TooLarge(span=statement.span, what="this", limit=limit)) from None
             except ProblemError as error:
                 if isinstance(error.problem, TooLarge):
                     raise

@@ -47,6 +47,10 @@ MOST_STEPS: Final = 50_000
 """How many statements, rounds and calls a model may have when everything is unrolled."""
 
 
+DEEPEST: Final = 60
+"""How many definitions may need each other in a row: those who unfold them call themselves."""
+
+
 class Evaluator:
     """Evaluates expressions. Problems are raised as `ProblemError` where one expression cannot go on."""
 
@@ -163,6 +167,9 @@ class Evaluator:
         """Guards the unfolding of a definition against needing itself."""
         if any(entry is declaration for entry in self._active):
             raise ProblemError(Recursion(span=span, word=name))
+        if len(self._active) >= DEEPEST:
+            limit = f"more than {DEEPEST} definitions need each other in a row"
+            raise ProblemError(TooLarge(span=span, what=f"what `{name}` needs", limit=limit))
         self._active.append(declaration)
         try:
             yield

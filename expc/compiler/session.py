@@ -12,11 +12,12 @@ from typing import Final
 
 from expc.compiler.causes import without_consequences
 from expc.compiler.declarations import Loader, Read
+from expc.compiler.errors.names import TooLarge
 from expc.compiler.experiment import ExperimentChecker
 from expc.compiler.library import Library
 from expc.compiler.program import Program
 from expc.compiler.reading import read_text
-from expc.diagnostics import Fix, Problem, Report, Source
+from expc.diagnostics import Fix, Problem, Report, Source, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.parser import parse
@@ -74,8 +75,13 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     loader = Loader(library, report, read)
     file = loader.load(name, source, tree)
     checker = ExperimentChecker(library, report, file, Path(name).stem)
-    checker.settings()
-    program = checker.check([loaded.source for loaded in loader.files.values()])
+    program = None
+    try:
+        checker.settings()
+        program = checker.check([loaded.source for loaded in loader.files.values()])
+    except RecursionError:
+        limit = "its definitions need each other in too long a row"
+        report.add(TooLarge(span=Span(source, 0, 0), what="this experiment", limit=limit))
     problems, allowed = _split(without_consequences(report.problems, tree))
     errors = any(problem.severity == "error" for problem in problems)
     sources = tuple(loaded.source for loaded in loader.files.values())
