@@ -48,7 +48,7 @@ def _prelu(call: Call) -> TensorType:
 def _softmax(call: Call) -> TensorType:
     if call["dim"] is None:
         refuse(call, f"say along which dimension: {call.operator.name}(dim=-1), or dim=1 for the channels")
-    axis(call, call.tensor())
+    axis(call, call["dim"], call.tensor().rank)
     return same_shape()(call)
 
 
@@ -60,7 +60,7 @@ def _glu(call: Call) -> TensorType:
     x = same_shape()(call)
     if not x.rank:
         refuse(call, "a scalar cannot be split in two")
-    dim = axis(call, x)
+    dim = axis(call, call["dim"], x.rank)
     call.require_divisible(x.dims[dim], 2, f"dimension {dim}, which is split in two,")
     half = x.dims[dim] // 2
     call.explain(f"dimension {dim}: {x.dims[dim]} // 2 = {half}")

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any, Final
 
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch
 from expc.compiler.ops.declare import REQUIRED, Call, Kind, Operator, Param
 from expc.compiler.ops.kinds import BOOL, DTYPE, TENSOR, TENSORS, is_number, optional
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import axis, refuse
 from expc.compiler.types import FLOATING, TensorType, category
 
 
@@ -54,7 +53,6 @@ def dims(default: Any = None, name: str = "dim") -> Param:
     return Param(name, optional(AXES) if default is None else AXES, default)
 
 
-INPUT: Final = tensor()
 OTHER: Final = operand("other")
 LIST: Final = Param("tensors", TENSORS, tensor=True)
 KEEPDIM: Final = Param("keepdim", BOOL, False)
@@ -85,14 +83,6 @@ def function(
 
 
 # ------------------------------------------------------------------------------------------------ reading
-
-
-def axis(call: Call, value: int, rank: int, name: str = "dim") -> int:
-    """The dimension `value` of a tensor of `rank` dimensions, counted from 0. A scalar takes 0 and -1, as in torch."""
-    bound = max(rank, 1)
-    if not -bound <= value < bound:
-        refuse(call, f"{name}={value} is outside the {rank} dimensions of the input: from {-bound} to {bound - 1}")
-    return value % bound
 
 
 def axes(call: Call, value: int | Sequence[int] | None, rank: int, name: str = "dim") -> tuple[int, ...]:
@@ -153,11 +143,6 @@ def dtype_or(call: Call, otherwise: str, name: str = "dtype") -> str:
     """The dtype that the call asks for, else `otherwise`."""
     asked = call[name]
     return otherwise if asked is None else str(asked.name)
-
-
-def numel(sizes: Sequence[Size]) -> Size:
-    """The product of sizes: 1 for none."""
-    return prod(sizes, start=1)
 
 
 def whole_quotient(call: Call, size: Size, divisor: Size, what: str) -> Size:

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from expc.compiler.errors.shapes import DtypeMismatch
 from expc.compiler.ops.arguments import (
-    INPUT,
     OPERAND,
     OTHER,
     floated,
@@ -19,7 +18,7 @@ from expc.compiler.ops.arguments import (
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import FLOAT, choice, optional
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, refuse
 from expc.compiler.types import TensorType, category, promote_number, result_dtype
 
 Dtypes = Callable[[Call, str], str]

@@ -7,7 +7,6 @@ from typing import Any, Final
 from expc.compiler.dimensions import Dim, Size, least
 from expc.compiler.ops.arguments import (
     DTYPE_BY_NAME,
-    INPUT,
     dtype_or,
     function,
     is_size,
@@ -19,7 +18,7 @@ from expc.compiler.ops.arguments import (
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Kind, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, either, is_number, list_of, optional
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, refuse
 from expc.compiler.types import FLOATING, TensorType, category
 
 _SIZE: Final = Param("size", list_of(NATURAL), variadic=True)

@@ -21,7 +21,7 @@ def _together(call: Call) -> TensorType:
 def _cosine(call: Call) -> TensorType:
     both = _together(call)
     expect_dtype(call, both, FLOATING)
-    dim = axis(call, both)
+    dim = axis(call, call["dim"], both.rank)
     return both.with_dims(*both.dims[:dim], *both.dims[dim + 1 :])
 
 

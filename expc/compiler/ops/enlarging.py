@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
-from expc.compiler.ops.arguments import INPUT, axis, dim, function, is_size, listed, numel
+from expc.compiler.ops.arguments import dim, function, is_size, listed
 from expc.compiler.ops.declare import Call, Param
 from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, choice, list_of, optional
 from expc.compiler.ops.reshaping import SHAPE, as_torch, shape_param, shown
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, axis, product, refuse
 from expc.compiler.types import TensorType
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _repeat_interleave(call: Call) -> TensorType:
     x = call.tensor()
     times = call["repeats"]
     if call["dim"] is None:
-        return x.with_dims(numel(x.dims) * times)
+        return x.with_dims(product(x.dims) * times)
     if x.rank == 0:
         refuse(call, "a scalar has no dimension to repeat along")
     at = axis(call, call["dim"], x.rank)

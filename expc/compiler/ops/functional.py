@@ -5,14 +5,12 @@ from typing import Any, Final
 from expc.compiler.dimensions import Size
 from expc.compiler.ops import distance, pooling, resizing, shaping
 from expc.compiler.ops.arguments import (
-    INPUT,
     floated,
     function,
     need_dtype,
     need_floating,
     need_rank,
     need_same_dtype,
-    numel,
     optional_tensor,
     tensor,
     whole_quotient,
@@ -21,7 +19,7 @@ from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, FLOAT, POSITIVE, PROBABILITY, choice, integer, list_of, optional, sizes
 from expc.compiler.ops.resizing import resized
-from expc.compiler.ops.rules import EXAMPLES, FORMS, SIDES, Window, expect_rank, fit, refuse, spread
+from expc.compiler.ops.rules import EXAMPLES, FORMS, INPUT, SIDES, Window, expect_rank, fit, product, refuse, spread
 from expc.compiler.types import DTYPES, FLOATING, TensorType, result_dtype
 
 
@@ -68,7 +66,7 @@ def _fits(call: Call, mask: TensorType, wanted: tuple[Size, ...]) -> None:
 def _attention_macs(call: Call, result: Any) -> Size:
     query, key = call.tensor("query"), call.tensor("key")
     features: Size = query.dims[-1] + result.dims[-1]
-    return numel((*result.dims[:-1], key.dims[-2])) * features
+    return product((*result.dims[:-1], key.dims[-2])) * features
 
 
 def _build_attention(torch: Any, v: dict[str, Any]) -> Any:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.shapes import RankMismatch
-from expc.compiler.ops.arguments import LIST, axis, dim, function
+from expc.compiler.ops.arguments import LIST, dim, function
 from expc.compiler.ops.declare import Call, Operator
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import axis, refuse
 from expc.compiler.types import TensorType, result_dtype
 
 

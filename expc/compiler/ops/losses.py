@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from expc.compiler.ops.arguments import (
-    INPUT,
-    function,
-    operand,
-    optional_tensor,
-    tensor,
-)
+from expc.compiler.ops.arguments import function, operand, optional_tensor, tensor
 from expc.compiler.ops.declare import Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import (
     BOOL,
@@ -45,6 +39,7 @@ from expc.compiler.ops.loss_rules import (
     ranking,
     triplet,
 )
+from expc.compiler.ops.rules import INPUT
 
 TARGET: Final = tensor("target")
 _NUMBERS: Final = list_of(FLOAT)

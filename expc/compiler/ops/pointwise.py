@@ -6,8 +6,6 @@ from typing import Any, Final
 from expc.compiler.ops.arguments import (
     AXIS,
     DTYPE_BY_NAME,
-    INPUT,
-    axis,
     dim,
     dtype_or,
     floated,
@@ -18,7 +16,7 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, PROBABILITY, choice, either, optional
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, axis, refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType
 
 NOT_BOOL: Final = DTYPES - {"bool"}

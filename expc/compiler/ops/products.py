@@ -4,19 +4,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from expc.compiler.dimensions import Size
-from expc.compiler.ops.arguments import (
-    INPUT,
-    function,
-    need_dtype,
-    need_rank,
-    need_same_dtype,
-    numel,
-    tensor,
-)
+from expc.compiler.ops.arguments import function, need_dtype, need_rank, need_same_dtype, tensor
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import FLOAT, choice, number
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, product, refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType, category, result_dtype
 
 NOT_BOOL: Final = DTYPES - {"bool"}
@@ -70,10 +62,10 @@ def _ranked(ranks: tuple[int, int], names: tuple[str, str]) -> Callable[[Call], 
 
 def _plus(ranks: tuple[int, int], names: tuple[str, str]) -> Callable[[Call], TensorType]:
     """A product with something added to it, which broadcasts to its shape: addmm, baddbmm."""
-    product = _ranked(ranks, names)
+    multiplied = _ranked(ranks, names)
 
     def shape(call: Call) -> TensorType:
-        result, added = product(call), call.tensor()
+        result, added = multiplied(call), call.tensor()
         need_same_dtype(call, result, added)
         for name in ("alpha", "beta"):
             if isinstance(call[name], float) and category(result.dtype) < 2:
@@ -110,7 +102,7 @@ def _cdist(call: Call) -> TensorType:
 def _inner_macs(name: str) -> Callable[[Call, Any], Size]:
     def macs(call: Call, result: Any) -> Size:
         inner: Size = call.tensor(name).dims[-1]
-        return inner * numel(result.dims)
+        return inner * product(result.dims)
 
     return macs
 

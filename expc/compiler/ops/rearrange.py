@@ -12,17 +12,10 @@ from typing import Any, Final
 
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.shapes import RankMismatch
-from expc.compiler.ops.arguments import (
-    INPUT,
-    function,
-    need_dtype,
-    need_same_dtype,
-    numel,
-    whole_quotient,
-)
+from expc.compiler.ops.arguments import function, need_dtype, need_same_dtype, whole_quotient
 from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import POSITIVE, STR
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, product, refuse
 from expc.compiler.types import DTYPES, TensorType
 from expc.frozen import dataclass
 
@@ -214,13 +207,13 @@ def _rearrange(call: Call) -> TensorType:
         _solve(call, group, x.dims[at], at, sizes)
     others = tuple(name for group in left for name in group if name.startswith(ELLIPSIS))
     result = (_spread(group, others) for group in _loosened(right, others))
-    return x.with_dims(*(numel([sizes[name] for name in group]) for group in result))
+    return x.with_dims(*(product([sizes[name] for name in group]) for group in result))
 
 
 def _solve(call: Call, group: Group, size: Size, at: int, sizes: dict[str, Size]) -> None:
     """Finds the sizes of the axes of one dimension; at most one of them is not given."""
     given: Mapping[str, Size] = call["axes"]
-    known = numel([given[name] for name in group if name in given])
+    known = product([given[name] for name in group if name in given])
     free = [name for name in group if name not in given]
     for name in group:
         if name in given:
@@ -352,7 +345,7 @@ def _aligned(call: Call, a: tuple[Size, ...], b: tuple[Size, ...]) -> tuple[Size
 def _einsum_macs(call: Call, _: Any) -> Size:
     parsed = equation(call["equation"])
     sizes, dots = _measured(call, parsed, call["operands"])
-    return numel([*sizes.values(), *dots]) if len(call["operands"]) > 1 else 0
+    return product([*sizes.values(), *dots]) if len(call["operands"]) > 1 else 0
 
 
 def _build_einsum(torch: Any, values: dict[str, Any]) -> Any:

@@ -6,10 +6,8 @@ from typing import Any, Final
 from expc.compiler.dimensions import Size
 from expc.compiler.ops.arguments import (
     DTYPE_BY_NAME,
-    INPUT,
     KEEPDIM,
     axes,
-    axis,
     dim,
     dims,
     dtype_or,
@@ -17,12 +15,11 @@ from expc.compiler.ops.arguments import (
     function,
     need_dtype,
     need_floating,
-    numel,
     summed,
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, INT, NATURAL, choice, either, number
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, axis, product, refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType, category, promote
 
 NOT_BOOL: Final = DTYPES - {"bool"}
@@ -95,7 +92,7 @@ def _position(call: Call) -> TensorType:
     """Argmax and argmin: an index below the size of the dimension."""
     x = call.tensor()
     need_dtype(call, x, NOT_BOOL, "numbers, not booleans")
-    bound = numel(x.dims) if call["dim"] is None else _size(x, axis(call, call["dim"], x.rank))
+    bound = product(x.dims) if call["dim"] is None else _size(x, axis(call, call["dim"], x.rank))
     return TensorType("i64", _reduced(call, x), bound)
 
 

@@ -4,21 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from expc.compiler.dimensions import Size, least, maximum, minimum
-from expc.compiler.ops.arguments import (
-    AXES,
-    AXIS,
-    INPUT,
-    axes,
-    axis,
-    dim,
-    function,
-    listed,
-    numel,
-    whole_quotient,
-)
+from expc.compiler.ops.arguments import AXES, AXIS, axes, dim, function, listed, whole_quotient
 from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import INT, list_of, optional, sizes
-from expc.compiler.ops.rules import refuse, times
+from expc.compiler.ops.rules import INPUT, axis, product, refuse, times
 from expc.compiler.types import TensorType
 
 SHAPE: Final = list_of(INT)
@@ -43,7 +32,7 @@ def resolved(call: Call, total: Size, wanted: Sequence[Size], what: str) -> tupl
         refuse(call, f"{shown(wanted)} has -1 more than once: only one size can follow from the others")
     if any(isinstance(size, int) and size < -1 for size in wanted):
         refuse(call, f"{shown(wanted)} has a negative size")
-    known = numel([size for at, size in enumerate(wanted) if at not in free])
+    known = product([size for at, size in enumerate(wanted) if at not in free])
     if not free:
         call.require_equal(known, total, what)
         return tuple(wanted)
@@ -64,8 +53,8 @@ def _flatten(call: Call) -> TensorType:
         refuse(call, f"start_dim={call['start_dim']} comes after end_dim={call['end_dim']} in {x}")
     joined = x.dims[first : last + 1]
     if len(joined) > 1:
-        call.explain(f"flattened: {times(joined)} = {numel(joined)}")
-    return x.with_dims(*x.dims[:first], numel(joined), *x.dims[last + 1 :])
+        call.explain(f"flattened: {times(joined)} = {product(joined)}")
+    return x.with_dims(*x.dims[:first], product(joined), *x.dims[last + 1 :])
 
 
 def _unflatten(call: Call) -> TensorType:
@@ -81,7 +70,7 @@ def _unflatten(call: Call) -> TensorType:
 
 def _reshape(call: Call) -> TensorType:
     x = call.tensor()
-    return x.with_dims(*resolved(call, numel(x.dims), listed(call["shape"]), "the number of elements"))
+    return x.with_dims(*resolved(call, product(x.dims), listed(call["shape"]), "the number of elements"))
 
 
 def _permute(call: Call) -> TensorType:

@@ -69,13 +69,14 @@ def known(call: Call, name: str) -> int:
     return int(value)
 
 
-def axis(call: Call, tensor: TensorType, name: str = "dim", *, extra: int = 0) -> int:
-    """The dimension that the setting `name` means, counted from 0. `extra` dimensions may be added to the end."""
-    dim, rank = known(call, name), tensor.rank + extra
+def axis(call: Call, value: Size, rank: int, name: str = "dim") -> int:
+    """The dimension `value` of a tensor of `rank` dimensions, counted from 0. A scalar takes 0 and -1, as in torch."""
+    if isinstance(value, Dim):
+        refuse(call, f"{name} must be a known number, but is {value}")
     bound = max(rank, 1)
-    if not -bound <= dim < bound:
-        refuse(call, f"{name}={dim} is not a dimension of {tensor}, which has {-bound} to {bound - 1}")
-    return dim % bound
+    if not -bound <= value < bound:
+        refuse(call, f"{name}={value} is outside the {rank} dimensions of the input: from {-bound} to {bound - 1}")
+    return value % bound
 
 
 def spread(value: Any, count: int) -> tuple[Any, ...]:

@@ -3,10 +3,10 @@
 from typing import Any, Final
 
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
-from expc.compiler.ops.arguments import INPUT, axis, dim, function, need_dtype, need_index, tensor
+from expc.compiler.ops.arguments import dim, function, need_dtype, need_index, tensor
 from expc.compiler.ops.declare import Call, Param
 from expc.compiler.ops.kinds import BOOL, INT, NATURAL, POSITIVE, either, list_of
-from expc.compiler.ops.rules import refuse
+from expc.compiler.ops.rules import INPUT, axis, refuse
 from expc.compiler.types import TensorType
 
 

@@ -27,7 +27,7 @@ from expc.compiler.types import TensorType
 
 def _flatten(call: Call) -> TensorType:
     x = call.tensor()
-    start, end = axis(call, x, "start_dim"), axis(call, x, "end_dim")
+    start, end = (axis(call, call[name], x.rank, name) for name in ("start_dim", "end_dim"))
     if start > end:
         refuse(call, f"start_dim={call['start_dim']} comes after end_dim={call['end_dim']} in {x}")
     if not x.rank:
@@ -42,7 +42,7 @@ def _unflatten(call: Call) -> TensorType:
     x = call.tensor()
     if not x.rank:
         refuse(call, "a scalar has no dimension to split")
-    dim, parts = axis(call, x), list(call["unflattened_size"])
+    dim, parts = axis(call, call["dim"], x.rank), list(call["unflattened_size"])
     size = x.dims[dim]
     open_places = [place for place, part in enumerate(parts) if part == -1]
     if len(open_places) > 1:

@@ -5,20 +5,18 @@ from typing import Any, Final
 
 from expc.compiler.dimensions import Size, maximum
 from expc.compiler.ops.arguments import (
-    INPUT,
     function,
     need_dtype,
     need_floating,
     need_index,
     need_rank,
     need_same_dtype,
-    numel,
     optional_tensor,
     tensor,
 )
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, choice, either, list_of, optional, sizes
-from expc.compiler.ops.rules import EXAMPLES, FORMS, SIDES, Window, expect_rank, fit, refuse, spread
+from expc.compiler.ops.rules import EXAMPLES, FORMS, INPUT, SIDES, Window, expect_rank, fit, product, refuse, spread
 from expc.compiler.types import DTYPES, TensorType
 
 WEIGHT: Final = tensor("weight")
@@ -52,7 +50,7 @@ def _linear(call: Call) -> TensorType:
 
 def _linear_macs(call: Call, result: Any) -> Size:
     inner: Size = call.tensor().dims[-1]
-    return inner * numel(result.dims)
+    return inner * product(result.dims)
 
 
 def _embedding(call: Call) -> TensorType:
@@ -107,7 +105,7 @@ def _conv(count: int) -> Callable[[Call], TensorType]:
 
 
 def _conv_macs(call: Call, result: Any) -> Size:
-    return numel(result.dims) * numel(call.tensor("weight").dims[1:])
+    return product(result.dims) * product(call.tensor("weight").dims[1:])
 
 
 def _transpose(count: int) -> Callable[[Call], TensorType]:
@@ -132,7 +130,7 @@ def _transpose(count: int) -> Callable[[Call], TensorType]:
 
 
 def _transpose_macs(call: Call, _: Any) -> Size:
-    return numel(call.tensor().dims) * numel(call.tensor("weight").dims[1:])
+    return product(call.tensor().dims) * product(call.tensor("weight").dims[1:])
 
 
 # ---------------------------------------------------------------------------------------------------- norms
@@ -159,7 +157,7 @@ def _group_norm(call: Call) -> TensorType:
     expect_rank(call, x, "N, C, *")
     groups: Size = call["num_groups"]
     call.require_divisible(x.dims[1], groups, "the number of channels")
-    call.require_at_least(numel((x.dims[0], x.dims[1] // groups, *x.dims[2:])), 2, "the number of values per group")
+    call.require_at_least(product((x.dims[0], x.dims[1] // groups, *x.dims[2:])), 2, "the number of values per group")
     for name in ("weight", "bias"):
         _of_size(call, name, x.dims[1], dtype=x.dtype)
     return TensorType(x.dtype, x.dims)
