@@ -44,6 +44,7 @@ class Param:
     and `build` see a tuple.
     `rest`: takes every further setting that is named, as a dict, as `rearrange("n (h d) -> n h d", h=8)` does.
     `constant`: takes a list of numbers that torch wants as a tensor; the rule sees the list, `build` the tensor.
+    `layer`: takes a recipe of a layer; the rule sees an `Inner`, `build` a function that makes the layer (`inner.py`).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Param:
     variadic: bool = False
     rest: bool = False
     constant: bool = False
+    layer: bool = False
 
     @property
     def required(self) -> bool:
@@ -157,7 +159,7 @@ class Operator:
     """A chain that applies it, for instance `x -> Conv2d(8, 3)`."""
     example_inputs: Mapping[str, str] = field(default_factory=lambda: {"x": "f32[N, 3, H, W]"})
     """The types of the names in `example`, as text."""
-    home: Literal["torch.nn", "torch.nn.functional", "torch", "torch.Tensor", "expc"] = "torch.nn"
+    home: Literal["torch.nn", "torch.nn.functional", "torch", "torch.Tensor", "torchvision.ops", "expc"] = "torch.nn"
     build: Callable[..., Any] | None = None
     """Layers: `build(nn, settings)` makes the module, by default `nn.<name>(**settings)`. Functions:
     `build(torch, values)` makes the result, by default `<home>.<name>(*arguments)`. It never imports torch itself."""
