@@ -7,12 +7,14 @@ from expc.compiler.arithmetic import describe
 from expc.compiler.errors.names import Misplaced, MissingArgument, TooManyArguments, UnknownArgument, WrongArgument
 from expc.compiler.graph import Value
 from expc.compiler.ops.declare import Param
+from expc.compiler.ops.inner import inner
+from expc.compiler.ops.table import operators
 from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
 from expc.diagnostics import Edit, Fix, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.repairs import repairs
 from expc.spec.suggest import nearest
-from expc.spec.values import UNEVALUATED, Given, Word, show
+from expc.spec.values import UNEVALUATED, Given, Recipe, Word, show
 
 _OTHER_NAMES: Final = {"axis": "dim", "keepdims": "keepdim"}
 """What NumPy calls the arguments of torch's functions."""
@@ -81,7 +83,7 @@ def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
         if param.rest:
             return {}
         return param.default
-    value = given.value
+    value = _inner(given.value, span) if param.layer else given.value
     if is_lost(value) or accepts(param, value):
         return value
     place = value_place(given)
@@ -93,6 +95,19 @@ def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
         WrongArgument(
             span=place, operator=name, parameter=param.name, expected=expected, found=found(value), fixes=fixes
         )
+    )
+
+
+def _inner(value: Any, span: Span) -> Any:
+    """A recipe of one of torch's layers as `Inner`, its settings matched; anything else unchanged."""
+    if not isinstance(value, Recipe) or value.target is not None:
+        return value
+    operator = operators().get(value.name)
+    if operator is None or operator.kind != "layer":
+        return value
+    place = value.span or span
+    return inner(
+        operator, match_settings(operator.name, operator.settings, operator.positional, value.arguments, place)
     )
 
 

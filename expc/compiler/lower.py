@@ -9,13 +9,12 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from expc.compiler import lower_layers
 from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import Container, Declared, InitRule, Leaf, Model
 from expc.compiler.lower_block import Block, build_failure
 from expc.compiler.lower_init import apply_inits, start
 from expc.compiler.lower_steps import plan
-from expc.compiler.lower_values import fixed_value, torch_dtype
+from expc.compiler.lower_values import fixed_value, made, torch_dtype
 from expc.compiler.ops.building import make_loss
 
 
@@ -76,12 +75,12 @@ def _parameter(declared: Declared) -> nn.Parameter:
 
 def _leaf(leaf: Leaf) -> nn.Module:
     operator = leaf.operator
-    settings = {name: fixed_value(value) for name, value in leaf.settings.items()}
     try:
         if operator.kind == "loss":
+            settings = {name: fixed_value(value) for name, value in leaf.settings.items()}
             module = make_loss(torch, operator, settings)
         else:
-            module = operator.make(lower_layers if operator.home == "expc" else nn, settings)
+            module = made(operator, leaf.settings)
     except Exception as error:
         raise build_failure(error, leaf.span) from error
     assert isinstance(module, nn.Module)  # noqa: S101 - what the table declares is a module

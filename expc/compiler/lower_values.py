@@ -11,8 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from expc.compiler import lower_layers
 from expc.compiler.dimensions import Atom, Dim, Extreme, Floor, Size, Symbol
 from expc.compiler.graph import SliceOf, Value
+from expc.compiler.lower_torchvision import import_torchvision
+from expc.compiler.ops.declare import Operator
+from expc.compiler.ops.inner import Inner, factory
 from expc.compiler.types import TORCH_NAMES
 from expc.frozen import dataclass
 from expc.spec.values import Dtype
@@ -52,8 +56,25 @@ def torch_dtype(name: str) -> torch.dtype:
     return dtype
 
 
+def made(operator: Operator, values: Mapping[str, Any]) -> nn.Module:
+    """The module of a layer with all its settings."""
+    settings = {name: fixed_value(value) for name, value in values.items()}
+    module = operator.make(home(operator), settings)
+    assert isinstance(module, nn.Module)  # noqa: S101 - what the table declares is a module
+    return module
+
+
+def home(operator: Operator) -> Any:
+    """Where the class of a layer is found."""
+    if operator.home == "torchvision.ops":
+        return import_torchvision().ops
+    return lower_layers if operator.home == "expc" else nn
+
+
 def fixed_value(value: Any) -> Any:
-    """A setting as torch takes it: dtypes are torch's, lists are tuples."""
+    """A setting as torch takes it: dtypes are torch's, lists are tuples, layers are functions that make them."""
+    if isinstance(value, Inner):
+        return factory(made, value)
     if isinstance(value, Dtype):
         return torch_dtype(value.name)
     if isinstance(value, list | tuple):

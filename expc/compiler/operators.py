@@ -13,6 +13,7 @@ from expc.compiler.errors.names import Misplaced, NotAStage, StageInArithmetic, 
 from expc.compiler.errors.shapes import InferredSettingContradicted, InputCountMismatch, SettingRefused, SizeMismatch
 from expc.compiler.graph import Apply, Leaf, Result, Source, Value
 from expc.compiler.ops.declare import Call, Fault, Operator, Param, Requirement
+from expc.compiler.ops.inner import Inner
 from expc.compiler.ops.kinds import TENSORS
 from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
 from expc.compiler.trail import refused
@@ -307,7 +308,8 @@ def _leaf(
                 )
                 raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
     for name, value in () if elaborator.conditions.lenient else settings.items():
-        if isinstance(value, Dim) or (isinstance(value, tuple) and any(isinstance(part, Dim) for part in value)):
+        unknown = _unknown_size(value)
+        if unknown is not None:
             shown = value if isinstance(value, Dim) else "unknown"
             reason = f"`{name}` must be known when the model is built, but is {shown}"
             raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
@@ -315,6 +317,16 @@ def _leaf(
     for name, argument in tied.items():
         paths[name] = _tie(elaborator, operator, name, argument, weights, context)
     return Leaf(operator, settings, weights, buffers, span, paths)
+
+
+def _unknown_size(value: Any) -> Dim | None:
+    """A size in a setting that only the input will tell."""
+    if isinstance(value, Dim):
+        return value
+    if isinstance(value, Inner):
+        value = tuple(part for _, part in value.settings)
+    found = map(_unknown_size, value) if isinstance(value, tuple) else ()
+    return next((size for size in found if size is not None), None)
 
 
 def _tie(

@@ -257,7 +257,7 @@ def test_torchvision_can_be_imported_whatever_its_build():
     result = run(program)
     assert result.returncode == 0, result.stderr
     if run("import torchvision").returncode:
-        without = "import expc.runtime.torchvision_compat as c; c._operators_load = lambda: True;"
+        without = "import expc.compiler.lower_torchvision as c; c._operators_load = lambda: True;"
         assert "torchvision::nms" in run(without + "c.import_torchvision()").stderr
 
 

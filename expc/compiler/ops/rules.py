@@ -120,7 +120,8 @@ def windows(call: Call, count: int) -> tuple[Window, ...]:
     """The windows that the settings describe, one for each of `count` sides; `stride=none` is the kernel's size."""
     kernel = call["kernel_size"]
     stride = kernel if call["stride"] is None else call["stride"]
-    padding = {"valid": 0, "same": 0}.get(str(call["padding"]), call["padding"])
+    written = call.values.get("padding", 0)
+    padding = {"valid": 0, "same": 0}.get(str(written), written)
     dilation = call.values.get("dilation", 1)
     each = (spread(value, count) for value in (kernel, stride, padding, dilation))
     return tuple(Window(*of_side) for of_side in zip(SIDES[count], *each, strict=True))
