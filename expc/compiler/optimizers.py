@@ -2,27 +2,55 @@
 
 Left out are the parameters themselves, and what says how torch computes rather than what (`foreach`, `fused`,
 `capturable`, `differentiable`): torch chooses well. `maximize` is left out because a loss is minimised: negate it.
-LBFGS and SparseAdam ask for another kind of loop or of gradient, and are not offered.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from expc.compiler.ops.declare import Param
-from expc.compiler.ops.kinds import BOOL, list_of, number, optional
+from expc.compiler.ops.kinds import BOOL, POSITIVE, choice, integer, list_of, number, optional
 from expc.compiler.program import Optimizer
 
 AMOUNT: Final = number(0)
 SHARE: Final = number(0, 1)
 PAIR: Final = list_of(SHARE, 2)
 
+SPARSE: Final = frozenset({"SGD", "Adagrad", "SparseAdam"})
+"""The optimizers that take the sparse gradients of `Embedding(sparse=true)`; `SparseAdam` takes no others."""
+ONE_GROUP: Final = frozenset({"LBFGS"})
+"""The optimizers whose parameters cannot differ in their settings."""
+MATRICES: Final = frozenset({"Muon"})
+"""The optimizers that move matrices only."""
+
+
+def settings_fault(name: str, settings: Mapping[str, Any]) -> str | None:
+    """What torch refuses about settings that are right one by one, in words; none where all is well."""
+    if name == "SGD" and settings["nesterov"] and (settings["momentum"] <= 0 or settings["dampening"] != 0):
+        return "`nesterov` needs a `momentum` above 0 and no `dampening`"
+    betas = settings.get("betas")
+    if betas is not None and any(beta >= 1 for beta in betas):
+        return "each of `betas` must be below 1"
+    if name == "SparseAdam" and settings["lr"] <= 0:
+        return "`lr` must be above 0"
+    if name == "SparseAdam" and settings["eps"] <= 0:
+        return "`eps` must be above 0"
+    if name == "Rprop" and not settings["etas"][0] < 1.0 < settings["etas"][1]:
+        return "`etas` are a factor from 0 to 1 and one above 1"
+    if name == "Rprop" and settings["etas"][0] <= 0:
+        return "the first of `etas` must be above 0"
+    if name == "Adafactor" and settings["eps"][1] is None:
+        return "the second of `eps` must be a number"
+    if name == "Adafactor" and settings["d"] < 1:
+        return "`d` must be at least 1"
+    return None
+
 
 @cache
 def optimizers() -> Mapping[str, Optimizer]:
     """Every optimizer by its name."""
-    declared = (*_descent(), *_adam_family(), *_adaptive_scale())
+    declared = (*_descent(), *_adam_family(), *_adaptive_scale(), *_other_gradients())
     return MappingProxyType({optimizer.name: optimizer for optimizer in declared})
 
 
@@ -158,5 +186,47 @@ def _adaptive_scale() -> tuple[Optimizer, ...]:
             Param("d", AMOUNT, 1.0, "where updates are clipped"),
             _weight_decay(0.0),
             lr=0.01,
+        ),
+    )
+
+
+def _other_gradients() -> tuple[Optimizer, ...]:
+    """Optimizers that are particular about what they move."""
+    return (
+        _optimizer(
+            "Muon",
+            "Makes the update of a matrix nearly orthogonal. For matrices only: give the rest to another in a `group`.",
+            _weight_decay(0.1),
+            Param("momentum", AMOUNT, 0.95, "how much of the last update goes on"),
+            Param("nesterov", BOOL, True, "look ahead along the momentum"),
+            Param("ns_coefficients", list_of(number(), 3), (3.4445, -4.775, 2.0315), "of the Newton-Schulz steps"),
+            _eps(1e-7),
+            Param("ns_steps", integer(1, 99), 5, "how many Newton-Schulz steps there are"),
+            Param(
+                "adjust_lr_fn",
+                optional(choice("original", "match_rms_adamw")),
+                None,
+                "how the learning rate follows the matrix's shape",
+            ),
+            example="Muon(lr=0.02)",
+        ),
+        _optimizer(
+            "LBFGS",
+            "Limited-memory BFGS: computes the loss of a batch several times in one step. For full batches.",
+            Param("max_iter", POSITIVE, 20, "iterations in one step"),
+            Param(
+                "max_eval", optional(POSITIVE), None, "evaluations of the loss in one step; none for 5/4 of `max_iter`"
+            ),
+            Param("tolerance_grad", AMOUNT, 1e-7, "ends a step when no gradient is larger"),
+            Param("tolerance_change", AMOUNT, 1e-9, "ends a step when nothing changes more"),
+            Param("history_size", POSITIVE, 100, "how many past updates are kept"),
+            Param("line_search_fn", optional(choice("strong_wolfe")), None, "how far an iteration goes"),
+            lr=1,
+        ),
+        _optimizer(
+            "SparseAdam",
+            "Adam for the sparse gradients of `Embedding(sparse=true)`: moves the rows that were used.",
+            _betas(),
+            _eps(),
         ),
     )

@@ -59,6 +59,19 @@ def settings_in_steps(schedule: Schedule, settings: Mapping[str, Any], steps_per
     return result
 
 
+def settings_fault(name: str, settings: Mapping[str, Any], optimizer: Mapping[str, Any] | None) -> str | None:
+    """What torch refuses about settings that are right one by one; `optimizer` are the settings of the optimizer."""
+    if name == "LinearLR" and settings["start_factor"] == 0:
+        return "`start_factor` must be above 0: the learning rate is divided by it"
+    if name == "ReduceLROnPlateau" and settings["factor"] >= 1:
+        return "`factor` must be below 1, or the learning rate would not fall"
+    if name == "OneCycleLR" and (settings["div_factor"] == 0 or settings["final_div_factor"] == 0):
+        return "`div_factor` and `final_div_factor` must be above 0: learning rates are divided by them"
+    if settings.get("cycle_momentum") and optimizer is not None and not {"momentum", "betas"} & optimizer.keys():
+        return "the optimizer has no momentum that it could move: write `cycle_momentum=false`"
+    return None
+
+
 @cache
 def schedules() -> Mapping[str, Schedule]:
     """Every schedule by its name."""

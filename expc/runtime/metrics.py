@@ -119,13 +119,21 @@ def _make(plan: MetricPlan) -> Any:
     return getattr(import_module(f"torchmetrics.{module}"), name)(**arguments)
 
 
+_OF_PROBABILITIES: Final = frozenset(
+    f"classification.Multiclass{name}" for name in ("AUROC", "AveragePrecision", "CalibrationError", "HingeLoss")
+)
+
+
 def _prepared(path: str, output: Tensor, target: Tensor, scores: Scores) -> tuple[Tensor, Tensor]:
-    binary = path.startswith("classification.Binary")
-    if (binary or path.startswith("regression.")) and output.ndim == target.ndim + 1:
+    """Output and target as a class of torchmetrics takes them."""
+    yes_or_no = path.startswith(("classification.Binary", "classification.Multilabel"))
+    if (yes_or_no or path.startswith("regression.")) and output.ndim == target.ndim + 1 and output.shape[-1] == 1:
         output = output.squeeze(-1)
-    if binary:
+    if path.startswith("regression.") and output.ndim == target.ndim == 2 and output.shape[1] == 1:
+        output, target = output.squeeze(1), target.squeeze(1)
+    if yes_or_no:
         output = output.sigmoid() if scores == "logits" else output
         target = target.long()
-    elif path == "classification.MulticlassAUROC" and scores == "logits":
+    elif path in _OF_PROBABILITIES and scores == "logits":
         output = nn.functional.softmax(output, dim=1)
     return output, target

@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from expc.compiler.dimensions import symbol
-from expc.compiler.metrics import metrics
+from expc.compiler.excluded.metrics import EXCLUDED as METRICS_LEFT_OUT
+from expc.compiler.excluded.optimizers import EXCLUDED as OPTIMIZERS_LEFT_OUT
+from expc.compiler.excluded.schedules import EXCLUDED as SCHEDULES_LEFT_OUT
+from expc.compiler.metrics import TASKS, contradicted, metrics
 from expc.compiler.ops.declare import REQUIRED
-from expc.compiler.optimizers import optimizers
+from expc.compiler.optimizers import optimizers, settings_fault
 from expc.compiler.schedules import EPOCHS, STEPS, schedules, settings_in_steps, steps_of
 from expc.compiler.types import TensorType
+from expc.runtime.metrics import _prepared
 from expc.runtime.torchvision_compat import import_torchvision
 from expc.spec.values import Quantity, Watched
 
@@ -59,9 +63,38 @@ def test_schedules_have_torchs_settings(name):
     assert entry.follows_length is None or entry.follows_length in inferred
 
 
-def test_every_schedule_of_torch_without_python_code_is_there():
-    written_otherwise = {"LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"}
-    assert set(torch.optim.lr_scheduler.__all__) - written_otherwise == set(schedules())
+@pytest.mark.parametrize(
+    ("theirs", "ours", "excluded"),
+    [
+        (torch.optim.__all__, optimizers(), OPTIMIZERS_LEFT_OUT),
+        (torch.optim.lr_scheduler.__all__, schedules(), SCHEDULES_LEFT_OUT),
+    ],
+)
+def test_every_name_of_torch_is_in_the_table_or_left_out_for_a_reason(theirs, ours, excluded):
+    assert sorted(theirs) == sorted([*ours, *excluded])
+    assert all(reason.endswith(".") for reason in excluded.values())
+
+
+def combinations(entry):
+    """Each setting at values that are right alone: the default, and both ends of what is accepted."""
+    base = declared(entry)
+    values = (0, 0.5, 1, 1.5, True, (0.5, 1.0), (0, 2), (0.5, 0.5), (1.5, 2), (None, None), (1e-3, None))
+    for param in entry.settings:
+        for value in values:
+            if param.kind.accepts(value):
+                yield base | {param.name: value}
+
+
+@pytest.mark.parametrize("name", optimizers())
+def test_settings_that_torch_refuses_together_are_refused(name):
+    for settings in combinations(optimizers()[name]):
+        try:
+            getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2, 2))], **settings)
+        except (ValueError, TypeError):
+            accepted = False
+        else:
+            accepted = True
+        assert (settings_fault(name, settings) is None) == accepted, settings
 
 
 def test_lengths_become_steps():
@@ -90,12 +123,68 @@ SCORES = TensorType("f32", (N, 10))
 CLASS = TensorType("i64", (N,), classes=10)
 
 
-@pytest.mark.parametrize("name", ["Accuracy", "Precision", "Recall", "F1Score", "AUROC"])
-def test_classification_metrics_have_torchmetrics_defaults(name, torchmetrics):
-    theirs = {k: p.default for k, p in inspect.signature(getattr(torchmetrics, name).__new__).parameters.items()}
-    assert {p.name: p.default for p in metrics()[name].settings} == {
-        p.name: theirs[p.name] for p in metrics()[name].settings
-    }
+def test_metrics_are_all_there_with_torchmetrics_defaults(torchmetrics):
+    from torchmetrics import classification, regression
+
+    tasks = tuple(f"{task}{name}" for task in TASKS for name in classification.__all__)
+    theirs = {name for name in classification.__all__ if name not in tasks} | set(regression.__all__)
+    assert theirs | {"Perplexity"} == {*metrics(), *METRICS_LEFT_OUT}
+    for name, entry in metrics().items():
+        homes = (torchmetrics, classification, regression, torchmetrics.text)
+        found = next(getattr(home, name) for home in homes if hasattr(home, name))
+        is_wrapper = any(hasattr(classification, f"{task}{name}") for task in TASKS)
+        defaults = of_torch(found.__new__ if is_wrapper else found.__init__, ())
+        ours = declared(entry)
+        assert ours == {key: defaults[key] for key in ours}, name
+
+
+NUMBER = TensorType("f32", (N,))
+CASES = {
+    "several classes": (SCORES, CLASS),
+    "classes of positions": (TensorType("f32", (N, 10, T)), TensorType("i64", (N, T), classes=10)),
+    "tokens": (TensorType("f32", (N, T, 10)), TensorType("i64", (N, T), classes=10)),
+    "yes or no, or numbers": (NUMBER, NUMBER),
+    "one column": (TensorType("f32", (N, 1)), TensorType("f32", (N, 1))),
+    "a column and a row": (TensorType("f32", (N, 1)), NUMBER),
+    "yes or no of class(2)": (NUMBER, TensorType("i64", (N,), classes=2)),
+    "labels, or rows of numbers": (TensorType("f32", (N, 5)), TensorType("f32", (N, 5))),
+    "images": (TensorType("f32", (N, 1, 4, 6)), TensorType("f32", (N, 1, 4, 6))),
+    "guesses": (TensorType("f32", (N, 5)), NUMBER),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Metric `:UserWarning", "ignore:No (positive|negative) samples:UserWarning")
+@pytest.mark.parametrize("case", CASES)
+def test_a_metric_that_accepts_types_measures_them_as_one_number(case, torchmetrics):
+    output, target = CASES[case]
+    sizes = {N: 40, T: 6}
+    generator = torch.Generator().manual_seed(0)
+    shape, wanted = ([sizes.get(d, d) for d in type_.dims] for type_ in (output, target))
+    scores = torch.rand(shape, generator=generator)
+    classes = target.classes or 2
+    raw = torch.randint(classes, wanted, generator=generator)
+    for name, entry in metrics().items():
+        if entry.accepts(output, target) is not None:
+            continue
+        settings = {p.name: p.default for p in entry.settings} | {"threshold": 0.5, "p": 2}
+        path, arguments = entry.complete(settings, output, target)
+        module, _, class_name = path.rpartition(".")
+        metric = getattr(import_module(f"torchmetrics.{module}"), class_name)(**arguments)
+        guess, truth = _prepared(path, scores, raw, None)
+        if module == "regression":
+            metric.update(guess, truth.float() + 0.5)
+        else:
+            metric.update(guess, truth)
+        assert metric.compute().numel() == 1, name
+        assert contradicted(settings, (path, arguments)) is None, name
+
+
+def test_what_follows_from_the_types_may_be_written_and_is_checked():
+    completed = metrics()["Accuracy"].complete({}, SCORES, CLASS)
+    assert contradicted({"task": "multiclass", "num_classes": 10}, completed) is None
+    assert "and is 10" in contradicted({"num_classes": 9}, completed)
+    assert "multiclass" in contradicted({"task": "binary"}, completed)
+    assert "nothing of the kind" in contradicted({"num_labels": 3}, completed)
 
 
 @pytest.mark.parametrize(
