@@ -6,7 +6,7 @@ from expc.compiler.dimensions import Size
 from expc.compiler.errors.shapes import RankMismatch
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, POSITIVE, optional, sizes
-from expc.compiler.ops.rules import EXAMPLES, F32, FORMS, INPUT, SIDES, expect_dtype, expect_rank, product
+from expc.compiler.ops.rules import EXAMPLES, F32, FORMS, INPUT, SIDES, expect_dtype, expect_rank, product, same_shape
 from expc.compiler.types import FLOATING, TensorType
 
 Shapes = dict[str, tuple[Size, ...]]
@@ -133,6 +133,22 @@ def _normalized_weights(call: Call) -> Shapes:
     return _weights(call, "elementwise_affine", tuple(shape) if isinstance(shape, list | tuple) else (shape,))
 
 
+def _local_response(call: Call) -> TensorType:
+    x = call.tensor()
+    expect_rank(call, x, "N, C, L, *")
+    expect_dtype(call, x, FLOATING | {"i64"})
+    return TensorType(x.dtype if x.dtype in FLOATING else "f32", x.dims)
+
+
+def _response_settings(k: float) -> tuple[Param, ...]:
+    return (
+        Param("size", POSITIVE),
+        Param("alpha", FLOAT, 1e-4),
+        Param("beta", FLOAT, 0.75),
+        Param("k", FLOAT, k),
+    )
+
+
 _SHAPE: Final = Param("normalized_shape", sizes(None, 1), inferred=True)
 _ELEMENTWISE: Final = Param("elementwise_affine", BOOL, True)
 
@@ -176,6 +192,26 @@ OPERATORS: Final = (
         shape=_group_norm,
         weights=lambda call: _weights(call, "affine", (call["num_channels"],)),
         example="x -> GroupNorm(2)",
+        example_inputs=EXAMPLES[2],
+    ),
+    Operator(
+        "LocalResponseNorm",
+        "layer",
+        "Divides each value by the mean square over neighbouring channels, raised to a power.",
+        settings=_response_settings(1.0),
+        arguments=(INPUT,),
+        shape=_local_response,
+        example="x -> LocalResponseNorm(2)",
+        example_inputs=EXAMPLES[2],
+    ),
+    Operator(
+        "CrossMapLRN2d",
+        "layer",
+        "LocalResponseNorm over images, as Torch7 computed it.",
+        settings=_response_settings(1),
+        arguments=(INPUT,),
+        shape=same_shape(FLOATING, FORMS[2]),
+        example="x -> CrossMapLRN2d(2)",
         example_inputs=EXAMPLES[2],
     ),
 )

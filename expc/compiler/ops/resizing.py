@@ -47,23 +47,45 @@ def _side(call: Call, side: str, before: Size, target: Any) -> Size:
     if call["size"] is not None:
         after: Size = target
     else:
-        after = _scaled(call, before, target)
+        after = scaled(call, before, target)
         call.require_at_least(after, 1, f"the {side} of the result")
         call.explain(f"{side}: {before} * {target} = {after}")
     return after
 
 
-def _scaled(call: Call, size: Size, scale: float) -> Size:
+def scaled(call: Call, size: Size, scale: float, name: str = "scale_factor", instead: str = "size") -> Size:
     """`size * scale`, rounded down as torch does it: in floating point."""
     if isinstance(size, int):
         return floor(size * scale)
     exact = Fraction(scale)
     if exact.denominator > _FINEST:
         refuse(
-            call, f"what scale_factor={scale} makes of the unknown size {size} cannot be told; write size=... instead"
+            call, f"what {name}={scale} makes of the unknown size {size} cannot be told; write {instead}=... instead"
         )
     return size * exact.numerator // exact.denominator
 
+
+def _upsampling(name: str, doc: str, mode: str, *, corners: bool | None) -> Operator:
+    """A layer that is `Upsample` with a fixed mode."""
+    fixed = {"mode": mode, "align_corners": corners, "recompute_scale_factor": None}
+
+    def shape(call: Call) -> TensorType:
+        return resized(Call(call.operator, {**call.values, **fixed}, call.require, call.arithmetic), call.tensor())
+
+    return Operator(
+        name,
+        "layer",
+        doc,
+        settings=(_SIZE, _SCALE),
+        arguments=(INPUT,),
+        shape=shape,
+        example=f"x -> {name}(scale_factor=2)",
+        example_inputs=EXAMPLES[2],
+    )
+
+
+_SIZE: Final = Param("size", optional(sizes(None, 1)), None)
+_SCALE: Final = Param("scale_factor", optional(either(FLOAT, list_of(FLOAT))), None)
 
 OPERATORS: Final = (
     Operator(
@@ -71,8 +93,8 @@ OPERATORS: Final = (
         "layer",
         "Interpolates to another size, or by a factor.",
         settings=(
-            Param("size", optional(sizes(None, 1)), None),
-            Param("scale_factor", optional(either(FLOAT, list_of(FLOAT))), None),
+            _SIZE,
+            _SCALE,
             Param(
                 "mode",
                 choice("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"),
@@ -85,5 +107,9 @@ OPERATORS: Final = (
         shape=lambda call: resized(call, call.tensor()),
         example="x -> Upsample(scale_factor=2)",
         example_inputs=EXAMPLES[2],
+    ),
+    _upsampling("UpsamplingNearest2d", "Upsample that repeats the nearest value.", "nearest", corners=None),
+    _upsampling(
+        "UpsamplingBilinear2d", "Upsample between values, the corners kept in place.", "bilinear", corners=True
     ),
 )

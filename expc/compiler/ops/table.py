@@ -17,6 +17,7 @@ _FAMILIES: Final = (
     "dropout",
     "embedding",
     "recurrent",
+    "cells",
     "attention",
     "shaping",
     "resizing",
@@ -32,6 +33,7 @@ _FAMILIES: Final = (
     "creation",
     "rearrange",
     "functional",
+    "patches",
     "weighted",
     "losses",
 )

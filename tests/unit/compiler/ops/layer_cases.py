@@ -327,6 +327,90 @@ def _upsample(rng: Random) -> Use:
     return settings, {"input": space(rng, count)}
 
 
+def _lp_pool(count: int) -> Callable[[Random], Use]:
+    def make(rng: Random) -> dict[str, Any]:
+        kernel = per_side(rng, count, 1, 4) if count > 1 else rng.randint(1, 4)
+        return {"norm_type": pick(rng, 1, 2, 2, 2.0, 0.5, 3, 0, -1), "kernel_size": kernel} | some(
+            rng, stride=pick(rng, None, per_side(rng, count, 1, 4)), ceil_mode=pick(rng, True, False)
+        )
+
+    return over(count, make)
+
+
+def _fractional(count: int) -> Callable[[Random], Use]:
+    def make(rng: Random) -> dict[str, Any]:
+        size = {"output_size": pick(rng, 1, 2, [rng.randint(1, 4) for _ in range(count)])}
+        ratio = {"output_ratio": pick(rng, 0.5, 0.3, 0.75, 1.0, [pick(rng, 0.5, 0.4) for _ in range(count)])}
+        chosen = pick(rng, size, size, ratio, ratio, size | ratio if rng.random() < 0.2 else size)
+        return {"kernel_size": per_side(rng, count, 1, 3)} | chosen | some(rng, return_indices=pick(rng, True, False))
+
+    return over(count, make)
+
+
+def _unpool(count: int) -> Callable[[Random], Use]:
+    def use(rng: Random) -> Use:
+        settings = {"kernel_size": per_side(rng, count, 1, 3)} | some(
+            rng, stride=pick(rng, None, per_side(rng, count, 1, 3)), padding=per_side(rng, count, 0, 1)
+        )
+        x = tensor(rng, count + 2, largest=4)
+        if not x.dtype.startswith(("f", "bf")):
+            # torch looks at the dtype only where there is a result.
+            return settings | {"padding": 0}, {"input": x, "indices": TensorType("i64", x.dims)}
+        dims = [size + (rng.random() < 0.02) for size in x.dims]
+        arguments: dict[str, Any] = {"input": x, "indices": TensorType(pick(rng, *["i64"] * 9, "i32"), tuple(dims))}
+        if rng.random() < 0.3 and x.rank == count + 2:
+            stride = settings.get("stride") or settings["kernel_size"]
+            arguments["output_size"] = [
+                size * (stride[axis] if isinstance(stride, list) else stride) + rng.randint(-1, 2)
+                for axis, size in enumerate(x.dims[2:])
+            ]
+        return settings, arguments
+
+    return use
+
+
+def _response(rng: Random) -> dict[str, Any]:
+    return {"size": rng.randint(1, 6)} | some(rng, alpha=1e-3, beta=0.5, k=2.0)
+
+
+def _patches(rng: Random) -> dict[str, Any]:
+    return {"kernel_size": per_side(rng, 2, 1, 3)} | some(
+        rng, dilation=per_side(rng, 2, 1, 2), padding=per_side(rng, 2, 0, 2), stride=per_side(rng, 2, 1, 2)
+    )
+
+
+def _fold(rng: Random) -> Use:
+    kernel, size = per_side(rng, 2, 1, 2), rng.randint(1, 4)
+    settings = {"output_size": size, "kernel_size": kernel} | some(rng, padding=rng.randint(0, 1))
+    high, wide = kernel if isinstance(kernel, list) else (kernel, kernel)
+    padded = size + 2 * settings.get("padding", 0)
+    patches = max(1, (padded - high + 1) * (padded - wide + 1) + (rng.random() < 0.1))
+    dims = (rng.randint(1, 3), high * wide * rng.randint(1, 3) + (rng.random() < 0.1), patches)
+    return settings, {"input": TensorType(dtype(rng), dims if rng.random() < 0.95 else dims[1:])}
+
+
+def _cell(name: str) -> Callable[[Random], Use]:
+    def use(rng: Random) -> Use:
+        hidden = rng.randint(1, 4)
+        settings = {"hidden_size": hidden} | some(rng, bias=pick(rng, True, False))
+        if name == "RNNCell":
+            settings |= some(rng, nonlinearity=pick(rng, "tanh", "relu"))
+        x = tensor(rng, 2, largest=4)
+        arguments: dict[str, Any] = {"input": x}
+        if x.rank == 2 and rng.random() < 0.5:
+            h = TensorType(pick(rng, "f32", "f32", "f64"), (x.dims[0], hidden + (rng.random() < 0.1)))
+            c = TensorType("f32", (x.dims[0] + (rng.random() < 0.1), hidden))
+            arguments["hx"] = (h, c) if name == "LSTMCell" else pick(rng, h, c)
+        return settings, arguments
+
+    return use
+
+
+def _upsampling(rng: Random) -> Use:
+    settings, arguments = _upsample(rng)
+    return {name: settings[name] for name in ("size", "scale_factor") if name in settings}, arguments
+
+
 def _nothing(_: Random) -> dict[str, Any]:
     return {}
 
@@ -355,6 +439,13 @@ CASES: dict[str, Callable[[Random], Use]] = {
     **{f"ConvTranspose{n}d": _transpose(n) for n in (1, 2, 3)},
     **{f"{kind}Pool{n}d": _pool(n, kind) for kind in ("Max", "Avg") for n in (1, 2, 3)},
     **{f"Adaptive{kind}Pool{n}d": _adaptive(n, kind) for kind in ("Max", "Avg") for n in (1, 2, 3)},
+    **{f"LPPool{n}d": _lp_pool(n) for n in (1, 2, 3)},
+    **{f"FractionalMaxPool{n}d": _fractional(n) for n in (2, 3)},
+    **{f"MaxUnpool{n}d": _unpool(n) for n in (1, 2, 3)},
+    "LocalResponseNorm": alone(_response, (3, 4, 5)),
+    "CrossMapLRN2d": over(2, _response),
+    "Unfold": over(2, _patches),
+    "Fold": _fold,
     "BatchNorm1d": _two_samples(alone(_batch_norm, (2, 3))),
     "BatchNorm2d": _two_samples(over(2, _batch_norm)),
     "BatchNorm3d": _two_samples(over(3, _batch_norm)),
@@ -374,6 +465,7 @@ CASES: dict[str, Callable[[Random], Use]] = {
     "Embedding": _embedding,
     "EmbeddingBag": _bag,
     **{name: _recurrent(name) for name in ("RNN", "LSTM", "GRU")},
+    **{name: _cell(name) for name in ("RNNCell", "LSTMCell", "GRUCell")},
     "MultiheadAttention": _attention,
     "TransformerEncoderLayer": _encoder_layer,
     "CosineSimilarity": _pair(lambda rng: some(rng, dim=rng.randint(-4, 3))),
@@ -386,6 +478,8 @@ CASES: dict[str, Callable[[Random], Use]] = {
     **{f"{kind}Pad{n}d": _pad(n) for kind in ("Zero", "Reflection", "Replication", "Circular") for n in (1, 2, 3)},
     **{f"ConstantPad{n}d": _pad(n, value=True) for n in (1, 2, 3)},
     "Upsample": _upsample,
+    "UpsamplingNearest2d": _upsampling,
+    "UpsamplingBilinear2d": _upsampling,
     **{
         name: alone(_inplace, ANY_RANK)
         for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "ELU", "CELU", "LeakyReLU")

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from expc.compiler import lower_layers
 from expc.compiler.dimensions import substitute, symbol
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, SettingRefused
+from expc.compiler.lower_values import home, made
 from expc.compiler.ops.declare import REQUIRED, Call, Fault, Operator, Requirement
 from expc.compiler.ops.table import operators
 from expc.compiler.types import TORCH_NAMES, TensorType
@@ -66,10 +67,6 @@ def call_of(operator: Operator, settings: dict[str, Any], arguments: dict[str, A
     return Call(operator, values | settings | arguments, require)
 
 
-def home(operator: Operator) -> Any:
-    return nn if operator.home == "torch.nn" else lower_layers
-
-
 def real(value: Any, device: str) -> Any:
     if isinstance(value, tuple):
         return tuple(real(part, device) for part in value)
@@ -110,7 +107,7 @@ def in_torch(operator: Operator, values: dict[str, Any], device: str = "cpu") ->
     with warnings.catch_warnings(), torch.device(device), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            module = operator.make(home(operator), values)
+            module = made(operator, {param.name: values[param.name] for param in operator.settings})
             result = module(*(real(value, device) for value in forward_arguments(operator, values)))
         except Exception as error:  # noqa: BLE001 - whatever torch raises is its verdict
             if "not implemented for 'Half'" in str(error) or "not implemented for 'BFloat16'" in str(error):
@@ -232,7 +229,7 @@ def with_dims(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def parameters_of(function: Any) -> list[tuple[str, Any]]:
-    skipped = {"self", "device", "dtype", "args", "kwargs", "_weight", "_freeze", "mode"}
+    skipped = {"self", "device", "dtype", "args", "kwargs", "_weight", "_freeze", "_random_samples", "mode"}
     if function is nn.EmbeddingBag.__init__:
         skipped.remove("mode")
     if function in (nn.GELU.__init__, nn.Upsample.__init__):
