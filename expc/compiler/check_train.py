@@ -1,9 +1,9 @@
 """Checking `train` and what a checkpoint watches: optimizer, groups, schedule, metrics."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from expc.compiler import starts
+from expc.compiler import externs, starts
 from expc.compiler.arguments import match_settings, setting, value_place
 from expc.compiler.arithmetic import describe
 from expc.compiler.check_loss import Outcome
@@ -29,12 +29,21 @@ def optimizer(elaborator: Elaborator, value: Recipe, span: Span) -> Use | None:
     return _use(elaborator, value, elaborator.library.optimizers, "an optimizer", span)
 
 
+_EXTERN: Final = {"an optimizer": "optimizer", "a schedule": "schedule", "a metric": "metric"}
+"""What the kinds are called after `extern`."""
+
+
 def _use(elaborator: Elaborator, value: Any, table: Mapping[str, Any], expected: str, span: Span) -> Use | None:
     if not isinstance(value, Recipe):
         elaborator.add(WrongPart(span=span, what=span.text, kind=describe(value), expected=expected))
         return None
     place = value.span or span
-    declaration = table.get(value.name)
+    try:
+        written = externs.declaration(elaborator.library, value, _EXTERN[expected])
+    except ProblemError as error:
+        elaborator.add(error.problem)
+        return None
+    declaration = table.get(value.name) if written is None else written
     if declaration is None:
         declared = isinstance(value.target, BlockRef)
         kind = "declared in this file" if declared else elaborator.library.kind(value.name)
@@ -253,7 +262,9 @@ def _metric(elaborator: Elaborator, use: Use, found: Outcome) -> MetricPlan | No
         return None
     class_name, arguments = use.declaration.complete(use.settings, output_type, target_type)
     name = _snake(use.name)
-    return MetricPlan(name, class_name, arguments, output, target, use.declaration.higher_is_better, use.span)
+    declared = use.declaration
+    better, python = declared.higher_is_better, declared.python
+    return MetricPlan(name, class_name, arguments, output, target, better, use.span, python)
 
 
 def _snake(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from expc.compiler import check_data, check_loss, check_train
+from expc.compiler import check_data, check_loss, check_train, externs, feed
 from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
@@ -50,6 +50,8 @@ class ExperimentChecker:
         """Check everything; gives the program, which counts only when the report has no errors."""
         check_unused(self.file.tree, self.report)
         self._constants()
+        for problem in externs.check_all(self.elaborator, self.file.tree, self.file.scope):
+            self.report.add(problem)
         assert self.bound is not None  # noqa: S101 - settings() comes first
         plans: dict[str, DataPlan] = {}
         if self.bound.data is not None:

@@ -224,3 +224,11 @@ def weights(container: Container, prefix: str = "") -> Iterator[Weight]:
             yield Weight(inside + weight, dims, child.operator.name, child.span, is_buffer=False, tied_to=tied)
         for buffer, dims in child.buffers.items():
             yield Weight(inside + buffer, dims, child.operator.name, child.span, is_buffer=True)
+
+
+def has_python(container: Container) -> bool:
+    """Whether the Python code of an `extern` is among the modules: its parameters are known only when it is built."""
+    return any(
+        has_python(child) if isinstance(child, Container) else child.operator.python is not None
+        for child in container.children.values()
+    )

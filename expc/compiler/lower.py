@@ -12,6 +12,7 @@ from torch import nn
 from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import Container, Declared, InitRule, Leaf, Model
 from expc.compiler.lower_block import Block, build_failure
+from expc.compiler.lower_externs import extern_module
 from expc.compiler.lower_init import apply_inits, start
 from expc.compiler.lower_steps import plan
 from expc.compiler.lower_values import fixed_value, made, torch_dtype
@@ -75,6 +76,8 @@ def _parameter(declared: Declared) -> nn.Parameter:
 
 def _leaf(leaf: Leaf) -> nn.Module:
     operator = leaf.operator
+    if operator.python is not None:
+        return extern_module(leaf)
     try:
         if operator.kind == "loss":
             settings = {name: fixed_value(value) for name, value in leaf.settings.items()}

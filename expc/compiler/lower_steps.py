@@ -13,6 +13,7 @@ from torch import nn
 
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Read, Record, Result, SliceOf, Step, Subscript, Value
 from expc.compiler.in_training import declared, in_training_only
+from expc.compiler.lower_externs import checked
 from expc.compiler.lower_record import CannotRecord, Recorded, record
 from expc.compiler.lower_values import (
     Computed,
@@ -217,7 +218,8 @@ def _layer(name: str, step: Apply, slots: Mapping[Value | str, int]) -> Getter:
         if param.name not in named or not param.tensor:
             break
         positional.append(named.pop(param.name))
-    return calling_child(name, positional, named)
+    get = calling_child(name, positional, named)
+    return get if step.operator.python is None else checked(get, step, slots)
 
 
 def _reading(path: tuple[str, ...]) -> Getter:

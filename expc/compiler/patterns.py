@@ -18,6 +18,15 @@ from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED
 
 SETTING_TYPES: Final = ("int", "float", "bool", "str", "list", "layer", "any")
+SETTING_WORDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a string",
+    "list": "a list",
+    "layer": "a layer, such as `ReLU`",
+}
+"""What a setting of each type is, in words."""
 
 
 def is_tensor_type(type_: syntax.TypeExpr | None) -> bool:
@@ -138,6 +147,25 @@ def match(
         expected = size_of(evaluator, node, context)
         if expected is not UNEVALUATED and expected != size:
             require(expected, size, f"dimension {axis} (`{node.span.text}`)")
+    if isinstance(type_, syntax.ClassTypeExpr):
+        _match_classes(evaluator, type_, actual, context, require)
+
+
+def _match_classes(
+    evaluator: Evaluator,
+    type_: syntax.ClassTypeExpr,
+    actual: TensorType,
+    context: Context,
+    require: Callable[[Size, Size, str], None],
+) -> None:
+    """`class(K)` binds the number of classes, `class(10)` must be it; of mere whole numbers nothing is known."""
+    name = _unbound(type_.classes, context)
+    if name is not None:
+        context.scope.bind(name, UNEVALUATED if actual.classes is None else actual.classes, type_.classes.span)
+    elif actual.classes is not None:
+        expected = size_of(evaluator, type_.classes, context)
+        if expected is not UNEVALUATED and expected != actual.classes:
+            require(expected, actual.classes, "the number of classes")
 
 
 def result_fault(what: str, expected: str, found: TensorType) -> Fault:
@@ -199,12 +227,4 @@ def accepts_setting(type_: syntax.TypeExpr | None, value: Any) -> str | None:
         "list": isinstance(value, tuple),
         "layer": not isinstance(value, int | float | str | bool | tuple | Dim | Value | None.__class__),
     }
-    words = {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "str": "a string",
-        "list": "a list",
-        "layer": "a layer, such as `ReLU`",
-    }
-    return None if fits.get(word, True) else words[word]
+    return None if fits.get(word, True) else SETTING_WORDS[word]

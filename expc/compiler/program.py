@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from expc.compiler.graph import Container, InitRule, Model
-from expc.compiler.ops.declare import Param
+from expc.compiler.ops.declare import Param, PythonCode
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
 from expc.frozen import dataclass, field
@@ -35,6 +35,11 @@ class Dataset:
     length: Callable[[Mapping[str, Any]], int | None]
     """Number of samples where it is known before reading; none otherwise."""
     example: str
+    python: PythonCode | None = None
+
+
+Mixer = Callable[[Mapping[str, Any], tuple[SampleField, ...]], tuple[tuple[SampleField, ...], Mapping[str, Any]]]
+"""From settings and fields to what becomes of both."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Transform:
     """Raises `Fault` where the field's type does not fit."""
     example: str
     random: bool = False
+    geometric: bool = False
+    """It moves pixels and leaves their values: a mask `class(21)[H, W]` follows its image through it."""
+    fields: Mixer | None = None
+    """For what mixes the samples of a batch: what it makes of all fields, and its settings with what it infers."""
+    python: PythonCode | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Optimizer:
     doc: str
     settings: tuple[Param, ...]
     example: str
+    python: PythonCode | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ class Schedule:
     """The setting that is inferred from how long the schedule lasts (`T_max`, `total_iters`), counted in its unit."""
     stepped: Literal["step", "epoch", "validation"] = "step"
     """When it moves on: after each optimizer step, each epoch, or each validation."""
+    python: PythonCode | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,7 @@ class Metric:
     """The torchmetrics class (`classification.MulticlassAccuracy`) and its arguments for these types."""
     higher_is_better: bool | None
     example: str
+    python: PythonCode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +194,8 @@ class Watch:
     """`max(val.accuracy)`: what is watched and whether more is better; further settings by name (`patience`)."""
 
     metric: str
+    python: PythonCode | None = None
+    """The Python code of an `extern metric`; its settings are `arguments` then."""
     mode: str
     settings: Mapping[str, Any]
     span: Span

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler import blocks, operators
+from expc.compiler import blocks, externs, operators
 from expc.compiler.arguments import refuse_tensors
-from expc.compiler.errors.names import DuplicateName, Misplaced, NotAStage, NotYet
+from expc.compiler.errors.names import DuplicateName, Misplaced, NotAStage
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
 from expc.compiler.ops.declare import Fault, Requirement
 from expc.compiler.patterns import is_tensor_type
@@ -63,7 +63,7 @@ def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Sp
             refuse_tensors(statement.name, inputs, value.arguments, span)
             return blocks.block(elaborator, value, statement, context, span, label)
         if isinstance(statement, syntax.Extern):
-            raise ProblemError(NotYet(span=span, what="`extern`"))
+            return extern(elaborator, value, statement, context, span, label)
         made = blocks.model_of(elaborator, value.target, value.arguments, span)
         return apply(elaborator, made, context, span, label)
     operator = elaborator.library.operators.get(value.name)
@@ -78,6 +78,24 @@ def recipe(elaborator: "Elaborator", value: Recipe, context: "Context", span: Sp
         if not value.guessed:
             raise
         return elaborator.unknown(span)
+
+
+def extern(
+    elaborator: "Elaborator",
+    value: Recipe,
+    statement: syntax.Extern,
+    context: "Context",
+    span: Span,
+    label: str | None,
+) -> Any:
+    """Apply Python code, which its declared type stands for. Raises `ProblemError` where it is no layer or loss."""
+    if statement.kind not in ("layer", "loss"):
+        place = Label(statement.name_span, "declared here")
+        reason = f"it is {externs.KINDS[statement.kind]}, which takes no tensor of a model"
+        raise ProblemError(NotAStage(span=span, what=f"`{statement.name}`", reason=reason, labels=(place,)))
+    refuse_tensors(statement.name, (), value.arguments, span)
+    made = externs.operator(elaborator, value.target)
+    return operators.apply(elaborator, made, value.arguments, context, span, label)
 
 
 def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span: Span) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from expc.compiler.graph import Apply, Container
 from expc.compiler.program import MetricPlan
+from expc.runtime.externs import ExternMetric
 
 Scores = Literal["probabilities", "logits"] | None
 """What the outputs of a classifier are; none where its loss does not tell."""
@@ -107,6 +108,8 @@ def _operators(container: Container) -> Iterator[str]:
 
 
 def _make(plan: MetricPlan) -> Any:
+    if plan.python is not None:
+        return ExternMetric(plan.python, plan.arguments)
     from expc.runtime.torchvision_compat import import_torchvision
 
     with suppress(ModuleNotFoundError):

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.program import GroupPlan, SchedulePart, Use
 from expc.compiler.schedules import settings_in_steps, steps_of
+from expc.runtime.externs import extern_optimizer, extern_schedule
 
 
 def make_optimizer(use: Use, groups: Sequence[GroupPlan], model: nn.Module) -> Optimizer:
@@ -30,6 +31,8 @@ def make_optimizer(use: Use, groups: Sequence[GroupPlan], model: nn.Module) -> O
     for parameter, settings in changes.items():
         members.setdefault(tuple(sorted(settings.items())), []).append(parameter)
     param_groups = [{"params": listed, **dict(settings)} for settings, listed in members.items() if listed]
+    if use.declaration.python is not None:
+        return extern_optimizer(use.declaration.python, param_groups, use.settings)
     optimizer = getattr(torch.optim, use.name)(param_groups, **_tupled(use.settings))
     assert isinstance(optimizer, Optimizer)  # noqa: S101 - the table names optimizers only
     return optimizer
@@ -105,6 +108,8 @@ class Schedules:
             group.clear()
             group.update(base)
         use = self._parts[self._part].use
+        if use.declaration.python is not None:
+            return extern_schedule(use.declaration.python, self._optimizer, use.settings)
         settings = settings_in_steps(use.declaration, use.settings, self._steps_per_epoch)
         follows = use.declaration.follows_length
         if follows is not None and settings.get(follows) in (None, REQUIRED):

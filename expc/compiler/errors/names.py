@@ -386,12 +386,21 @@ class NotYet(Problem):
     It is refused rather than skipped, so that nothing is silently left out of an experiment.
 
     ```exp wrong
-    extern layer Mine(width: int): f32[N, C] -> f32[N, width] = "my.layers:Mine"
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Mine(8) }
+    data { train = MNIST("data") -> ToTensor }
+    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
+    train {
+      epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
+      group "*.bias" { loss = CrossEntropyLoss }
+    }
     ```
 
     ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
+    data { train = MNIST("data") -> ToTensor }
+    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
+    train {
+      epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
+      group "*.bias" { weight_decay = 0 }
+    }
     ```
     """
 

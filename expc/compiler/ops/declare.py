@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NoReturn
 
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.types import TensorType
-from expc.diagnostics import Problem
+from expc.diagnostics import Problem, Span
 from expc.frozen import dataclass, field
 
 
@@ -63,6 +63,28 @@ class Param:
     def required(self) -> bool:
         """Whether a call must say it."""
         return self.default is REQUIRED and not self.inferred
+
+
+@dataclass(frozen=True)
+class PythonCode:
+    """Where the Python code of an `extern` is: `path` (`Name`, `Outer.Name`) in `module`, sought in `folder` first."""
+
+    kind: str
+    """`layer`, `transform`, `loss`, `metric`, `optimizer`, `schedule` or `dataset`."""
+    name: str
+    """What the file calls it."""
+    module: str
+    path: str
+    folder: str
+    span: Span
+    """Where the declaration says its name."""
+    results: tuple[str, ...] = ()
+    """The names of several results, or of a sample's fields."""
+
+    @property
+    def target(self) -> str:
+        """As the file writes it: `package.module:Name`."""
+        return f"{self.module}:{self.path}"
 
 
 class Fault(Exception):
@@ -175,6 +197,8 @@ class Operator:
     buffers: Weights | None = None
     batch_statistics: bool = False
     """Samples of a batch meet in it while training."""
+    python: PythonCode | None = None
+    """The Python code of an `extern`, whose inside is not checked."""
 
     def __str__(self) -> str:
         return self.name
@@ -185,6 +209,12 @@ class Operator:
 
         if operators().get(self.name) is self:
             return _from_table, (self.name,)
+        if self.python is not None:
+            # Its rule and its kinds see the file's names; what is built already needs neither.
+            settings = tuple(Param(param.name, _ANYTHING, param.default) for param in self.settings)
+            arguments = tuple(Param(param.name, _ANYTHING, tensor=True) for param in self.arguments)
+            changed = {"settings": settings, "arguments": arguments, "shape": _checked_before}
+            return _from_fields, ({**vars(self), **changed},)
         return _from_fields, (vars(self),)
 
     @property
@@ -196,10 +226,9 @@ class Operator:
         """
         if self.kind == "function":
             return tuple(param for param in self.arguments if not param.by_name)
-        required = tuple(param for param in self.settings if param.default is REQUIRED)
-        if required:
-            return tuple(param for param in required if not param.inferred)
-        return tuple(param for param in self.settings if not param.inferred)[:1]
+        if self.python is not None:
+            return self.settings
+        return positional_settings(self.settings)
 
     def make(self, home: Any, values: Mapping[str, Any]) -> Any:
         """The layer as a module of `home`, which is `torch.nn` or stands for it: only what differs from torch's own
@@ -213,10 +242,32 @@ class Operator:
         return getattr(home, self.name)(**settings) if self.build is None else self.build(home, settings)
 
 
+def positional_settings(settings: tuple[Param, ...]) -> tuple[Param, ...]:
+    """The settings that may be written without a name: those that torch requires, less the inferred ones.
+
+    Where torch requires none, it is the first.
+    """
+    required = tuple(param for param in settings if param.default is REQUIRED)
+    if required:
+        return tuple(param for param in required if not param.inferred)
+    return tuple(param for param in settings if not param.inferred)[:1]
+
+
 def _from_table(name: str) -> Operator:
     from expc.compiler.ops.table import operators
 
     return operators()[name]
+
+
+def _accept(_: Any) -> bool:
+    return True
+
+
+def _checked_before(_: Call) -> NoReturn:
+    raise NotImplementedError("the type of Python code is checked before it is built")
+
+
+_ANYTHING: Final = Kind("anything", _accept)
 
 
 def _from_fields(fields: dict[str, Any]) -> Operator:
