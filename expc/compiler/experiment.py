@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from expc.compiler import check_data, check_loss, check_train, externs, feed
+from expc.compiler import check_data, check_loss, check_train, externs
 from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole

@@ -166,6 +166,8 @@ class MetricPlan:
     """The name of the data field."""
     higher_is_better: bool | None
     span: Span
+    python: PythonCode | None = None
+    """The Python code of an `extern metric`; its settings are `arguments` then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +196,6 @@ class Watch:
     """`max(val.accuracy)`: what is watched and whether more is better; further settings by name (`patience`)."""
 
     metric: str
-    python: PythonCode | None = None
-    """The Python code of an `extern metric`; its settings are `arguments` then."""
     mode: str
     settings: Mapping[str, Any]
     span: Span
