@@ -59,7 +59,8 @@ def _no_booleans(call: Call, dtype: str) -> str:
     return dtype
 
 
-def _subtracted(call: Call, dtype: str) -> str:
+def subtracted(call: Call, dtype: str) -> str:
+    """The dtype of a difference: torch subtracts no booleans."""
     for name in ("input", "other"):
         if _is_bool(call[name]):
             words = "numbers (torch does not subtract booleans: `logical_not` inverts a mask)"
@@ -68,9 +69,9 @@ def _subtracted(call: Call, dtype: str) -> str:
 
 
 def _scaled(call: Call, dtype: str) -> str:
-    if isinstance(call["alpha"], float) and category(dtype) < 2:
+    if isinstance(call.values.get("alpha"), float) and category(dtype) < 2:
         refuse(call, f"alpha={call['alpha']} must be a whole number for {dtype} tensors")
-    if isinstance(call["alpha"], bool) and dtype != "bool":
+    if isinstance(call.values.get("alpha"), bool) and dtype != "bool":
         refuse(call, f"alpha must be a number for {dtype} tensors")
     return dtype
 
@@ -95,7 +96,8 @@ def _only_floating(call: Call, dtype: str) -> str:
     return dtype
 
 
-def _binary(dtypes: Dtypes = lambda _, dtype: dtype, *names: str) -> ShapeRule:
+def binary(dtypes: Dtypes = lambda _, dtype: dtype, *names: str) -> ShapeRule:
+    """The rule of a function of two operands, which broadcast, and of which one at least is a tensor."""
     operands = names or ("input", "other")
 
     def shape(call: Call) -> TensorType:
@@ -206,18 +208,18 @@ def _named(name: str, doc: str, shape: ShapeRule, other: Param = OTHER) -> Opera
 
 
 OPERATORS: Final = (
-    _symbolic("add", "+", "The sum of two tensors, `other` times `alpha`", _binary(_scaled), _ALPHA),
-    _symbolic("sub", "-", "The difference of two tensors, `other` times `alpha`", _binary(_subtracted), _ALPHA),
-    _symbolic("mul", "*", "The product of two tensors, element by element", _binary()),
+    _symbolic("add", "+", "The sum of two tensors, `other` times `alpha`", binary(_scaled), _ALPHA),
+    _symbolic("sub", "-", "The difference of two tensors, `other` times `alpha`", binary(subtracted), _ALPHA),
+    _symbolic("mul", "*", "The product of two tensors, element by element", binary()),
     _symbolic(
         "div",
         "/",
         "The quotient of two tensors",
-        _binary(_divided),
+        binary(_divided),
         Param("rounding_mode", optional(choice("trunc", "floor")), None, by_name=True),
     ),
-    _symbolic("floor_divide", "//", "The quotient of two tensors, rounded down", _binary(_no_booleans)),
-    _symbolic("remainder", "%", "What division leaves over, with the divisor's sign", _binary(_no_booleans)),
+    _symbolic("floor_divide", "//", "The quotient of two tensors, rounded down", binary(_no_booleans)),
+    _symbolic("remainder", "%", "What division leaves over, with the divisor's sign", binary(_no_booleans)),
     _symbolic("eq", "==", "Where two tensors are equal", _compared),
     _symbolic("ne", "!=", "Where two tensors differ", _compared),
     _symbolic("lt", "<", "Where one tensor is less than another", _compared),
@@ -228,15 +230,15 @@ OPERATORS: Final = (
         "pow",
         "Each element to a power: the operator `**`.",
         (_SELF, operand("exponent")),
-        _binary(_power, "input", "exponent"),
+        binary(_power, "input", "exponent"),
         "x -> pow(2)",
         build=lambda _, v: v["input"] ** v["exponent"],
     ),
-    _named("fmod", "What division leaves over, with the dividend's sign.", _binary(_no_booleans)),
-    _named("maximum", "The larger of two tensors, element by element.", _binary(), tensor("other")),
-    _named("minimum", "The smaller of two tensors, element by element.", _binary(), tensor("other")),
-    _named("atan2", "The angle of the points (other, input).", _binary(lambda _, d: floated(d)), tensor("other")),
-    _named("logaddexp", "log(exp(x) + exp(y)), stable.", _binary(_only_floating), tensor("other")),
+    _named("fmod", "What division leaves over, with the dividend's sign.", binary(_no_booleans)),
+    _named("maximum", "The larger of two tensors, element by element.", binary(), tensor("other")),
+    _named("minimum", "The smaller of two tensors, element by element.", binary(), tensor("other")),
+    _named("atan2", "The angle of the points (other, input).", binary(lambda _, d: floated(d)), tensor("other")),
+    _named("logaddexp", "log(exp(x) + exp(y)), stable.", binary(_only_floating), tensor("other")),
     _named("logical_and", "Where both are true: the operator `and`.", _compared, tensor("other")),
     _named("logical_or", "Where one is true: the operator `or`.", _compared, tensor("other")),
     _named("logical_xor", "Where exactly one is true.", _compared, tensor("other")),

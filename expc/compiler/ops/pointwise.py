@@ -13,13 +13,15 @@ from expc.compiler.ops.arguments import (
     need_dtype,
     need_floating,
     need_rank,
+    operand,
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
-from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, PROBABILITY, choice, either, optional
+from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, PROBABILITY, choice, either, optional
 from expc.compiler.ops.rules import INPUT, axis, refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType
 
 NOT_BOOL: Final = DTYPES - {"bool"}
+WHOLE: Final = DTYPES - FLOATING
 
 
 def _floating_result(call: Call) -> TensorType:
@@ -42,6 +44,8 @@ def _only(allowed: frozenset[str], expected: str, result: Callable[[str], str] =
 
 NUMERIC: Final = _only(NOT_BOOL, "numbers, not booleans")
 FLOATING_ONLY: Final = _only(FLOATING, "floating-point tensors")
+
+_BITS: Final = _only(WHOLE, "whole numbers or booleans")
 
 
 def _square(call: Call) -> TensorType:
@@ -67,6 +71,14 @@ def _gumbel_softmax(call: Call) -> TensorType:
     x = call.tensor("logits")
     need_floating(call, x)
     axis(call, call["dim"], x.rank)
+    return TensorType(x.dtype, x.dims)
+
+
+def _rrelu(call: Call) -> TensorType:
+    x = call.tensor()
+    need_dtype(call, x, FLOATING - {"f16"}, "f32, f64 or bf16 tensors")
+    if call["lower"] > call["upper"]:
+        refuse(call, f"lower={call['lower']} must be at most upper={call['upper']}")
     return TensorType(x.dtype, x.dims)
 
 
@@ -103,6 +115,19 @@ def _softsign(call: Call) -> TensorType:
     return TensorType(floated(x.dtype), x.dims)
 
 
+def _frexp(call: Call) -> tuple[TensorType, TensorType]:
+    x = call.tensor()
+    need_floating(call, x)
+    return TensorType(x.dtype, x.dims), TensorType("i32", x.dims)
+
+
+def _fill(call: Call) -> TensorType:
+    x, value = call.tensor(), call["value"]
+    if isinstance(value, TensorType) and value.rank:
+        refuse(call, f"takes one number as value, but gets {value}")
+    return TensorType(x.dtype, x.dims)
+
+
 def _same(call: Call) -> TensorType:
     return call.tensor()
 
@@ -137,6 +162,17 @@ _FLOATING_FUNCTIONS: Final = (
     ("erf", "The error function of each element."),
     ("reciprocal", "One over each element."),
     ("lgamma", "The logarithm of the gamma function of each element."),
+    ("digamma", "The derivative of lgamma of each element."),
+    ("acosh", "The inverse hyperbolic cosine of each element."),
+    ("asinh", "The inverse hyperbolic sine of each element."),
+    ("atanh", "The inverse hyperbolic tangent of each element."),
+    ("angle", "0 for each element that is not negative, else pi."),
+    ("deg2rad", "Degrees in radians."),
+    ("rad2deg", "Radians in degrees."),
+    ("erfc", "1 - erf(x) of each element."),
+    ("erfinv", "The inverse of the error function."),
+    ("i0", "The modified Bessel function of the first kind, of order 0."),
+    ("sinc", "sin(pi * x) / (pi * x) of each element, 1 at 0."),
 )
 
 _TESTS: Final = (
@@ -144,6 +180,10 @@ _TESTS: Final = (
     ("isinf", "Which elements are infinite."),
     ("isfinite", "Which elements are finite numbers."),
     ("logical_not", "Which elements are zero or false: the operator `not`."),
+    ("isneginf", "Which elements are minus infinity."),
+    ("isposinf", "Which elements are plus infinity."),
+    ("isreal", "Which elements are real numbers: all."),
+    ("signbit", "Which elements are negative, minus zero among them."),
 )
 
 
@@ -181,6 +221,32 @@ OPERATORS: Final = (
     function("ceil", "Each element rounded up.", (INPUT,), NUMERIC),
     function("trunc", "Each element rounded towards zero.", (INPUT,), NUMERIC),
     function("sign", "-1, 0 or 1 for each element.", (INPUT,), lambda c: TensorType(c.tensor().dtype, c.tensor().dims)),
+    function("sgn", "The same as sign.", (INPUT,), lambda c: TensorType(c.tensor().dtype, c.tensor().dims)),
+    function("positive", "The tensor itself, if it is of numbers.", (INPUT,), NUMERIC),
+    function("frac", "What each element has after the point.", (INPUT,), FLOATING_ONLY),
+    function("bitwise_not", "Each element with its bits inverted.", (INPUT,), _BITS),
+    function("frexp", "Each element as a number from 0.5 to 1 times a power of 2, and that power.", (INPUT,), _frexp),
+    function(
+        "mvlgamma",
+        "The logarithm of the gamma function of p dimensions.",
+        (INPUT, Param("p", POSITIVE)),
+        _only(NOT_BOOL, "numbers, not booleans", floated),
+        "x + 2.0 -> mvlgamma(2)",
+    ),
+    function(
+        "polygamma",
+        "The n-th derivative of digamma of each element.",
+        (Param("n", NATURAL), INPUT),
+        _floating_result,
+        "polygamma(1, x)",
+    ),
+    function(
+        "fill",
+        "One number everywhere, in the shape and dtype of a tensor.",
+        (INPUT, operand("value")),
+        _fill,
+        "x -> fill(0.5)",
+    ),
     function("square", "The square of each element.", (INPUT,), _square),
     function(
         "round", "Each element rounded, halves to even.", (INPUT, Param("decimals", INT, 0, by_name=True)), _round
@@ -212,6 +278,15 @@ OPERATORS: Final = (
     _activation("leaky_relu", "x where positive, else slope times x.", Param("negative_slope", FLOAT, 0.01)),
     _activation("elu", "x where positive, else alpha * (exp(x) - 1).", Param("alpha", FLOAT, 1.0)),
     _activation("celu", "max(0, x) + min(0, alpha * (exp(x / alpha) - 1)).", Param("alpha", FLOAT, 1.0)),
+    function(
+        "rrelu",
+        "x where positive, else a slope times x: a random one in training, the middle one in evaluation.",
+        (INPUT, Param("lower", FLOAT, 1.0 / 8), Param("upper", FLOAT, 1.0 / 3)),
+        _rrelu,
+        home="torch.nn.functional",
+        random=True,
+        mode=True,
+    ),
     _activation("selu", "The scaled exponential linear unit."),
     _activation(
         "gelu", "x times the normal distribution function of x.", Param("approximate", choice("none", "tanh"), "none")

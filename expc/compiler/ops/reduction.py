@@ -25,13 +25,14 @@ from expc.compiler.types import DTYPES, FLOATING, TensorType, category, promote
 NOT_BOOL: Final = DTYPES - {"bool"}
 
 
-def _remaining(call: Call, x: TensorType, reduced: tuple[int, ...]) -> tuple[Size, ...]:
+def _remaining(call: Call, x: TensorType, gone: tuple[int, ...]) -> tuple[Size, ...]:
     if call["keepdim"]:
-        return tuple(1 if at in reduced else size for at, size in enumerate(x.dims))
-    return tuple(size for at, size in enumerate(x.dims) if at not in reduced)
+        return tuple(1 if at in gone else size for at, size in enumerate(x.dims))
+    return tuple(size for at, size in enumerate(x.dims) if at not in gone)
 
 
-def _reduced(call: Call, x: TensorType) -> tuple[Size, ...]:
+def reduced(call: Call, x: TensorType) -> tuple[Size, ...]:
+    """The sizes that are left of `x` when the dimensions in `dim` go, or become 1 with `keepdim`."""
     given = call["dim"]
     everything = given is None or (isinstance(given, list | tuple) and not given)
     return _remaining(call, x, axes(call, None if everything else given, x.rank))
@@ -41,7 +42,7 @@ def _sum(call: Call) -> TensorType:
     x = call.tensor()
     if str(call.operator) == "prod":
         _need_dim(call)
-    return TensorType(dtype_or(call, summed(x.dtype)), _reduced(call, x))
+    return TensorType(dtype_or(call, summed(x.dtype)), reduced(call, x))
 
 
 def _need_dim(call: Call) -> None:
@@ -56,7 +57,7 @@ def _mean(call: Call) -> TensorType:
         need_floating(call, x)
     elif dtype not in FLOATING:
         refuse(call, f"dtype={dtype} cannot hold a mean: a floating-point one can")
-    return TensorType(dtype, _reduced(call, x))
+    return TensorType(dtype, reduced(call, x))
 
 
 def _norm(call: Call) -> TensorType:
@@ -67,24 +68,24 @@ def _norm(call: Call) -> TensorType:
         refuse(call, f"dtype={dtype} cannot hold a norm of {x.dtype}")
     if call["p"] == "fro" and isinstance(call["dim"], list | tuple) and len(call["dim"]) > 2:
         refuse(call, 'p="fro" takes at most 2 dimensions: write p=2')
-    return TensorType(dtype, _reduced(call, x))
+    return TensorType(dtype, reduced(call, x))
 
 
 def _spread(call: Call) -> TensorType:
     need_floating(call, call.tensor())
-    return TensorType(call.tensor().dtype, _reduced(call, call.tensor()))
+    return TensorType(call.tensor().dtype, reduced(call, call.tensor()))
 
 
 def _extreme(call: Call) -> TensorType:
     """Amax and amin: the elements stay what they are."""
     x = call.tensor()
-    return TensorType(x.dtype, _reduced(call, x), x.classes)
+    return TensorType(x.dtype, reduced(call, x), x.classes)
 
 
 def _truth(call: Call) -> TensorType:
     x = call.tensor()
     none = isinstance(call["dim"], list | tuple) and not call["dim"]
-    dims_ = x.dims if none else _reduced(call, x)
+    dims_ = x.dims if none else reduced(call, x)
     return TensorType("u8" if x.dtype == "u8" else "bool", dims_)
 
 
@@ -92,15 +93,16 @@ def _position(call: Call) -> TensorType:
     """Argmax and argmin: an index below the size of the dimension."""
     x = call.tensor()
     need_dtype(call, x, NOT_BOOL, "numbers, not booleans")
-    bound = product(x.dims) if call["dim"] is None else _size(x, axis(call, call["dim"], x.rank))
-    return TensorType("i64", _reduced(call, x), bound)
+    bound = product(x.dims) if call["dim"] is None else size_at(x, axis(call, call["dim"], x.rank))
+    return TensorType("i64", reduced(call, x), bound)
 
 
-def _size(x: TensorType, at: int) -> Size:
+def size_at(x: TensorType, at: int) -> Size:
+    """The size of a dimension; a scalar counts as one element."""
     return x.dims[at] if x.rank else 1
 
 
-def _picked(allowed: frozenset[str]) -> ShapeRule:
+def picked(allowed: frozenset[str]) -> ShapeRule:
     """max, min, median: one number of all, or along a dimension the values and where they stand."""
 
     def shape(call: Call) -> Any:
@@ -109,9 +111,9 @@ def _picked(allowed: frozenset[str]) -> ShapeRule:
         if call["dim"] is None:
             _need_dim(call)
             return TensorType(x.dtype, (), x.classes)
-        left = _reduced(call, x)
+        left = reduced(call, x)
         values = TensorType(x.dtype, left, x.classes)
-        return values, TensorType("i64", left, _size(x, axis(call, call["dim"], x.rank)))
+        return values, TensorType("i64", left, size_at(x, axis(call, call["dim"], x.rank)))
 
     return shape
 
@@ -120,7 +122,7 @@ def _logsumexp(call: Call) -> TensorType:
     x = call.tensor()
     if isinstance(call["dim"], list | tuple) and not call["dim"]:
         refuse(call, "dim must not be empty")
-    return TensorType(floated(x.dtype), _reduced(call, x))
+    return TensorType(floated(x.dtype), reduced(call, x))
 
 
 def _cumulative(call: Call) -> TensorType:
@@ -135,27 +137,27 @@ def _cumulative(call: Call) -> TensorType:
 def _running_extreme(call: Call) -> Any:
     x = call.tensor()
     at = axis(call, call["dim"], x.rank)
-    return x, TensorType("i64", x.dims, _size(x, at))
+    return x, TensorType("i64", x.dims, size_at(x, at))
 
 
 def _topk(call: Call) -> Any:
     x = call.tensor()
     need_dtype(call, x, NOT_BOOL, "numbers, not booleans")
     at = axis(call, call["dim"], x.rank)
-    call.require_at_least(_size(x, at), call["k"], f"dimension {call['dim']}, to take k={call['k']} from,")
+    call.require_at_least(size_at(x, at), call["k"], f"dimension {call['dim']}, to take k={call['k']} from,")
     left = (*x.dims[:at], call["k"], *x.dims[at + 1 :]) if x.rank else ()
-    return TensorType(x.dtype, left, x.classes), TensorType("i64", left, _size(x, at))
+    return TensorType(x.dtype, left, x.classes), TensorType("i64", left, size_at(x, at))
 
 
 def _sort(call: Call) -> Any:
     x = call.tensor()
     at = axis(call, call["dim"], x.rank)
-    return x, TensorType("i64", x.dims, _size(x, at))
+    return x, TensorType("i64", x.dims, size_at(x, at))
 
 
 def _argsort(call: Call) -> TensorType:
     x = call.tensor()
-    return TensorType("i64", x.dims, _size(x, axis(call, call["dim"], x.rank)))
+    return TensorType("i64", x.dims, size_at(x, axis(call, call["dim"], x.rank)))
 
 
 def _trace(call: Call) -> TensorType:
@@ -166,7 +168,7 @@ def _trace(call: Call) -> TensorType:
     return TensorType(x.dtype if category(x.dtype) == 2 else "i64", ())
 
 
-def _with_dim(name: str, *, dtype: bool = False) -> Callable[[Any, dict[str, Any]], Any]:
+def with_dim(name: str, *, dtype: bool = False) -> Callable[[Any, dict[str, Any]], Any]:
     """Torch takes `keepdim` only beside `dim`, so both are always passed."""
 
     def build(torch: Any, values: dict[str, Any]) -> Any:
@@ -180,7 +182,9 @@ def _with_dim(name: str, *, dtype: bool = False) -> Callable[[Any, dict[str, Any
     return build
 
 
-def _spread_build(name: str) -> Callable[[Any, dict[str, Any]], Any]:
+def spread_build(name: str) -> Callable[[Any, dict[str, Any]], Any]:
+    """Torch takes `correction` only beside a `dim` that may be none."""
+
     def build(torch: Any, values: dict[str, Any]) -> Any:
         x, at, correction, keepdim = (values[key] for key in ("input", "dim", "correction", "keepdim"))
         return getattr(torch, name)(x, dim=at, correction=correction, keepdim=keepdim)
@@ -190,7 +194,7 @@ def _spread_build(name: str) -> Callable[[Any, dict[str, Any]], Any]:
 
 def _summing(name: str, doc: str, shape: ShapeRule, at: Param) -> Operator:
     params = (INPUT, at, KEEPDIM, DTYPE_BY_NAME)
-    return function(name, doc, params, shape, f"x -> {name}(1)", build=_with_dim(name, dtype=True))
+    return function(name, doc, params, shape, f"x -> {name}(1)", build=with_dim(name, dtype=True))
 
 
 def _along(name: str, doc: str, shape: ShapeRule, at: Param, *more: Param, example: str | None = None) -> Operator:
@@ -199,7 +203,7 @@ def _along(name: str, doc: str, shape: ShapeRule, at: Param, *more: Param, examp
 
 
 _PROD_AXIS: Final = dim(None)
-_CORRECTION: Final = (Param("correction", INT, 1, by_name=True), Param("keepdim", BOOL, False, by_name=True))
+CORRECTION: Final = (Param("correction", INT, 1, by_name=True), Param("keepdim", BOOL, False, by_name=True))
 _DESCENDING: Final = (Param("descending", BOOL, False), Param("stable", BOOL, False, by_name=True))
 
 OPERATORS: Final = (
@@ -208,7 +212,7 @@ OPERATORS: Final = (
     _summing("mean", "The mean of the elements, over some dimensions or all.", _mean, dims()),
     _summing("prod", "The product of the elements, over one dimension or all.", _sum, _PROD_AXIS),
     *(
-        function(name, doc, (INPUT, dim(None), KEEPDIM), _picked(allowed), f"x -> {name}(1)", build=_with_dim(name))
+        function(name, doc, (INPUT, dim(None), KEEPDIM), picked(allowed), f"x -> {name}(1)", build=with_dim(name))
         for name, doc, allowed in (
             ("max", "The largest element; with a dim, the largest ones and their indices.", DTYPES),
             ("min", "The smallest element; with a dim, the smallest ones and their indices.", DTYPES),
@@ -220,7 +224,7 @@ OPERATORS: Final = (
     _along("argmax", "Where the largest element stands.", _position, dim(None), KEEPDIM),
     _along("argmin", "Where the smallest element stands.", _position, dim(None), KEEPDIM),
     *(
-        function(name, doc, (INPUT, dims(), *_CORRECTION), _spread, f"x -> {name}(1)", build=_spread_build(name))
+        function(name, doc, (INPUT, dims(), *CORRECTION), _spread, f"x -> {name}(1)", build=spread_build(name))
         for name, doc in (
             ("std", "The standard deviation over dimensions."),
             ("var", "The variance over dimensions."),
@@ -252,7 +256,7 @@ OPERATORS: Final = (
         (INPUT, dims(), KEEPDIM),
         _truth,
         "x > 0 -> all(1)",
-        build=_with_dim("all"),
+        build=with_dim("all"),
     ),
     function(
         "any",
@@ -260,7 +264,7 @@ OPERATORS: Final = (
         (INPUT, dims(), KEEPDIM),
         _truth,
         "x > 0 -> any(1)",
-        build=_with_dim("any"),
+        build=with_dim("any"),
     ),
     _along("cumsum", "Running sums along a dimension.", _cumulative, dim(), DTYPE_BY_NAME),
     _along("cumprod", "Running products along a dimension.", _cumulative, dim(), DTYPE_BY_NAME),

@@ -24,7 +24,9 @@ _FAMILIES: Final = (
     "distance",
     "pointwise",
     "arithmetic",
+    "binary",
     "reduction",
+    "statistics",
     "reshaping",
     "enlarging",
     "selecting",
@@ -35,6 +37,7 @@ _FAMILIES: Final = (
     "functional",
     "patches",
     "weighted",
+    "aliases",
     "losses",
 )
 """The modules beside this one that hold operators, each in a tuple `OPERATORS`."""

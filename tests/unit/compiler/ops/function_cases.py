@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from expc.compiler.ops import (
+    aliases,
     arithmetic,
+    binary,
     creation,
     enlarging,
     joining,
@@ -14,6 +16,7 @@ from expc.compiler.ops import (
     reduction,
     reshaping,
     selecting,
+    statistics,
 )
 from expc.compiler.ops.declare import Operator
 from expc.compiler.types import TensorType
@@ -22,7 +25,20 @@ from expc.spec.values import Dtype
 Random = random.Random
 Values = dict[str, Any]
 
-FAMILIES = (arithmetic, creation, enlarging, joining, pointwise, products, reduction, reshaping, selecting)
+FAMILIES = (
+    aliases,
+    arithmetic,
+    binary,
+    creation,
+    enlarging,
+    joining,
+    pointwise,
+    products,
+    reduction,
+    reshaping,
+    selecting,
+    statistics,
+)
 OPERATORS: dict[str, Operator] = {op.name: op for family in FAMILIES for op in family.OPERATORS}
 DTYPES = ("f32", "f32", "f32", "f64", "bf16", "i64", "i32", "u8", "bool")
 
@@ -235,6 +251,68 @@ def one_of(r: Random, **options: Any) -> Values:
     return {name: r.choice(choices) for name, choices in options.items()}
 
 
+def swapped(values: Values, name: str = "other") -> Values:
+    """The first operand a tensor in any case."""
+    if not isinstance(values["input"], TensorType):
+        values["input"], values[name] = values[name], values["input"]
+    return values
+
+
+def alike(r: Random, first: str, second: str) -> Values:
+    """Two tensors of one dtype, mostly."""
+    values = pair(r, first, second, numbers=False)
+    if r.random() < 0.8:
+        values[second] = TensorType(values[first].dtype, values[second].dims)
+    return values
+
+
+def whole(r: Random, numbers: bool) -> Values:
+    """Two operands of whole numbers or booleans, mostly."""
+    values = pair(r, numbers=numbers)
+    for name, value in values.items():
+        if isinstance(value, TensorType) and value.dtype not in WHOLE and r.random() < 0.9:
+            values[name] = TensorType(r.choice(WHOLE), value.dims)
+    return values
+
+
+def quantiles(r: Random) -> Values:
+    x = t(r, None, ("f32", "f64", "f64", "bf16", "i64"))
+    q = r.choice((0.5, 0, 1.5, TensorType(x.dtype, ()), TensorType(x.dtype, (2,)), TensorType("f32", (1, 2))))
+    return {"input": x, "q": q, **some(r, dim=AXES, keepdim=(True,), interpolation=("nearest", "midpoint"))}
+
+
+def weighed(r: Random) -> Values:
+    x = t(r, dims(r, 0, 3) if r.random() < 0.2 else (2, 3))
+    weights = {"fweights": ("i64", "i32", "f32"), "aweights": ("f32", "f64", "i64")}
+    count = x.dims[-1] if x.dims else 1
+    given = {name: t(r, (count,), dtypes) for name, dtypes in weights.items() if r.random() < 0.3}
+    return {"input": x, **given, **some(r, correction=(0, 1))}
+
+
+def differences(r: Random) -> Values:
+    values = along(r, n=(0, 1, 2))
+    sizes = list(values["input"].dims)
+    for name in ("prepend", "append"):
+        if r.random() < 0.3 and sizes:
+            sizes[r.randrange(len(sizes))] = r.choice((1, 2, 3))
+            values[name] = t(r, tuple(sizes) if r.random() < 0.9 else ())
+    return values
+
+
+def sampled(r: Random) -> Values:
+    """Samples y, at equal distances or at the positions x."""
+    y = t(r, dims(r, 1) if r.random() < 0.9 else ())
+    if r.random() < 0.3:
+        return {"y": y, **some(r, dx=(1, 0.5), dim=AXES)}
+    at = r.choice(AXES)
+    inside = -len(y.dims) <= at < len(y.dims)
+    sizes = (y.dims[at],) if inside and r.random() < 0.6 else near(r, y.dims)
+    return {"y": y, "x": t(r, sizes), "dim": at}
+
+
+FLOATS = ("f32", "f64", "bf16", "i64")
+WHOLE = ("i64", "i32", "u8", "bool")
+BITWISE = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
 LIKE = {"dtype": DT}
 PARTS: dict[str, Callable[[Random], Values]] = {
     **dict.fromkeys(("unsqueeze", "logcumsumexp", "cummax", "cummin"), along),
@@ -273,6 +351,42 @@ PARTS: dict[str, Callable[[Random], Values]] = {
         name: lambda r: pair(r, numbers=False)
         for name in ("maximum", "minimum", "atan2", "logaddexp", "logical_and", "logical_or", "logical_xor")
     },
+    **dict.fromkeys(("copysign", "rsub"), lambda r: swapped(pair(r))),
+    **dict.fromkeys(BITWISE, lambda r: whole(r, numbers=True)),
+    **dict.fromkeys(("gcd", "lcm"), lambda r: whole(r, numbers=False)),
+    **{
+        name: lambda r: pair(r, numbers=False)
+        for name in ("logaddexp2", "hypot", "nextafter", "igamma", "igammac", "fmax", "fmin", "ldexp")
+    },
+    "xlogy": pair,
+    "float_power": lambda r: pair(r, "input", "exponent"),
+    "heaviside": lambda r: alike(r, "input", "values"),
+    "isclose": lambda r: {**alike(r, "input", "other"), **some(r, rtol=(0.1, -1.0), equal_nan=(True,))},
+    **{f"clamp_{name}": lambda r, name=name: swapped(pair(r, "input", name), name) for name in ("min", "max")},
+    "dist": lambda r: {**pair(r, numbers=False), **some(r, p=(1, 2.0))},
+    "fill": lambda r: {"input": t(r), "value": r.choice((1, 0.5, True, t(r, ()), t(r, (2,))))},
+    "rrelu": lambda r: {"input": t(r), **some(r, lower=(0.1, 0.5))},
+    "mvlgamma": lambda r: {"input": t(r), "p": 1},
+    "polygamma": lambda r: {"input": t(r), "n": r.choice((0, 1, 2))},
+    "aminmax": over_one,
+    "count_nonzero": lambda r: {"input": t(r), **some(r, dim=DIMS)},
+    "nanmean": lambda r: over(r, dtype=DT),
+    "nanmedian": over_one,
+    "mode": lambda r: along(r, keepdim=(True,)),
+    "kthvalue": lambda r: along(r, keepdim=(True,)) | {"k": r.choice((1, 2, 3))},
+    **dict.fromkeys(("quantile", "nanquantile"), quantiles),
+    "renorm": lambda r: along(r) | {"p": r.choice((2, 1.0, 0)), "maxnorm": r.choice((1, 0.5))},
+    **{name: lambda r: over(r, correction=(0, 1)) for name in ("std_mean", "var_mean")},
+    "cov": weighed,
+    "corrcoef": lambda r: {"input": t(r, dims(r, 0, 3))},
+    "histc": lambda r: {"input": t(r), **some(r, bins=(1, 5), min=(0, 0.5), max=(1, 0.2))},
+    "diff": differences,
+    **dict.fromkeys(("trapezoid", "cumulative_trapezoid"), sampled),
+    "gradient": lambda r: {
+        "input": t(r, tuple(r.choice((2, 3, 4)) for _ in range(r.randint(0, 3)))),
+        **some(r, dim=(*AXES, [0, 1], None), spacing=(2, 0.5, [1.0, 2.0], [0.5]), edge_order=(1, 2)),
+    },
+    "pdist": lambda r: {"input": t(r, dims(r, 2, 2) if r.random() < 0.9 else None, FLOATS), **some(r, p=(1, 0.5))},
     "flatten": lambda r: {"input": t(r), **some(r, start_dim=AXES, end_dim=AXES)},
     "unflatten": unflattened,
     "reshape": lambda r: shaped(r, "shape"),
@@ -349,6 +463,7 @@ PARTS: dict[str, Callable[[Random], Values]] = {
     },
     **{name: lambda r: {"input": t(r, dims(r, 2, 5))} for name in ("dropout1d", "dropout2d", "dropout3d")},
 }
+PARTS |= {alias: PARTS[original] for alias, original in aliases.SAME.items() if original in PARTS}
 
 
 def values_of(name: str, r: Random) -> Values:

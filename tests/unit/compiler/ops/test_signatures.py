@@ -20,7 +20,19 @@ OMITTED = {
 }
 """What torch takes and the language leaves to the run, or that torch calls deprecated."""
 
-OWN = {"rearrange", "arange", "randint", "normal", "tensor", "einsum", "sort", "argsort", "view"}
+OWN = {"rearrange", "arange", "randint", "normal", "tensor", "einsum", "sort", "argsort", "view"} | {
+    *(
+        "trapezoid",
+        "cumulative_trapezoid",
+        "trapz",
+        "scatter",
+        "tensor_split",
+        "hsplit",
+        "vsplit",
+        "dsplit",
+        "kaiser_window",
+    ),
+}
 """Not torch's, or several of torch's ways to call in one."""
 
 DIM_REQUIRED = {"softmax", "log_softmax", "softmin"}

@@ -1,0 +1,394 @@
+"""Statistics of the elements of a tensor: quantiles, covariance, differences, integrals, counts."""
+
+from typing import Any, Final
+
+from expc.compiler.dimensions import Dim, Size
+from expc.compiler.ops.arguments import (
+    AXES,
+    AXIS,
+    DTYPE_BY_NAME,
+    KEEPDIM,
+    axes,
+    dim,
+    dims,
+    dtype_or,
+    floated,
+    function,
+    listed,
+    need_dtype,
+    need_floating,
+    need_rank,
+    optional_tensor,
+    tensor,
+)
+from expc.compiler.ops.broadcast import broadcast
+from expc.compiler.ops.declare import Call, Kind, Operator, Param, ShapeRule
+from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, POSITIVE, choice, either, list_of, number, optional
+from expc.compiler.ops.reduction import CORRECTION, picked, reduced, size_at, spread_build, with_dim
+from expc.compiler.ops.rules import INPUT, axis, product, refuse
+from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType, result_dtype
+
+_NUMBERS: Final = DTYPES - {"bool"}
+_SINGLE: Final = frozenset({"f32", "f64"})
+_TOO_LONG: Final = 1 << 24
+
+
+def _aminmax(call: Call) -> tuple[TensorType, TensorType]:
+    x = call.tensor()
+    result = TensorType(x.dtype, reduced(call, x), x.classes)
+    return result, result
+
+
+def _count_nonzero(call: Call) -> TensorType:
+    x, over = call.tensor(), call["dim"]
+    gone = axes(call, None if over is None or listed(over) == () else over, x.rank)
+    return TensorType("i64", tuple(size for at, size in enumerate(x.dims) if at not in gone))
+
+
+def _nanmean(call: Call) -> TensorType:
+    x = call.tensor()
+    need_floating(call, x)
+    dtype = dtype_or(call, x.dtype)
+    if dtype not in FLOATING:
+        refuse(call, f"dtype={dtype} cannot hold a mean: a floating-point one can")
+    return TensorType(dtype, reduced(call, x))
+
+
+def _mode(call: Call) -> tuple[TensorType, TensorType]:
+    x = call.tensor()
+    left = reduced(call, x)
+    return TensorType(x.dtype, left, x.classes), TensorType("i64", left, size_at(x, axis(call, call["dim"], x.rank)))
+
+
+def _kthvalue(call: Call) -> tuple[TensorType, TensorType]:
+    x = call.tensor()
+    if x.rank:
+        need_dtype(call, x, _NUMBERS, "numbers, not booleans")
+    size = size_at(x, axis(call, call["dim"], x.rank))
+    call.require_at_least(size, call["k"], f"dimension {call['dim']}, to have a smallest value number {call['k']},")
+    return _mode(call)
+
+
+def _quantile(call: Call) -> TensorType:
+    x, q = call.tensor(), call["q"]
+    need_dtype(call, x, _SINGLE, "f32 or f64 tensors")
+    over = product(x.dims) if call["dim"] is None else size_at(x, axis(call, call["dim"], x.rank))
+    if not isinstance(over, Dim) and over > _TOO_LONG:
+        refuse(call, f"takes at most {_TOO_LONG} elements at once, but gets {over}")
+    asked: tuple[Size, ...] = ()
+    if isinstance(q, TensorType):
+        need_dtype(call, q, frozenset({x.dtype}), f"quantiles of the input's dtype, {x.dtype}")
+        need_rank(call, q, (0, 1), "one quantile or a list of them, at most 1 dimension")
+        asked = q.dims
+    return TensorType(x.dtype, (*asked, *reduced(call, x)))
+
+
+def _logcumsumexp(call: Call) -> TensorType:
+    x = call.tensor()
+    need_floating(call, x)
+    axis(call, call["dim"], x.rank)
+    return x
+
+
+def _renorm(call: Call) -> TensorType:
+    x = call.tensor()
+    need_floating(call, x)
+    if x.rank < 2:
+        refuse(call, f"takes tensors of at least 2 dimensions, but gets {x}")
+    axis(call, call["dim"], x.rank)
+    if isinstance(call["p"], int | float) and call["p"] <= 0:
+        refuse(call, f"p={call['p']} must be more than 0")
+    return x
+
+
+def _two_spreads(call: Call) -> tuple[TensorType, TensorType]:
+    x = call.tensor()
+    need_floating(call, x)
+    result = TensorType(x.dtype, reduced(call, x))
+    return result, result
+
+
+def _variables(call: Call) -> tuple[TensorType, Size]:
+    """The covariances of variables, one in each row of a matrix, and how many samples they have."""
+    x = call.tensor()
+    need_rank(call, x, (0, 1, 2), "at most 2 dimensions [variables, samples]")
+    need_dtype(call, x, _NUMBERS, "numbers, not booleans")
+    count = x.dims[0] if x.rank == 2 else 1
+    if isinstance(count, Dim):  # torch gives a scalar for one variable
+        call.require_at_least(count, 2, "the number of variables, so that the result is a matrix,")
+    square = (count, count) if count != 1 else ()
+    return TensorType(floated(x.dtype), square), x.dims[-1] if x.rank else 1
+
+
+def _cov(call: Call) -> TensorType:
+    result, samples = _variables(call)
+    for name, allowed, words in (
+        ("fweights", INTEGER, "whole numbers for fweights"),
+        ("aweights", FLOATING, "floating-point numbers for aweights"),
+    ):
+        weights = call[name]
+        if isinstance(weights, TensorType):
+            need_rank(call, weights, (0, 1), f"{name} of 1 dimension")
+            need_dtype(call, weights, allowed, words)
+            call.require_equal(samples, weights.dims[0] if weights.rank else 1, f"the number of {name}")
+    together = [(type_.dtype, 1) for type_ in (call.tensor(), call["aweights"]) if type_ is not None]
+    return TensorType(floated(result_dtype(together)), result.dims)
+
+
+def _histc(call: Call) -> TensorType:
+    x, low, high = call.tensor(), call["min"], call["max"]
+    need_floating(call, x)
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+        refuse(call, f"min={low} must be at most max={high}")
+    return TensorType(x.dtype, (call["bins"],))
+
+
+def _diff(call: Call) -> TensorType:
+    x, n = call.tensor(), call["n"]
+    if x.rank == 0:
+        refuse(call, "a scalar has no neighbours")
+    if n == 0 and call["prepend"] is None and call["append"] is None:
+        return x
+    at = axis(call, call["dim"], x.rank)
+    size = x.dims[at]
+    parts = [x]
+    for name in ("prepend", "append"):
+        part = call[name]
+        if not isinstance(part, TensorType):
+            continue
+        need_rank(call, part, (x.rank,), f"{name} of as many dimensions as {x}")
+        for other, wanted in enumerate(x.dims):
+            if other != at:
+                call.require_equal(wanted, part.dims[other], f"dimension {other} of {name}")
+        parts.append(part)
+        size = size + part.dims[at]
+    if n == 0:
+        return x
+    call.require_at_least(size, n + 1, f"dimension {call['dim']}, for differences of order {n},")
+    dtype = result_dtype([(part.dtype, x.rank) for part in parts])
+    return TensorType(dtype, (*x.dims[:at], size - n, *x.dims[at + 1 :]))
+
+
+def _areas(call: Call) -> tuple[TensorType, int]:
+    """The area under the line between each two neighbours, and along which dimension they lie."""
+    y, x = call.tensor("y"), call["x"]
+    need_dtype(call, y, _NUMBERS, "numbers, not booleans")
+    if y.rank == 0:
+        refuse(call, "takes samples along a dimension, not a scalar")
+    at = axis(call, call["dim"], y.rank)
+    between = y.with_dims(*y.dims[:at], y.dims[at] - 1, *y.dims[at + 1 :])
+    if not isinstance(x, TensorType):
+        return TensorType(floated(y.dtype), between.dims), at
+    need_dtype(call, x, _NUMBERS, "numbers, not booleans")
+    if x.rank == 1:
+        call.require_equal(y.dims[at], x.dims[0], "the number of positions x, one for each sample,")
+        sizes = tuple(x.dims[0] if number == at else 1 for number in range(y.rank))
+    else:
+        sizes = (1,) * (y.rank - x.rank) + x.dims
+    steps = x.with_dims(*sizes[:at], sizes[at] - 1, *sizes[at + 1 :])
+    dtype = floated(result_dtype([(y.dtype, 1), (x.dtype, 1)]))
+    return TensorType(dtype, broadcast(call, between, steps)), at
+
+
+def _trapezoid(call: Call) -> TensorType:
+    between, at = _areas(call)
+    return between.with_dims(*between.dims[:at], *between.dims[at + 1 :])
+
+
+def _cumulative_trapezoid(call: Call) -> TensorType:
+    between, at = _areas(call)
+    call.require_at_least(between.dims[at], 1, f"the steps along dimension {call['dim']}")
+    return between
+
+
+def _build_areas(name: str) -> Any:
+    def build(torch: Any, v: dict[str, Any]) -> Any:
+        if v["x"] is None:
+            return getattr(torch, name)(v["y"], dx=v["dx"], dim=v["dim"])
+        return getattr(torch, name)(v["y"], v["x"], dim=v["dim"])
+
+    return build
+
+
+def _gradient(call: Call) -> tuple[TensorType, ...]:
+    x, spacing, over = call.tensor(), call["spacing"], call["dim"]
+    need_dtype(call, x, _NUMBERS - {"u8"}, "signed numbers")
+    along = axes(call, None if over is None else over, x.rank)
+    if isinstance(spacing, list | tuple) and len(spacing) != len(along):
+        refuse(call, f"{len(spacing)} spacings for {len(along)} dimensions: they must be equally many")
+    for at in along:
+        if x.rank == 0:
+            refuse(call, "a scalar has no neighbours")
+        call.require_at_least(x.dims[at], call["edge_order"] + 1, f"dimension {at}")
+    return (TensorType(floated(x.dtype), x.dims),) * len(along)
+
+
+def _pdist(call: Call) -> TensorType:
+    x = call.tensor()
+    need_rank(call, x, (2,), "a list of points, 2 dimensions [points, coordinates]")
+    need_dtype(call, x, _SINGLE, "f32 or f64 tensors")
+    count = x.dims[0]
+    pairs: Size = count * (count - 1) // 2
+    return TensorType(x.dtype, (pairs,))
+
+
+def _pdist_macs(call: Call, result: Any) -> Size:
+    return product((*result.dims, call.tensor().dims[-1]))
+
+
+def _by_name(param: Param) -> Param:
+    return Param(param.name, param.kind, param.default, tensor=param.tensor, by_name=True)
+
+
+_PAIR: Final = (_by_name(dim(None)), _by_name(KEEPDIM))
+_QUANTILES: Final = (
+    INPUT,
+    Param("q", number(0.0, 1.0), tensor=True),
+    dim(None),
+    KEEPDIM,
+    Param("interpolation", choice("linear", "lower", "higher", "midpoint", "nearest"), "linear", by_name=True),
+)
+_SAMPLES: Final = {"x": "f32[8, N]"}
+_SPACING: Final = either(FLOAT, list_of(FLOAT))
+
+
+def _integral(name: str, doc: str, shape: ShapeRule) -> Operator:
+    params = (
+        tensor("y"),
+        optional_tensor("x"),
+        Param("dx", FLOAT, 1, by_name=True),
+        Param("dim", AXIS, -1, by_name=True),
+    )
+    return function(name, doc, params, shape, f"x -> {name}(dx=0.1)", build=_build_areas(name))
+
+
+OPERATORS: Final = (
+    function("aminmax", "The smallest and the largest elements.", (INPUT, *_PAIR), _aminmax, "x -> aminmax(dim=1)"),
+    function(
+        "count_nonzero",
+        "How many elements are not zero.",
+        (INPUT, dims()),
+        _count_nonzero,
+        "x -> count_nonzero(1)",
+    ),
+    function(
+        "nanmean",
+        "The mean of the elements that are not NaN.",
+        (INPUT, dims(), KEEPDIM, DTYPE_BY_NAME),
+        _nanmean,
+        "x -> nanmean(1)",
+    ),
+    function(
+        "nanmedian",
+        "The middle element of those that are not NaN; with a dim, the middle ones and their indices.",
+        (INPUT, dim(None), KEEPDIM),
+        picked(_NUMBERS),
+        "x -> nanmedian(1)",
+        build=with_dim("nanmedian"),
+    ),
+    function(
+        "mode",
+        "The most frequent elements along a dimension, and their indices.",
+        (INPUT, dim(-1), KEEPDIM),
+        _mode,
+        "x -> mode(1)",
+    ),
+    function(
+        "kthvalue",
+        "The k-th smallest elements along a dimension, and their indices.",
+        (INPUT, Param("k", POSITIVE), dim(-1), KEEPDIM),
+        _kthvalue,
+        "x -> kthvalue(2)",
+    ),
+    function("quantile", "The quantiles q of the elements.", _QUANTILES, _quantile, "x -> quantile(0.5, 1)"),
+    function(
+        "nanquantile",
+        "The quantiles q of the elements that are not NaN.",
+        _QUANTILES,
+        _quantile,
+        "x -> nanquantile(0.5, 1)",
+    ),
+    function(
+        "logcumsumexp",
+        "The logarithm of running sums of exponentials along a dimension.",
+        (INPUT, dim()),
+        _logcumsumexp,
+        "x -> logcumsumexp(1)",
+    ),
+    function(
+        "renorm",
+        "The slices along a dimension, scaled so that no p-norm is above a bound.",
+        (INPUT, Param("p", FLOAT), dim(), Param("maxnorm", number(0.0))),
+        _renorm,
+        "x -> renorm(2, 0, 1.0)",
+    ),
+    *(
+        function(name, doc, (INPUT, dims(), *CORRECTION), _two_spreads, f"x -> {name}(1)", build=spread_build(name))
+        for name, doc in (
+            ("std_mean", "The standard deviation and the mean over dimensions."),
+            ("var_mean", "The variance and the mean over dimensions."),
+        )
+    ),
+    function(
+        "cov",
+        "How variables, the rows of a matrix, vary together over their samples.",
+        (
+            INPUT,
+            Param("correction", INT, 1, by_name=True),
+            optional_tensor("fweights", by_name=True),
+            optional_tensor("aweights", by_name=True),
+        ),
+        _cov,
+        "x -> cov",
+        _SAMPLES,
+    ),
+    function(
+        "corrcoef",
+        "How variables, the rows of a matrix, correlate over their samples.",
+        (INPUT,),
+        lambda call: _variables(call)[0],
+        "x -> corrcoef",
+        _SAMPLES,
+    ),
+    function(
+        "histc",
+        "How many elements lie in each of equal bins from min to max, or over their own range.",
+        (INPUT, Param("bins", POSITIVE, 100), Param("min", FLOAT, 0), Param("max", FLOAT, 0)),
+        _histc,
+        "x -> histc(10)",
+    ),
+    function(
+        "diff",
+        "The differences of neighbours along a dimension.",
+        (INPUT, Param("n", NATURAL, 1), dim(-1), optional_tensor("prepend"), optional_tensor("append")),
+        _diff,
+        "x -> diff",
+    ),
+    _integral("trapezoid", "The integral along a dimension, by the trapezoidal rule.", _trapezoid),
+    _integral("cumulative_trapezoid", "Running integrals along a dimension.", _cumulative_trapezoid),
+    function(
+        "gradient",
+        "The slope at each element, along each dimension.",
+        (
+            INPUT,
+            Param("spacing", optional(_SPACING), None, by_name=True),
+            Param("dim", optional(AXES), None, by_name=True),
+            Param("edge_order", Kind("1 or 2", lambda value: value in (1, 2)), 1, by_name=True),
+        ),
+        _gradient,
+        "x -> gradient(dim=1)",
+        build=lambda torch, v: torch.gradient(
+            v["input"], **{key: v[key] for key in ("spacing", "dim", "edge_order") if v[key] is not None}
+        ),
+    ),
+    function("msort", "The elements in order along the first dimension.", (INPUT,), lambda call: call.tensor()),
+    function(
+        "pdist",
+        "The p-norm distance of each two of a list of points.",
+        (INPUT, Param("p", number(0.0), 2)),
+        _pdist,
+        "x -> pdist",
+        home="torch.nn.functional",
+        macs=_pdist_macs,
+    ),
+)
