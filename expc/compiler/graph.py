@@ -187,12 +187,16 @@ class Container:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network: its body, the symbols of its input types, and the conditions on them that `where` states."""
+    """A network: its body, the symbols of its input types, and the conditions on them that `where` states.
+
+    `floors` are lower bounds of single symbols that follow from the body, which nobody needs to write.
+    """
 
     name: str
     body: Container
     symbols: Mapping[str, Symbol]
     conditions: tuple[str, ...] = ()
+    floors: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,7 +87,7 @@ def check_model(
         if isinstance(size, Dim) and (found := as_symbol(size)) is not None
     }
     conditions = tuple(condition.span.text for condition in statement.conditions)
-    model = Model(statement.name, container, symbols, conditions)
+    model = Model(statement.name, container, symbols, conditions, dict(elaborator.conditions.floors))
     return Checked(statement, model, result, scope, arguments, len(elaborator.report.problems) > before)
 
 
