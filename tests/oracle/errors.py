@@ -1,0 +1,44 @@
+"""How the oracle says no."""
+
+FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    ArithmeticError,
+)
+"""What torch raises."""
+
+
+class Refused(Exception):
+    """The program is wrong. `rule` says which rule of the language or which part of torch."""
+
+    kind = "refused"
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(f"{rule}: {message}")
+        self.rule, self.message = rule, message
+
+
+class LanguageRefused(Refused):
+    """A rule of the language forbids the program; torch was not asked."""
+
+    kind = "language"
+
+
+class TorchRefused(Refused):
+    """torch (torchvision, torchmetrics) raised an error; `rule` is its class."""
+
+    kind = "torch"
+
+    @classmethod
+    def of(cls, where: str, error: Exception) -> "TorchRefused":
+        """What torch said while doing `where`."""
+        first = (str(error).strip().splitlines() or [""])[0]
+        return cls(type(error).__name__, f"{where}: {first[:300]}")
+
+
+class NotCovered(Exception):
+    """The oracle does not know this part of the language: it has no verdict."""

@@ -1,0 +1,54 @@
+"""Rules about names that are decided in the text, whatever runs: what is bound must be used."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from expc.diagnostics import Span
+from expc.spec import syntax
+from oracle.errors import LanguageRefused
+
+
+def children(node: Any) -> Iterator[Any]:
+    """What a node consists of."""
+    if isinstance(node, tuple | list):
+        yield from node
+    elif is_dataclass(node) and not isinstance(node, Span):
+        for field in fields(node):
+            if not field.name.endswith("span"):
+                yield getattr(node, field.name)
+
+
+def names(node: Any) -> set[str]:
+    """Every name that a piece of the program mentions."""
+    found = {node.id} if isinstance(node, syntax.Name) else set()
+    return found.union(*(names(child) for child in children(node) if not isinstance(child, str)))
+
+
+def bound(node: Any) -> Iterator[str]:
+    """Every name that a piece of the program binds, labels not counted."""
+    match node:
+        case syntax.Pattern():
+            if node.name is not None:
+                yield node.name
+        case syntax.Repeat():
+            if node.variable is not None:
+                yield node.variable
+        case syntax.Declare():
+            yield node.name
+    for child in children(node):
+        if not isinstance(child, str):
+            yield from bound(child)
+
+
+def check(tree: syntax.File) -> None:
+    """Raise `LanguageRefused` where a body binds what nothing in it uses."""
+    for block in tree.statements:
+        if not isinstance(block, syntax.Block):
+            continue
+        used = names(block.body) | names(block.result) | names(block.conditions)
+        if isinstance(block.result, syntax.RecordTypeExpr):
+            used |= {field.name for field in block.result.fields}
+        for name in bound(block.body):
+            if name not in used and name != "_":
+                raise LanguageRefused("unused", name)
