@@ -10,7 +10,7 @@ from expc.compiler.check_loss import Outcome
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import GroupRefused, MetricMismatch, ScheduleLength, WrongPart
 from expc.compiler.errors.names import DuplicateName, NotYet, SelectorMatchesNothing
-from expc.compiler.graph import InitRule, Model, Record, weights
+from expc.compiler.graph import InitRule, Model, Record, has_python, weights
 from expc.compiler.lints.monitor_without_val import MonitorWithoutVal
 from expc.compiler.program import GroupPlan, LossPlan, MetricPlan, SchedulePart, Use, Watch
 from expc.compiler.scope import BlockRef
@@ -159,7 +159,7 @@ def groups(elaborator: Elaborator, tables: Iterable[Table], model: Model, used: 
             )
             continue
         matched = matching(str(selector), not isinstance(selector, Word), model.body, entries)
-        if not matched:
+        if not matched and not has_python(model.body):
             near = nearest_key(str(selector), entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
             span = _selector_span(table)

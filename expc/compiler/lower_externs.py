@@ -124,12 +124,12 @@ def make(code: PythonCode, settings: Mapping[str, Any], *first: Any, tensors: in
     """
     target, given = load(code), {name: _plain(value) for name, value in settings.items()}
 
-    def refused(error: Exception, reason: str) -> ExecutionError:
+    def refused(reason: str) -> ExecutionError:
         shown = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
         problem = ExternSettings(
             span=code.span, kind=code.kind, extern=code.name, target=code.path, given=shown, reason=reason
         )
-        raise ExecutionError(problem) from error
+        return ExecutionError(problem)
 
     if not callable(target):
         raise wrong_object(code, f"is {_shown(target)}", "a class or a function")
@@ -143,12 +143,14 @@ def make(code: PythonCode, settings: Mapping[str, Any], *first: Any, tensors: in
     except TypeError as error:
         if tensors and inspect.isroutine(target) and signature is not None and _binds(signature, tensors, given):
             return FunctionLayer(code.name, partial(target, **given))
-        raise refused(error, str(error)) from error
+        raise refused(str(error)) from error
+    if signature is None and tensors and inspect.isroutine(target):
+        return FunctionLayer(code.name, partial(target, **given))
     try:
         return target(*first, **given)
     except Exception as error:
         # Python code may raise anything.
-        raise refused(error, f"{type(error).__name__}: {error}") from error
+        raise refused(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
 
 def _binds(signature: inspect.Signature, tensors: int, given: Mapping[str, Any]) -> bool:

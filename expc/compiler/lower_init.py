@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expc.compiler.graph import Container, InitRule, weights
+from expc.compiler.errors.names import SelectorMatchesNothing
+from expc.compiler.errors.python import ExecutionError
+from expc.compiler.graph import Container, InitRule, Weight, weights
 from expc.compiler.lower_block import build_failure
 from expc.compiler.lower_values import fixed_value
 from expc.compiler.selectors import matching
@@ -57,14 +59,31 @@ def _apply(parameters: Mapping[str, Tensor], container: Container, rules: Sequen
     if not rules:
         return
     entries = [weight for weight in weights(container) if not weight.is_buffer]
+    entries += of_python(parameters, container)
     chosen: dict[Tensor, InitRule] = {}
     for rule in rules:
         matched = matching(rule.selector, rule.is_glob, container, entries)
+        if not matched:
+            raise ExecutionError(SelectorMatchesNothing(span=rule.span, selector=rule.selector))
         chosen.update((parameters[weight.key], rule) for weight in matched)
     # In the order of the parameters, so that the numbers drawn for one do not depend on the order of the rules.
     for tensor in dict.fromkeys(parameters.values()):
         if tensor in chosen:
             _follow(chosen[tensor], tensor)
+
+
+def of_python(parameters: Mapping[str, Tensor], container: Container, prefix: str = "") -> list[Weight]:
+    """The parameters that the Python code of `extern`s holds under `container`: only what is built knows them."""
+    found = []
+    for name, child in container.children.items():
+        inside = f"{prefix}{name}."
+        if isinstance(child, Container):
+            found += of_python(parameters, child, inside)
+        elif child.operator.python is not None:
+            own = ((key, tensor) for key, tensor in parameters.items() if key.startswith(inside))
+            owner = child.operator.name
+            found += [Weight(key, tuple(tensor.shape), owner, child.span, is_buffer=False) for key, tensor in own]
+    return found
 
 
 def _follow(rule: InitRule, tensor: Tensor) -> None:

@@ -8,7 +8,7 @@ from expc.compiler.arithmetic import describe, is_number
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, NotAStage, NotYet, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
-from expc.compiler.graph import Container, Declared, InitRule, weights
+from expc.compiler.graph import Container, Declared, InitRule, has_python, weights
 from expc.compiler.patterns import declared
 from expc.compiler.scope import TensorRef
 from expc.compiler.selectors import matching, nearest_key
@@ -110,7 +110,7 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
     chosen = {}
     for rule in rules:
         matched = matching(rule.selector, rule.is_glob, container, entries)
-        if not matched:
+        if not matched and not has_python(container):
             near = nearest_key(rule.selector, entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
             elaborator.add(SelectorMatchesNothing(span=rule.span, selector=rule.selector, notes=notes))
