@@ -1,32 +1,31 @@
-"""Checking `data`: the type of every field from the data set through its transforms to the model's inputs."""
+"""Checking `data`: the type of every field, from the data set through its stages."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler.arguments import match_settings
-from expc.compiler.arithmetic import describe
+from expc.compiler.data_bodies import LostError
+from expc.compiler.data_stages import Sample, go_through
 from expc.compiler.datasets import split_fractions, split_length
-from expc.compiler.dimensions import Size, as_symbol, substitute, symbols
-from expc.compiler.errors.data import SplitParts, VaryingSize
-from expc.compiler.errors.experiment import BatchArithmetic, FieldMismatch, NoFieldForInput, NotData, WorkerOption
-from expc.compiler.errors.names import NotYet
-from expc.compiler.graph import Model, Value
+from expc.compiler.dimensions import symbols
+from expc.compiler.errors.data import DataUndeclared, SplitParts, VaryingSize
+from expc.compiler.errors.experiment import BatchArithmetic, NotData, WorkerOption
+from expc.compiler.evaluate import Evaluator
 from expc.compiler.library import Library
 from expc.compiler.ops.declare import Fault
 from expc.compiler.program import DataPlan, SampleField, SplitUse, Use
-from expc.compiler.types import TensorType, is_known
-from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Report, Span
+from expc.compiler.sources import check_filled
+from expc.diagnostics import ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
-from expc.spec.suggest import enumeration, nearest
-from expc.spec.values import UNEVALUATED, Closure, Labelled, Lasting, Part, Pipeline, Recipe, Setting, Table
+from expc.spec.suggest import nearest
+from expc.spec.values import UNEVALUATED, Closure, Part, Pipeline, Recipe, Setting, Table
 
 if TYPE_CHECKING:
     from expc.spec.sections import Data
 
 
-def plans(library: Library, data: "Data", table: Table, report: Report) -> dict[str, DataPlan]:
+def plans(evaluator: Evaluator, data: "Data", table: Table, report: Report) -> dict[str, DataPlan]:
     """The plan of every role that has no errors."""
     spans = {item.key: item.span for item in table.settings if isinstance(item, Setting)}
     found: dict[str, DataPlan] = {}
@@ -35,7 +34,9 @@ def plans(library: Library, data: "Data", table: Table, report: Report) -> dict[
         if value is None:
             continue
         try:
-            plan = _plan(library, role, value, spans.get(role, table.span))
+            plan = _plan(evaluator, role, value, spans.get(role, table.span))
+        except LostError:
+            continue
         except ProblemError as error:
             report.add(error.problem)
             continue
@@ -45,33 +46,35 @@ def plans(library: Library, data: "Data", table: Table, report: Report) -> dict[
     return found
 
 
-def _plan(library: Library, role: str, value: Any, span: Span) -> DataPlan | None:
+def _plan(evaluator: Evaluator, role: str, value: Any, span: Span) -> DataPlan | None:
     stages = list(value.stages) if isinstance(value, Pipeline) else [value]
     if any(_is_broken(stage) for stage in stages):
         return None
     head, *rest = stages
-    dataset = _dataset(library, head, span)
+    dataset = _dataset(evaluator.library, head, span)
     try:
         fields = dataset.declaration.sample(dataset.settings)
         length = dataset.declaration.length(dataset.settings)
     except Fault as fault:
         raise ProblemError(_placed(fault, dataset.span)) from None
-    uses: list[Use | SplitUse] = []
+    sample = Sample({field.name: field.type for field in fields})
     for stage in rest:
         if isinstance(stage, Part):
             split = _split(stage, span)
             length = None if length is None else split_length(length, split.fractions, split.index)
-            uses.append(split)
+            sample.stages.append(split)
             continue
-        use = _transform(library, stage, span)
-        try:
-            first = use.declaration.rule(use.settings, fields[0].type)
-        except Fault as fault:
-            raise ProblemError(_placed(fault, use.span)) from None
-        fields = (SampleField(fields[0].name, first), *fields[1:])
-        uses.append(use)
-    _check_fixed(role, fields, span)
-    return DataPlan(role, dataset, tuple(uses), fields, length, span)
+        if not sample.types and not (isinstance(stage, Closure) and isinstance(stage.expression, syntax.As)):
+            break
+        unknown = not sample.types
+        go_through(evaluator, stage, sample, span)
+        if unknown:
+            check_filled(dataset, sample.types)
+    if not sample.types:
+        reason = "say its fields first: `-> as (features: f32[12], label: class(3))`"
+        raise ProblemError(DataUndeclared(span=dataset.span, dataset=dataset.name, reason=reason))
+    _check_fixed(role, sample.fields, span)
+    return DataPlan(role, dataset, tuple(sample.stages), sample.fields, length, span)
 
 
 def _dataset(library: Library, head: Any, span: Span) -> Use:
@@ -88,28 +91,6 @@ def _dataset(library: Library, head: Any, span: Span) -> Use:
         reason = f"it is {kind}, and data starts with a data set{hint}"
         raise ProblemError(NotData(span=place, what=f"`{head.name}`", reason=reason))
     settings = match_settings(head.name, declaration.settings, declaration.settings, head.arguments, place)
-    return Use(declaration, settings, place)
-
-
-def _transform(library: Library, stage: Any, span: Span) -> Use:
-    if isinstance(stage, Closure):
-        what = (
-            "a body as a data stage" if isinstance(stage.expression, syntax.Body) else "`as` for the fields of a sample"
-        )
-        raise ProblemError(NotYet(span=stage.expression.span, what=what))
-    if isinstance(stage, Labelled | Lasting) or not isinstance(stage, Recipe):
-        raise ProblemError(NotData(span=span, what=describe(stage), reason="a transform stands after a data set"))
-    place = stage.span or span
-    if stage.name == "split":
-        reason = "it gives several parts, and each needs a name: `fit, held = ... -> split(0.9)`"
-        raise ProblemError(NotData(span=place, what="`split`", reason=reason))
-    declaration = library.transforms.get(stage.name)
-    if declaration is None:
-        kind = library.kind(stage.name) if stage.target is None else "declared in this file"
-        near = nearest(stage.name, library.transforms)
-        hint = f"; did you mean `{near}`?" if near else ""
-        raise ProblemError(NotData(span=place, what=f"`{stage.name}`", reason=f"it is {kind}, not a transform{hint}"))
-    settings = match_settings(stage.name, declaration.settings, declaration.settings, stage.arguments, place)
     return Use(declaration, settings, place)
 
 
@@ -163,122 +144,6 @@ def classes(plans: Iterable[DataPlan]) -> frozenset[int]:
     """How many classes the fields have, as far as that is known."""
     counts = (field.type.classes for plan in plans for field in plan.fields)
     return frozenset(count for count in counts if isinstance(count, int))
-
-
-# ---------------------------------------------------------------------------------------------------- against the model
-
-
-def feed(model: Model, plan: DataPlan, batch: int) -> tuple[dict[str, str], dict[str, Size]]:
-    """Which field fills each input of the model, and the sizes that the model's symbols get from the data.
-
-    The batch's own symbol stays unknown. Raises `ProblemError` where a field does not fit.
-    """
-    inputs = dict(_inputs(model))
-    fields = {field.name: field for field in plan.fields}
-    chosen: dict[str, str] = {}
-    sizes: dict[str, Size] = {}
-    for name, value in inputs.items():
-        field = fields.get(name)
-        if field is None and len(inputs) == 1:
-            field = plan.fields[0]
-        if field is None:
-            shown = ", ".join(f"`{f.name}`" for f in plan.fields)
-            label = Label(value.span, "the input is declared here")
-            raise ProblemError(
-                NoFieldForInput(
-                    span=plan.span, roles=f"`{plan.role}`", input=name, model=model.name, fields=shown, labels=(label,)
-                )
-            )
-        chosen[name] = field.name
-        if isinstance(value.type, TensorType):
-            _fit(model, name, value, field, plan, batch, sizes)
-    return chosen, sizes
-
-
-def together(refusals: Sequence[FieldMismatch | NoFieldForInput], roles: int) -> Iterator[Problem]:
-    """What an input refuses for the same reason, in one problem. Where that is every role, the input is the odd one."""
-    causes: dict[str, list[FieldMismatch | NoFieldForInput]] = {}
-    for refusal in refusals:
-        causes.setdefault(replace(refusal, roles="").message, []).append(refusal)
-    for same in causes.values():
-        first = same[0]
-        if len(same) == 1:
-            yield first
-            continue
-        gives = isinstance(first, FieldMismatch)
-        names = [refusal.roles.removesuffix(" gives") for refusal in same]
-        labels = tuple(
-            Label(refusal.span, f"{name} gives {refusal.found}" if isinstance(refusal, FieldMismatch) else name)
-            for name, refusal in zip(names, same, strict=True)
-        )
-        together = replace(first, roles=enumeration(names, "and") + " give" * gives)
-        if len(same) == roles:
-            yield replace(together, span=first.labels[0].span, labels=labels)
-        else:
-            yield replace(together, labels=(*first.labels, *labels[1:]))
-
-
-def _inputs(model: Model) -> Iterator[tuple[str, Value]]:
-    for name, value in zip(model.body.input_names, model.body.inputs, strict=True):
-        if isinstance(value, Value) and is_known(value.type):
-            yield name, value
-
-
-def _fit(
-    model: Model,
-    name: str,
-    value: Value,
-    field: SampleField,
-    plan: DataPlan,
-    batch: int,
-    sizes: dict[str, Size],
-) -> None:
-    declared = value.type
-    assert isinstance(declared, TensorType)  # noqa: S101 - the caller passes known inputs
-    found = TensorType(field.type.dtype, (_batch_size(declared), *field.type.dims), field.type.classes)
-
-    def refuse(reason: str, fixes: tuple[Fix, ...] = ()) -> ProblemError:
-        label = Label(value.span, "the input is declared here")
-        return ProblemError(
-            FieldMismatch(
-                span=plan.span,
-                input=name,
-                model=model.name,
-                expected=str(declared),
-                roles=f"`{plan.role}` gives",
-                found=str(found),
-                reason=reason,
-                labels=(label,),
-                fixes=fixes,
-            )
-        )
-
-    if declared.dtype != found.dtype:
-        hint = "; `ToTensor` makes f32 of an image" if found.dtype == "u8" and declared.dtype == "f32" else ""
-        raise refuse(f": {found.dtype} is not {declared.dtype}{hint}")
-    if declared.rank != found.rank:
-        raise refuse(f": {found.rank} dimensions with the batch, not {declared.rank}")
-    if isinstance(declared.dims[0], int) and declared.dims[0] != batch:
-        raise refuse(f": the batch is {batch}, not {declared.dims[0]}")
-    for axis in range(1, declared.rank):
-        expected, actual = substitute(declared.dims[axis], sizes), found.dims[axis]
-        unknown = as_symbol(expected)
-        if unknown is not None:
-            sizes[unknown.name] = actual
-            if isinstance(actual, int) and actual % unknown.divisor:
-                raise refuse(f": {unknown.name} = {actual}, but {unknown.name} % {unknown.divisor} must be 0")
-            if isinstance(actual, int) and unknown.upper is not None and actual > unknown.upper:
-                raise refuse(f": {unknown.name} = {actual}, but {unknown.name} <= {unknown.upper}")
-            if isinstance(actual, int) and actual < unknown.lower:
-                raise refuse(f": {unknown.name} = {actual}, but {unknown.name} >= {unknown.lower}")
-        elif expected != actual:
-            text = f"{name}: {found}"
-            fixes = (Fix(f"declare `{text}`", (Edit(value.span, text),)),) if found.classes is None else ()
-            raise refuse(f": dimension {axis} is {actual}, not {expected}", fixes)
-
-
-def _batch_size(declared: TensorType) -> Size:
-    return declared.dims[0] if declared.dims else 1
 
 
 def steps_per_epoch(plan: DataPlan | None, data: "Data | None") -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from expc.compiler import check_data, check_loss, check_train, externs
+from expc.compiler import check_data, check_loss, check_train, externs, feed
 from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
@@ -55,7 +55,7 @@ class ExperimentChecker:
         assert self.bound is not None  # noqa: S101 - settings() comes first
         plans: dict[str, DataPlan] = {}
         if self.bound.data is not None:
-            plans = check_data.plans(self.library, self.bound.data, self.tables["data"], self.report)
+            plans = check_data.plans(self.elaborator, self.bound.data, self.tables["data"], self.report)
         self.elaborator.classes = check_data.classes(plans.values())
         self._check_models()
         main = self._main()
@@ -252,7 +252,7 @@ class ExperimentChecker:
         refusals: list[Any] = []
         for role, plan in plans.items():
             try:
-                chosen, sizes = check_data.feed(main.model, plan, batch)
+                chosen, sizes = feed.feed(main.model, plan, batch)
             except ProblemError as error:
                 refusals.append(error.problem)
                 continue
@@ -261,7 +261,7 @@ class ExperimentChecker:
                 found = check_loss.outcome(main.model, main.result, plan, chosen, sizes)
             if role == "train" and not self._instantiate(main, plan, chosen):
                 found = None
-        for problem in check_data.together(refusals, len(plans)):
+        for problem in feed.together(refusals, len(plans)):
             self.report.add(problem)
         return inputs, found
 

@@ -28,15 +28,17 @@ class Library:
     def datasets(self) -> Mapping[str, Any]:
         """`torchvision.datasets`, and those of our own."""
         from expc.compiler.datasets import datasets
+        from expc.compiler.sources import sources
 
-        return datasets()
+        return {**datasets(), **sources()}
 
     @cached_property
     def transforms(self) -> Mapping[str, Any]:
         """`torchvision.transforms.v2`."""
+        from expc.compiler.field_transforms import field_transforms
         from expc.compiler.transforms import transforms
 
-        return transforms()
+        return {**transforms(), **field_transforms()}
 
     @cached_property
     def optimizers(self) -> Mapping[str, Any]:

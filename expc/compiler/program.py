@@ -130,12 +130,40 @@ class SplitUse:
 
 
 @dataclass(frozen=True, eq=False)
+class Step:
+    """A transform of some fields: each of `reads` through the same transform with the same draw, into one of `writes`.
+
+    `masks` says of each whether it is a mask of classes.
+    """
+
+    use: Use
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    masks: tuple[bool, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """The fields that a sample has from here on, in order: (new name, old name)."""
+
+    kept: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """`as (features: f32[12], label: class(3))`: what each sample must have here, verified when it is read."""
+
+    fields: tuple[SampleField, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
 class DataPlan:
     """The data of one role: a data set, then splits and transforms in order, and the fields that come out."""
 
     role: str
     dataset: Use
-    stages: tuple[Use | SplitUse, ...]
+    stages: tuple[Step | SplitUse | Fields | Declared, ...]
     fields: tuple[SampleField, ...]
     length: int | None
     span: Span

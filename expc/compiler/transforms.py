@@ -47,6 +47,7 @@ def transforms() -> Mapping[str, Transform]:
             ),
             rule=_random_crop,
             example="RandomCrop(32, padding=4)",
+            geometric=True,
             random=True,
         ),
         Transform(
@@ -55,6 +56,7 @@ def transforms() -> Mapping[str, Transform]:
             settings=(Param("size", _SIZE, doc="one side of a square, or [height, width]"),),
             rule=_center_crop,
             example="CenterCrop(24)",
+            geometric=True,
         ),
         Transform(
             name="Resize",
@@ -67,6 +69,7 @@ def transforms() -> Mapping[str, Transform]:
             ),
             rule=_resize,
             example="Resize([64, 64])",
+            geometric=True,
         ),
         Transform(
             name="RandomHorizontalFlip",
@@ -74,6 +77,7 @@ def transforms() -> Mapping[str, Transform]:
             settings=(Param("p", PROBABILITY, 0.5, doc="how often"),),
             rule=_flip("RandomHorizontalFlip"),
             example="RandomHorizontalFlip",
+            geometric=True,
             random=True,
         ),
         Transform(
@@ -82,6 +86,7 @@ def transforms() -> Mapping[str, Transform]:
             settings=(Param("p", PROBABILITY, 0.5, doc="how often"),),
             rule=_flip("RandomVerticalFlip"),
             example="RandomVerticalFlip",
+            geometric=True,
             random=True,
         ),
         Transform(
@@ -93,6 +98,7 @@ def transforms() -> Mapping[str, Transform]:
             ),
             rule=_pad,
             example="Pad(2)",
+            geometric=True,
         ),
     )
     return {transform.name: transform for transform in table}

@@ -357,3 +357,53 @@ class PrecisionUnavailable(Problem):
 
     precision: str
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadCell(Problem):
+    """A row or a cell of a table is not what the experiment declares: text among numbers, an empty cell, a class that
+    there is not, a cell too many.
+
+    Every row is read before training starts. Mend the file, or declare what is in it: a column of names is a
+    `class(n)`.
+
+    ```exp wrong
+    data { train = Csv("people.csv", sex="sex") -> as (sex: f32[]) }
+    ```
+
+    ```exp right
+    data { train = Csv("people.csv", sex="sex") -> as (sex: class(2)) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0812"
+    name: ClassVar[str] = "bad-cell"
+    template: ClassVar[str] = "{path}, {place}: {reason}"
+
+    path: str
+    place: str
+    """In words: `line 17, column `age``."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataNotGiven(Problem):
+    """`Tensors` are given by the program that runs the experiment, and this one gives none of that name.
+
+    From Python: `expc.load("net.exp").run(data={"points": {"x": x, "label": label}})`. On the command line there is no
+    way to give them; data in a file is `Npz` or `Csv`.
+
+    ```exp wrong
+    data { train = Tensors("points") -> as (x: f32[2], label: class(2)) }
+    ```
+
+    ```exp right
+    data { train = Npz("points.npz") -> as (x: f32[2], label: class(2)) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0813"
+    name: ClassVar[str] = "data-not-given"
+    template: ClassVar[str] = 'no tensors are given for `Tensors("{set}")`: `experiment.run(data={{"{set}": ...}})`'
+
+    set: str

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from expc.compiler.datasets import datasets, split_fractions
-from expc.compiler.program import DataPlan, SplitUse, Use
+from expc.compiler.program import DataPlan, SplitUse, Step, Use
 from expc.compiler.transforms import transforms
 from expc.diagnostics import Source, Span
 
@@ -26,7 +26,11 @@ def split(*written, index=0, shuffle=True):
 
 
 def plan(dataset, *stages, role="train"):
-    return DataPlan(role, dataset, stages, dataset.declaration.sample(dataset.settings), None, SPAN)
+    """A role whose transforms act on the first field."""
+    fields = dataset.declaration.sample(dataset.settings)
+    first = (fields[0].name,)
+    steps = tuple(Step(stage, first, first, (False,)) if isinstance(stage, Use) else stage for stage in stages)
+    return DataPlan(role, dataset, steps, fields, None, SPAN)
 
 
 def write_digits(root: Path, count=20, part="train", name="MNIST"):

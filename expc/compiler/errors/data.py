@@ -199,3 +199,58 @@ class SplitParts(Problem):
 
     parts: int
     names: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnTogether(Problem):
+    """What is piped together through a random transform is cut, flipped or turned alike: it must be of one size.
+
+    `(image, mask) -> RandomCrop(256)` draws one place for both. Where they differ in size, one place means two
+    different things; bring them to one size first.
+
+    ```exp wrong
+    data {
+      train = Npz("a.npz") -> as (image: u8[3, 64, 64], mask: class(5)[32, 32])
+        -> { image, mask = (image, mask) -> RandomCrop(16) }
+    }
+    ```
+
+    ```exp right
+    data {
+      train = Npz("a.npz") -> as (image: u8[3, 64, 64], mask: class(5)[32, 32])
+        -> { image, mask = (image -> Resize([32, 32]), mask) -> RandomCrop(16) }
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0409"
+    name: ClassVar[str] = "drawn-together"
+    template: ClassVar[str] = (
+        "`{transform}` draws one place for what is piped together, but sizes differ: {found}"
+    )
+
+    transform: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredField(Problem):
+    """What `as` says of the fields is not what the data set gives.
+
+    Where a data set knows its fields, `as` asserts; for `Csv`, `Npz` and `Tensors` it declares, and what it declares is
+    verified when the data is opened.
+
+    ```exp wrong
+    data { train = CIFAR10("data") -> as (image: u8[3, 28, 28]) -> ToTensor }
+    ```
+
+    ```exp right
+    data { train = CIFAR10("data") -> as (image: u8[3, 32, 32]) -> ToTensor }
+    ```
+    """
+
+    code: ClassVar[str] = "E0415"
+    name: ClassVar[str] = "declared-field"
+    template: ClassVar[str] = "{reason}"
+
+    reason: str

@@ -1,4 +1,4 @@
-"""What one process needs to make batches of a role: the open data set, and the transforms in order.
+"""What one process needs to make batches of a role: the open data set, and its stages in order.
 
 It holds plain values only, so that it can be sent to a worker whatever way workers are started.
 """
@@ -10,16 +10,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expc.compiler.program import DataPlan, SplitUse, Use
+from expc.compiler.program import DataPlan, Declared, Fields, SplitUse
 from expc.diagnostics import Span
 from expc.frozen import dataclass
-from expc.runtime.data.datasets import Samples, open_dataset
+from expc.runtime.data.datasets import Raw, Samples
+from expc.runtime.data.declared import Given, Shape, open_source
+from expc.runtime.data.fields import Values, through
 from expc.runtime.data.randomness import Draws, Indices
 from expc.runtime.data.split import select
-from expc.runtime.data.transforms import apply
 from expc.runtime.errors import RunError, TransformFailed
 
 Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transform, its settings, and where it is written: `reads` go through it with one draw, into `writes`."""
+
+    transform: str
+    settings: Mapping[str, Any]
+    span: Span
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    masks: tuple[bool, ...]
+    purpose: int
+    """Which of the role's transforms it is: what its random numbers are for."""
+    one_draw: bool
+    """It draws places, which mean the same for all of `reads` only if they are of one size."""
+
+
+@dataclass(frozen=True)
+class Select:
+    """The fields that there are from here on: (new name, old name)."""
+
+    kept: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -27,48 +51,65 @@ class Pipeline:
     """From indices of the data set to a batch; a pure function of (seed, epoch, indices)."""
 
     samples: Samples
-    steps: tuple["Step", ...]
-    """The transforms in order. All act on the first field."""
-    field: str
+    stages: tuple[Step | Select | Shape, ...]
     seed: int
 
     def batch(self, epoch: int, indices: Indices) -> Batch:
         """The samples at `indices`, transformed, as one tensor `[B, ...]` for each field. Raises `RunError`."""
         fields = self.samples.fetch(indices)
-        values = fields[self.field]
-        if isinstance(values, Tensor):
-            made = self._transform(values, epoch, indices)
-        else:
-            each = zip(values, indices[:, None], strict=True)
-            made = torch.cat([self._transform(value[None], epoch, index) for value, index in each])
-        return {name: made if name == self.field else value for name, value in fields.items()}  # type: ignore[misc]
-
-    def _transform(self, values: Tensor, epoch: int, indices: Indices) -> Tensor:
-        for position, step in enumerate(self.steps):
-            try:
-                values = apply(step.transform, values, step.settings, Draws(self.seed, epoch, indices, position))
-            except (RuntimeError, ValueError) as error:
-                found, reason = f"{list(values.shape)}", str(error).split("\n")[0]
-                problem = TransformFailed(span=step.span, transform=step.transform, found=found, reason=reason)
-                raise RunError(problem) from error
-        return values
+        for stage in self.stages:
+            if isinstance(stage, Select):
+                fields = {new: fields[old] for new, old in stage.kept}
+            elif isinstance(stage, Shape):
+                stage.verify(fields)
+            else:
+                fields = {**fields, **_transformed(stage, fields, Draws(self.seed, epoch, indices, stage.purpose))}
+        return {name: value if isinstance(value, Tensor) else torch.stack(value) for name, value in fields.items()}
 
 
-@dataclass(frozen=True)
-class Step:
-    """One transform, its settings, and where it is written."""
+def _transformed(step: Step, fields: Raw, draws: Draws) -> Raw:
+    values = [fields[name] for name in step.reads]
+    if step.one_draw and len({tuple(map(_sides, value)) for value in values}) > 1:
+        found = " and ".join(shapes(value) for value in values)
+        reason = "what is piped together must be of one size"
+        raise RunError(TransformFailed(span=step.span, transform=step.transform, found=found, reason=reason))
+    made: Raw = {}
+    for name, value, mask in zip(step.writes, values, step.masks, strict=True):
+        try:
+            made[name] = through(step.transform, value, step.settings, draws, mask=mask)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).split("\n")[0]
+            problem = TransformFailed(span=step.span, transform=step.transform, found=shapes(value), reason=reason)
+            raise RunError(problem) from error
+    return made
 
-    transform: str
-    settings: Mapping[str, Any]
-    span: Span
+
+def _sides(image: Tensor) -> tuple[int, ...]:
+    return tuple(image.shape[-2:])
 
 
-def open_pipeline(plan: DataPlan, root: Path, seed: int) -> tuple[Pipeline, Indices]:
-    """The open data set of `plan` with its transforms, and the indices of the samples that its splits leave.
+def shapes(values: Values) -> str:
+    """The shape of what arrived, for a message."""
+    return f"{list(values.shape)}" if isinstance(values, Tensor) else f"{list(values[0].shape)}, and others,"
 
-    Raises `RunError`.
+
+def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = None) -> tuple[Pipeline, Indices]:
+    """The open data set of `plan` with its stages, and the indices of the samples that its splits leave.
+
+    `given` are the tensors of `Tensors`. Raises `RunError`.
     """
-    samples = open_dataset(plan.dataset, root)
-    steps = tuple(Step(stage.name, dict(stage.settings), stage.span) for stage in plan.stages if isinstance(stage, Use))
+    samples = open_source(plan, root, given or {})
+    stages: list[Step | Select | Shape] = []
+    purpose = 0
+    for stage in plan.stages:
+        if isinstance(stage, Fields):
+            stages.append(Select(stage.kept))
+        elif isinstance(stage, Declared):
+            stages.append(Shape(plan.dataset.name, stage.fields, stage.span))
+        elif not isinstance(stage, SplitUse):
+            use, one_draw = stage.use, stage.use.declaration.random and stage.use.declaration.geometric
+            settings = dict(use.settings)
+            stages.append(Step(use.name, settings, use.span, stage.reads, stage.writes, stage.masks, purpose, one_draw))
+            purpose += 1
     splits = [stage for stage in plan.stages if isinstance(stage, SplitUse)]
-    return Pipeline(samples, steps, plan.fields[0].name, seed), select(len(samples), splits, seed)
+    return Pipeline(samples, tuple(stages), seed), select(len(samples), splits, seed)

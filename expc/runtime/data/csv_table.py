@@ -1,0 +1,243 @@
+"""`Csv`: rows of cells as fields of numbers and classes; what does not fit is named by its line and column."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from math import isfinite, prod
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expc.compiler.program import SampleField, Use
+from expc.compiler.types import FLOATING, TORCH_NAMES, TensorType
+from expc.frozen import dataclass
+from expc.runtime.data.declared import tensor
+from expc.runtime.errors import BadCell, DataDamaged, RunError, TooLittleData, UnexpectedData
+from expc.spec.suggest import advice, nearest
+
+ROWS: Final = 10_000
+"""How many rows are text in memory at once."""
+
+_TRUTHS: Final = {"true": 1, "false": 0, "1": 1, "0": 0, "yes": 1, "no": 0}
+
+
+def read_csv(use: Use, path: Path, fields: Sequence[SampleField]) -> dict[str, Tensor]:
+    """The fields of all rows. Raises `RunError` for the first cell, column or row that does not fit."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _Table(use, path, fields).read(csv.reader(file, delimiter=use.settings["delimiter"], strict=True))
+    except UnicodeDecodeError as error:
+        raise _damaged(use, path, f"it is not a text in UTF-8 (byte {error.start})") from error
+    except csv.Error as error:
+        raise _damaged(use, path, f"it is not a whole table ({error})") from error
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows as text, and the line of the file where each ends."""
+
+    cells: list[list[str]]
+    lines: list[int]
+
+
+class _Table:
+    """One file, while it is read."""
+
+    def __init__(self, use: Use, path: Path, fields: Sequence[SampleField]) -> None:
+        self.use, self.path, self.fields = use, path, fields
+        self.names: list[str] = []
+
+    def read(self, reader: Any) -> dict[str, Tensor]:
+        """Every field of every row."""
+        header = next(reader, None) if self.use.settings["header"] else None
+        first = next(reader, None)
+        if first is None:
+            raise RunError(TooLittleData(span=self.use.span, what=f"`{self.path.name}`", needed="1 row", found=0))
+        self.names = header if header is not None else [str(i + 1) for i in range(len(first))]
+        columns = self._columns(named=header is not None)
+        labels = {field.name: _Labels(self, field, columns[field.name]) for field in self.fields if _is_class(field)}
+        parts: dict[str, list[NDArray[Any]]] = {field.name: [] for field in self.fields}
+        for rows in self._rows(reader, first):
+            for field in self.fields:
+                cells = [[row[column] for column in columns[field.name]] for row in rows.cells]
+                if field.name in labels:
+                    labels[field.name].add(cells, rows.lines)
+                else:
+                    parts[field.name].append(self._numbers(field, cells, columns[field.name], rows.lines))
+        found = {}
+        for field in self.fields:
+            made = labels[field.name].numbers() if field.name in labels else np.concatenate(parts[field.name])
+            dims = [int(str(dim)) for dim in field.type.dims]
+            found[field.name] = tensor(made.reshape(len(made), *dims), field.type)
+        return found
+
+    # ------------------------------------------------------------------------------------------------ columns
+
+    def _columns(self, *, named: bool) -> dict[str, list[int]]:
+        """Which columns fill each field: those that are named, one of its own name, or the next ones that are left."""
+        written = self.use.settings["columns"]
+        chosen: dict[str, list[int]] = {}
+        for field in self.fields:
+            if field.name in written:
+                names = written[field.name]
+                chosen[field.name] = [self._column(name) for name in ((names,) if isinstance(names, str) else names)]
+            elif named and not field.type.dims and field.name in self.names:
+                chosen[field.name] = [self.names.index(field.name)]
+        taken = {column for columns in chosen.values() for column in columns}
+        left = [column for column in range(len(self.names)) if column not in taken]
+        rest = [field for field in self.fields if field.name not in chosen]
+        needed = sum(_count(field.type) for field in rest)
+        if rest and needed != len(left):
+            whose = " and ".join(f"{field.name}: {field.type}" for field in rest)
+            has = ", ".join(f"`{self.names[column]}`" for column in left[:8]) + (", ..." if len(left) > 8 else "")
+            found = f"{len(left)} columns for {'it' if len(rest) == 1 else 'them'}" + (f": {has}" if left else "")
+            notes = (f'say which columns: `Csv("{self.path.name}", {rest[0].name}=[...])`',)
+            raise RunError(
+                UnexpectedData(
+                    span=self.use.span, dataset="Csv", path=str(self.path), declared=whose, found=found, notes=notes
+                )
+            )
+        for field in rest:
+            chosen[field.name], left = left[: _count(field.type)], left[_count(field.type) :]
+        return chosen
+
+    def _column(self, name: str) -> int:
+        if name not in self.names:
+            has = ", ".join(f"`{column}`" for column in self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+            found = f"the columns {has}{advice(nearest(name, self.names))}"
+            raise RunError(
+                UnexpectedData(
+                    span=self.use.span, dataset="Csv", path=str(self.path), declared=f"a column `{name}`", found=found
+                )
+            )
+        return self.names.index(name)
+
+    # ------------------------------------------------------------------------------------------------ cells
+
+    def _rows(self, reader: Any, first: list[str]) -> Iterator[_Rows]:
+        rows, lines = [first], [reader.line_num]
+        while rows:
+            for row, line in zip(rows, lines, strict=True):
+                if row and len(row) != len(self.names):
+                    raise self.bad(line, None, f"it has {len(row)} cells, and not {len(self.names)}")
+            full = [(row, line) for row, line in zip(rows, lines, strict=True) if row]
+            yield _Rows([row for row, _ in full], [line for _, line in full])
+            rows, lines = [], []
+            for row in islice(reader, ROWS):
+                rows.append(row)
+                lines.append(reader.line_num)
+
+    def _numbers(
+        self, field: SampleField, cells: list[list[str]], columns: Sequence[int], lines: Sequence[int]
+    ) -> NDArray[Any]:
+        dtype = field.type.dtype
+        name = "float32" if dtype == "bf16" else TORCH_NAMES[dtype]
+        try:
+            if dtype in FLOATING:
+                made = np.array(cells, dtype=np.float64).astype(name)
+                if np.isfinite(made).all():
+                    return made
+            elif dtype != "bool":
+                whole = np.array([[int(cell) for cell in row] for row in cells], dtype=np.int64)
+                made = whole.astype(name)
+                if np.array_equal(made, whole):
+                    return made
+            else:
+                return np.array([[bool(_TRUTHS[cell.strip().casefold()]) for cell in row] for row in cells])
+        except (ValueError, KeyError, OverflowError):
+            pass
+        for row, line in zip(cells, lines, strict=True):
+            for cell, column in zip(row, columns, strict=True):
+                if not _is_number(cell, dtype):
+                    words = (
+                        "a number" if dtype in FLOATING else "true or false" if dtype == "bool" else "a whole number"
+                    )
+                    reason = f"it is not {words} that {dtype} can hold" if cell.strip() else "it is empty"
+                    raise self.bad(line, column, reason, cell)
+        raise self.bad(lines[0], columns[0], f"the cells cannot be read as {dtype}")
+
+    def bad(self, line: int, column: int | None, reason: str, cell: str | None = None) -> RunError:
+        """What to raise about a row, or about one cell of it."""
+        place = f"line {line}" + ("" if column is None else f", column `{self.names[column]}`")
+        shown = "" if cell is None else f"`{cell if len(cell) <= 30 else cell[:30] + '...'}`: "
+        return RunError(BadCell(span=self.use.span, path=str(self.path), place=place, reason=f"{shown}{reason}"))
+
+
+class _Labels:
+    """A column of classes, as numbers or as names, while rows come in."""
+
+    def __init__(self, table: _Table, field: SampleField, columns: Sequence[int]) -> None:
+        self._table, self._field, self._columns = table, field, columns
+        self._codes: dict[str, int] = {}
+        self._places: list[tuple[int, int]] = []
+        """Where each different cell stands first: line and column."""
+        self._parts: list[NDArray[np.int64]] = []
+
+    def add(self, cells: Iterable[Sequence[str]], lines: Iterable[int]) -> None:
+        """Take the cells of some rows."""
+        rows = []
+        for row, line in zip(cells, lines, strict=True):
+            for cell, column in zip(row, self._columns, strict=True):
+                if cell not in self._codes:
+                    if not cell.strip():
+                        raise self._table.bad(line, column, "it is empty", cell)
+                    self._codes[cell] = len(self._codes)
+                    self._places.append((line, column))
+            rows.append([self._codes[cell] for cell in row])
+        self._parts.append(np.array(rows, dtype=np.int64))
+
+    def numbers(self) -> NDArray[Any]:
+        """The class of each cell. Raises `RunError` where there are other classes than declared."""
+        classes, names = self._field.type.classes, self._table.use.settings["classes"]
+        meaning: dict[str, int] = {}
+        if names is not None and len(names) == classes:
+            meaning = {name: number for number, name in enumerate(names)}
+        elif all(cell.strip().lstrip("-").isdecimal() for cell in self._codes):
+            meaning = {cell: int(cell) for cell in self._codes if 0 <= int(cell) < int(str(classes))}
+        elif len(self._codes) == classes:
+            meaning = {name: number for number, name in enumerate(sorted(self._codes))}
+        else:
+            listed = ", ".join(f"`{name}`" for name in sorted(self._codes)[:8])
+            found = f"{len(self._codes)} different ones: {listed}" + (", ..." if len(self._codes) > 8 else "")
+            raise RunError(
+                UnexpectedData(
+                    span=self._table.use.span,
+                    dataset="Csv",
+                    path=str(self._table.path),
+                    declared=f"{self._field.name}: {self._field.type}",
+                    found=found,
+                    notes=("`classes=[...]` names the classes in order, where a file does not have them all",),
+                )
+            )
+        for cell, (line, column) in zip(self._codes, self._places, strict=True):
+            if cell not in meaning:
+                raise self._table.bad(line, column, f"it is no class of {self._field.type}", cell)
+        codes = np.array([meaning[cell] for cell in self._codes], dtype=np.int64)
+        return np.asarray(codes[np.concatenate(self._parts)])
+
+
+def _is_class(field: SampleField) -> bool:
+    return field.type.classes is not None
+
+
+def _count(type_: TensorType) -> int:
+    return prod(int(str(dim)) for dim in type_.dims)
+
+
+def _is_number(cell: str, dtype: str) -> bool:
+    if dtype == "bool":
+        return cell.strip().casefold() in _TRUTHS
+    try:
+        if dtype in FLOATING:
+            return isfinite(float(np.float64(cell).astype("float32" if dtype == "bf16" else TORCH_NAMES[dtype])))
+        bounds = np.iinfo(TORCH_NAMES[dtype])
+        return bool(bounds.min <= int(cell) <= bounds.max)
+    except (ValueError, OverflowError):
+        return False
+
+
+def _damaged(use: Use, path: Path, reason: str) -> RunError:
+    return RunError(DataDamaged(span=use.span, dataset=use.name, path=str(path), reason=reason))

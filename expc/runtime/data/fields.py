@@ -1,0 +1,47 @@
+"""One field of a batch through one transform: images as they are, masks beside them, classes and numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expc.compiler.data_stages import NEAREST
+from expc.compiler.types import TORCH_NAMES
+from expc.runtime.data.randomness import Draws
+from expc.runtime.data.transforms import apply
+
+Values = Tensor | list[Tensor]
+"""One field of several samples: one tensor `[B, ...]`, or a list of tensors where sizes differ."""
+
+
+def through(transform: str, values: Values, settings: Mapping[str, Any], draws: Draws, *, mask: bool) -> Values:
+    """A field after the transform; one tensor wherever samples are of one size.
+
+    A mask `[H, W]` goes the way of an image of one channel. It is never blended: what lies between two classes is one
+    of them.
+    """
+    if isinstance(values, Tensor):
+        return _whole(transform, values, settings, draws, mask=mask)
+    each = [
+        _whole(
+            transform,
+            value[None],
+            settings,
+            Draws(draws.seed, draws.epoch, draws.samples[i : i + 1], draws.purpose),
+            mask=mask,
+        )[0]
+        for i, value in enumerate(values)
+    ]
+    return torch.stack(each) if len({value.shape for value in each}) == 1 else each
+
+
+def _whole(transform: str, values: Tensor, settings: Mapping[str, Any], draws: Draws, *, mask: bool) -> Tensor:
+    if transform == "to":
+        return values.to(getattr(torch, TORCH_NAMES[settings["dtype"]]))
+    if transform == "OneHot":
+        return torch.nn.functional.one_hot(values, settings["num_classes"]).movedim(-1, 1).float()
+    if not mask:
+        return apply(transform, values, settings, draws)
+    nearest = {**settings, **{name: value for name, value in NEAREST.items() if name in settings}}
+    return apply(transform, values[:, None], nearest, draws)[:, 0]
