@@ -1,6 +1,6 @@
 """Which argument is for which parameter, and whether it is of the right kind."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from expc.compiler.arithmetic import describe
@@ -121,9 +121,11 @@ def value_place(given: Given) -> Span:
 
 def is_lost(value: Any) -> bool:
     """Whether a value, or a part of it, could not be worked out and was reported already."""
-    if isinstance(value, Mapping):
-        return any(map(is_lost, value.values()))
-    return value is UNEVALUATED or (isinstance(value, tuple) and any(part is UNEVALUATED for part in value))
+    if value is UNEVALUATED:
+        return True
+    if isinstance(value, tuple):
+        return any(part is UNEVALUATED for part in value)
+    return isinstance(value, dict) and any(map(is_lost, value.values()))
 
 
 def accepts(param: Param, value: Any) -> bool:

@@ -89,7 +89,6 @@ def _flows(value: Any) -> bool:
 
 def _function(evaluator: "Evaluator", function: Function, arguments: tuple[Given, ...], node: syntax.Call) -> Any:
     """A `fn` of the file, computed with its arguments."""
-    evaluator.count(node.span)
     declaration = function.statement
     scope = Scope(function.scope)
     context = Context(scope)

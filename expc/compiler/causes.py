@@ -41,6 +41,8 @@ _NAMELESS: Final = re.compile(r"((let|fn|block|model|import|from|extern\s+\w+)\b
 
 def without_consequences(problems: Sequence[Problem], tree: syntax.File) -> list[Problem]:
     """The problems less those that another one explains."""
+    if not problems:
+        return []
     told = _once(_first(problems), tree)
     errors = [(problem, _home(problem, tree)) for problem in told if problem.severity == "error"]
     return [problem for problem in told if not _is_explained(problem, errors, tree)]

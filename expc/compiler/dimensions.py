@@ -81,16 +81,18 @@ class Extreme:
 Atom = Union[Symbol, Floor, "Extreme"]
 Monomial = tuple[Atom, ...]
 Size = Union[int, "Dim"]
+Rational = int | Fraction
+"""A coefficient. Nearly all are whole, and those are plain integers: arithmetic on them is ten times as quick."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dim:
     """A polynomial in unknown sizes. Made by arithmetic on `symbol(...)`; never constant."""
 
-    terms: Mapping[Monomial, Fraction]
+    terms: Mapping[Monomial, Rational]
 
     @cached_property
-    def _key(self) -> frozenset[tuple[Monomial, Fraction]]:
+    def _key(self) -> frozenset[tuple[Monomial, Rational]]:
         return frozenset(self.terms.items())
 
     def __eq__(self, other: object) -> bool:
@@ -104,7 +106,7 @@ class Dim:
             return NotImplemented
         total = dict(self.terms)
         for monomial, coefficient in polynomial(other).items():
-            total[monomial] = total.get(monomial, Fraction(0)) + coefficient
+            total[monomial] = total.get(monomial, 0) + coefficient
         return from_polynomial(total)
 
     __radd__ = __add__
@@ -125,11 +127,11 @@ class Dim:
             return NotImplemented
         if len(self.terms) * len(polynomial(other)) > MOST_TERMS**2:
             raise UnwieldySizeError
-        product: dict[Monomial, Fraction] = {}
+        product: dict[Monomial, Rational] = {}
         for left, a in self.terms.items():
             for right, b in polynomial(other).items():
                 monomial = tuple(sorted(left + right, key=str))
-                product[monomial] = product.get(monomial, Fraction(0)) + a * b
+                product[monomial] = product.get(monomial, 0) + a * b
         return from_polynomial(product)
 
     __rmul__ = __mul__
@@ -153,12 +155,13 @@ class Dim:
         return other - self * (other // self)
 
     def __str__(self) -> str:
+        ordered: list[tuple[Monomial, Rational]]
         ordered = sorted(self.terms.items(), key=lambda item: (not item[0], -len(item[0]), [str(a) for a in item[0]]))
         text = ""
         for monomial, coefficient in ordered:
             sign = " - " if coefficient < 0 else " + "
             # In front, a minus binds tighter than `//`.
-            text += sign + _term(monomial, abs(coefficient), grouped=coefficient < 0 and not text)
+            text += sign + _term(monomial, max(coefficient, -coefficient), grouped=coefficient < 0 and not text)
         return text.removeprefix(" + ") if text.startswith(" + ") else "-" + text.removeprefix(" - ")
 
     def __repr__(self) -> str:
@@ -167,7 +170,7 @@ class Dim:
 
 def symbol(name: str, divisor: int = 1, lower: int = 1, upper: int | None = None) -> Dim:
     """The unknown size called `name`; see `Symbol` for what may be known of it."""
-    return Dim({(Symbol(name, divisor, lower, upper),): Fraction(1)})
+    return Dim({(Symbol(name, divisor, lower, upper),): 1})
 
 
 def as_symbol(size: Size) -> Symbol | None:
@@ -230,7 +233,7 @@ def divides(divisor: Size, size: Size) -> bool:
         return _polynomial_quotient(size, divisor) is not None
     if isinstance(size, int):
         return size % divisor == 0
-    return all(_is_whole(monomial, coefficient / divisor) for monomial, coefficient in size.terms.items())
+    return all(_is_whole(monomial, _ratio(coefficient, divisor)) for monomial, coefficient in size.terms.items())
 
 
 def exact_quotient(size: Size, divisor: Size) -> Size:
@@ -238,17 +241,17 @@ def exact_quotient(size: Size, divisor: Size) -> Size:
     if isinstance(size, int) and isinstance(divisor, int):
         return size // divisor
     if isinstance(divisor, int):
-        return from_polynomial({m: c / divisor for m, c in polynomial(size).items()})
+        return from_polynomial({m: _ratio(c, divisor) for m, c in polynomial(size).items()})
     quotient = _polynomial_quotient(size, divisor)
     return quotient if quotient is not None else size // divisor
 
 
-def polynomial(size: Size) -> Mapping[Monomial, Fraction]:
+def polynomial(size: Size) -> Mapping[Monomial, Rational]:
     """The coefficients of `size`, by what they multiply."""
-    return size.terms if isinstance(size, Dim) else {(): Fraction(size)}
+    return size.terms if isinstance(size, Dim) else {(): size}
 
 
-def from_polynomial(terms: Mapping[Monomial, Fraction]) -> Size:
+def from_polynomial(terms: Mapping[Monomial, Rational]) -> Size:
     """The size with these coefficients; a constant is rounded down."""
     kept = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
     if not kept:
@@ -263,7 +266,7 @@ def from_polynomial(terms: Mapping[Monomial, Fraction]) -> Size:
 def _from_atom(atom: Atom) -> Dim:
     if not isinstance(atom, Symbol) and atom.nesting > DEEPEST:
         raise UnwieldySizeError
-    return Dim({(atom,): Fraction(1)})
+    return Dim({(atom,): 1})
 
 
 def _nesting(size: Size) -> int:
@@ -283,7 +286,13 @@ def _divisor(atom: Atom) -> int:
     return atom.divisor if isinstance(atom, Symbol) else 1
 
 
-def _is_whole(monomial: Monomial, coefficient: Fraction) -> bool:
+def _ratio(a: Rational, b: Rational) -> Rational:
+    """`a / b`, whole where it can be."""
+    quotient, remainder = divmod(a, b)
+    return quotient if not remainder else Fraction(a) / b
+
+
+def _is_whole(monomial: Monomial, coefficient: Rational) -> bool:
     divisor = 1
     for atom in monomial:
         divisor *= _divisor(atom)
@@ -305,9 +314,10 @@ def _floordiv(a: Size, b: Size) -> Size:
     if b < 0:
         return _floordiv(-a, -b)
     terms = polynomial(a)
-    whole = {m: c / b for m, c in terms.items() if m and _is_whole(m, c / b)}
+    parts = {m: _ratio(c, b) for m, c in terms.items() if m}
+    whole = {m: c for m, c in parts.items() if _is_whole(m, c)}
     rest = {m: c for m, c in terms.items() if m and m not in whole}
-    constant = terms.get((), Fraction(0))
+    constant = terms.get((), 0)
     if not rest:
         return from_polynomial(whole) + int(constant // b)
     carried = int(constant // b)
@@ -315,11 +325,11 @@ def _floordiv(a: Size, b: Size) -> Size:
     return from_polynomial(whole) + carried + _floor_atom(rest, rest_constant, b)
 
 
-def _floor_atom(rest: dict[Monomial, Fraction], constant: Fraction, denominator: int) -> Size:
+def _floor_atom(rest: dict[Monomial, Rational], constant: Rational, denominator: int) -> Size:
     common = gcd(denominator, *(int(c) for c in rest.values())) if all(c.denominator == 1 for c in rest.values()) else 1
     if common > 1:
-        rest = {m: c / common for m, c in rest.items()}
-        constant, denominator = Fraction(constant // common), denominator // common
+        rest = {m: _ratio(c, common) for m, c in rest.items()}
+        constant, denominator = constant // common, denominator // common
         if denominator == 1:
             return from_polynomial(rest) + int(constant)
     if len(rest) == 1:
@@ -335,20 +345,20 @@ def _polynomial_quotient(a: Size, b: Dim) -> Size | None:
     """`a / b` when `b` has one term that divides every term of `a`, or `a` is a multiple of `b`."""
     if len(b.terms) == 1:
         ((divisor, scale),) = b.terms.items()
-        result: dict[Monomial, Fraction] = {}
+        result: dict[Monomial, Rational] = {}
         for monomial, coefficient in polynomial(a).items():
             left = list(monomial)
             for atom in divisor:
                 if atom not in left:
                     return None
                 left.remove(atom)
-            quotient = coefficient / scale
+            quotient = _ratio(coefficient, scale)
             if not _is_whole(tuple(left), quotient):
                 return None
             result[tuple(left)] = quotient
         return from_polynomial(result)
     leading = max(b.terms, key=lambda m: (len(m), str(m)))
-    factor = polynomial(a).get(leading, Fraction(0)) / b.terms[leading]
+    factor = _ratio(polynomial(a).get(leading, 0), b.terms[leading])
     if factor.denominator == 1 and b * int(factor) == a:
         return int(factor)
     return None
@@ -371,7 +381,7 @@ def _rebuild(size: Size, replace: Callable[[Atom], Size]) -> Size:
 
 def _substitute_atom(atom: Atom, values: Mapping[str, Size]) -> Size:
     if isinstance(atom, Symbol):
-        return values.get(atom.name, Dim({(atom,): Fraction(1)}))
+        return values.get(atom.name, Dim({(atom,): 1}))
     if isinstance(atom, Floor):
         return substitute(atom.numerator, values) // substitute(atom.denominator, values)
     return _extreme(atom.function, substitute(atom.left, values), substitute(atom.right, values))
@@ -389,9 +399,9 @@ def _extreme(function: str, a: Size, b: Size) -> Size:
     return _from_atom(Extreme(function, a, b))
 
 
-def _bound(size: Size, *, lower: bool) -> Fraction | None:
+def _bound(size: Size, *, lower: bool) -> Rational | None:
     if isinstance(size, int):
-        return Fraction(size)
+        return size
     straight = _without_floors(size, lower=lower)
     found = [_bound_of_terms(size, lower=lower), None if straight == size else _bound(straight, lower=lower)]
     known = [bound for bound in found if bound is not None]
@@ -400,22 +410,22 @@ def _bound(size: Size, *, lower: bool) -> Fraction | None:
 
 def _without_floors(size: Dim, *, lower: bool) -> Size:
     """A bound of `size` in which `n // d`, taken as `n / d` less what rounding takes at most, can cancel out."""
-    total: dict[Monomial, Fraction] = {}
+    total: dict[Monomial, Rational] = {}
     for monomial, coefficient in size.terms.items():
         atom = monomial[0] if len(monomial) == 1 else None
-        parts: Mapping[Monomial, Fraction] = {monomial: Fraction(1)}
+        parts: Mapping[Monomial, Rational] = {monomial: 1}
         if isinstance(atom, Floor) and isinstance(atom.denominator, int):
             rounded = atom.denominator - 1 if (coefficient > 0) == lower else 0
-            parts = {m: c / atom.denominator for m, c in polynomial(atom.numerator - rounded).items()}
+            parts = {m: _ratio(c, atom.denominator) for m, c in polynomial(atom.numerator - rounded).items()}
         for part, factor in parts.items():
-            total[part] = total.get(part, Fraction(0)) + coefficient * factor
+            total[part] = total.get(part, 0) + coefficient * factor
     return from_polynomial(total)
 
 
-def _bound_of_terms(size: Dim, *, lower: bool) -> Fraction | None:
-    total = Fraction(0)
+def _bound_of_terms(size: Dim, *, lower: bool) -> Rational | None:
+    total: Rational = 0
     for monomial, coefficient in size.terms.items():
-        low, high = Fraction(1), Fraction(1)
+        low, high = 1, 1
         unbounded = False
         for atom in monomial:
             bottom, top = _atom_bounds(atom)
@@ -461,7 +471,7 @@ def _operand(size: Size) -> str:
     return f"({text})" if " " in text else text
 
 
-def _term(monomial: Monomial, coefficient: Fraction, *, grouped: bool) -> str:
+def _term(monomial: Monomial, coefficient: Rational, *, grouped: bool) -> str:
     grouped = grouped or coefficient != 1 or len(monomial) > 1
     factors = [f"({atom})" if isinstance(atom, Floor) and grouped else str(atom) for atom in monomial]
     if coefficient.numerator != 1 or not factors:

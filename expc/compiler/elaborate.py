@@ -4,6 +4,7 @@ A body is a list of statements around one running value, the flow. `Elaborator` 
 only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,8 @@ class Elaborator(Evaluator):
         """How many classes the data's fields have."""
         self.elaborated: set[str] = set()
         """Blocks that some body used, by name."""
+        self._mentions: dict[int, bool] = {}
+        """Which nodes of the tree name the value that arrives, by their identity."""
 
     # ------------------------------------------------------------------------------------------------ problems
 
@@ -185,7 +188,7 @@ class Elaborator(Evaluator):
             reason = f"`for` goes over a list, not over {describe(items)}"
             raise ProblemError(BadExpression(span=statement.iterable.span, reason=reason))
         flow = context.flow
-        for item in items:
+        for item in self.rounds(items, statement.iterable.span):
             here = context.with_flow(flow).inner()
 
             def bind(pattern: syntax.Pattern, part: Any, here: Context = here) -> None:
@@ -213,12 +216,25 @@ class Elaborator(Evaluator):
             limit = f"at most {MOST_STEPS:,} rounds"
             raise ProblemError(TooLarge(span=node.count.span, what=f"`repeat {count}`", limit=limit))
         flow = context.flow
-        for number in range(count):
+        for number in self.rounds(range(count), node.count.span):
             here = context.with_flow(flow).inner()
             if node.variable is not None and node.variable != "_":
                 self.bind_name(node.variable, number, node.span, here.scope)
             flow = self.round(node.body, here)
         return flow
+
+    def rounds(self, items: Sequence[Any], span: Span) -> Iterator[Any]:
+        """What a loop goes over. After two rounds it is clear whether all of them are too many."""
+        costs: list[int] = []
+        for number, item in enumerate(items):
+            if number == 0:
+                self.foresee(len(items), span)
+            elif number == 2:
+                self.foresee(min(costs) * (len(items) - number), span)
+            before = self.steps
+            yield item
+            if number < 2:
+                costs.append(self.steps - before)
 
     def round(self, body: syntax.Body, context: Context) -> Any:
         """The flow after one round of a loop."""
@@ -233,7 +249,7 @@ class Elaborator(Evaluator):
 
     def tensor(self, node: syntax.Expr, context: Context) -> Any:
         """The tensor, or tuple of tensors, that an expression gives where one is wanted."""
-        return self.wanted(self.evaluate(node, replace(context, tensor=True)), context, node.span)
+        return self.wanted(self.evaluate(node, context.wanting()), context, node.span)
 
     def is_stage(self, value: Any) -> bool:
         """Whether a value has yet to be applied to give a tensor."""
@@ -306,7 +322,7 @@ class Elaborator(Evaluator):
 
     def paren(self, node: syntax.Paren, context: Context) -> Any:
         """What parentheses hold; where a tensor is wanted, a stage in them is applied."""
-        inner = replace(context, in_arithmetic=False)
+        inner = context.enclosed()
         value = self.evaluate(node.inner, inner)
         return self.wanted(value, inner, node.span) if context.tensor and self.is_stage(value) else value
 
@@ -327,10 +343,10 @@ class Elaborator(Evaluator):
             return super().chain(node, context)
         head_node = node.stages[0]
         try:
-            head = self.evaluate(head_node, replace(context, in_arithmetic=False))
+            head = self.evaluate(head_node, context.enclosed())
             if not context.tensor and not self.flowing(head):
                 return self.pipeline(node, head, context)
-            flow = self.wanted(head, replace(context, in_arithmetic=False), head_node.span)
+            flow = self.wanted(head, context.enclosed(), head_node.span)
         except ProblemError as error:
             if isinstance(error.problem, TooLarge):
                 raise
@@ -356,7 +372,7 @@ class Elaborator(Evaluator):
     def stage(self, node: syntax.Expr, context: Context) -> Any:
         """The flow after one stage of a chain. Problems are reported, and an unknown value goes on."""
         try:
-            takes_it = "flow" in names_in(node)
+            takes_it = self.mentions_flow(node)
             value = calls.after_arrow(self, node, context if takes_it else context.setting())
             if self.ignores_flow(value) and not takes_it:
                 what = f"`{node.span.text}`"
@@ -370,11 +386,18 @@ class Elaborator(Evaluator):
             self.forget_labels(node, context)
             return self.unknown(node.span)
 
+    def mentions_flow(self, node: syntax.Expr) -> bool:
+        """Whether an expression names the value that arrives. Asked once of a node that many rounds go through."""
+        known = self._mentions.get(id(node))
+        if known is None:
+            known = self._mentions[id(node)] = "flow" in names_in(node)
+        return known
+
     def binary(self, node: syntax.Binary, context: Context) -> Any:
         """An operation, on tensors where one side is one."""
         if context.body is None or node.operator in ("and", "or"):
             return super().binary(node, context)
-        operands = replace(context, in_arithmetic=True, tensor=True)
+        operands = context.wanting().operands()
         left, right = (self.operand(part, operands) for part in (node.left, node.right))
         if isinstance(left, Value) or isinstance(right, Value):
             return tensors.binary(self, node, left, right, context)
@@ -386,7 +409,7 @@ class Elaborator(Evaluator):
         if not self.is_stage(value):
             return value
         if isinstance(value, TensorRef | WeightRef) or not stages.takes_flow(self, value):
-            return self.wanted(value, replace(context, in_arithmetic=False), node.span)
+            return self.wanted(value, context.enclosed(), node.span)
         fix = Fix("put it in parentheses", (Edit(node.span, f"({node.span.text})"),))
         raise ProblemError(StageInArithmetic(span=node.span, stage=node.span.text, fixes=(fix,)))
 
@@ -394,7 +417,7 @@ class Elaborator(Evaluator):
         """`-x` and `not x`, on tensors too."""
         if context.body is None or node.operator == "not":
             return super().unary(node, context)
-        value = self.operand(node.operand, replace(context, in_arithmetic=True, tensor=True))
+        value = self.operand(node.operand, context.wanting().operands())
         return (
             tensors.negate(self, node, value, context)
             if isinstance(value, Value)

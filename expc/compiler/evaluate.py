@@ -6,7 +6,6 @@ time it is applied. Tensors are one more kind of value here; `expc.compiler.elab
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler import arithmetic, calls
@@ -43,9 +42,11 @@ from expc.spec.values import (
 
 _PI: Final = 3.141592653589793
 
-MOST_STEPS: Final = 50_000
-"""How many statements, rounds and calls a model may have when everything is unrolled."""
+MOST_STEPS: Final = 250_000
+"""How many steps a model may take when everything is unrolled: a statement is one, and so is a round of a loop."""
 
+STEPS_OF_A_DEFINITION: Final = 5
+"""What using a block, or calling a function, counts: it takes about as long as so many statements."""
 
 DEEPEST: Final = 60
 """How many definitions may need each other in a row: those who unfold them call themselves."""
@@ -155,16 +156,21 @@ class Evaluator:
                     self.add(error.problem)
         return self._lets[key]
 
-    def count(self, span: Span) -> None:
-        """Count one statement, round or call: no program may take for ever. Raises `ProblemError` after too many."""
-        self.steps += 1
-        if self.steps > MOST_STEPS:
+    def count(self, span: Span, steps: int = 1) -> None:
+        """Count what is unrolled: no program may take for ever. Raises `ProblemError` after too many steps."""
+        self.steps += steps
+        self.foresee(0, span)
+
+    def foresee(self, more: int, span: Span) -> None:
+        """Refuse a program that would take too many steps with so many `more`, before it takes them."""
+        if self.steps + more > MOST_STEPS:
             limit = f"more than {MOST_STEPS:,} steps when unrolled"
             raise ProblemError(TooLarge(span=span, what="this program", limit=limit))
 
     @contextmanager
     def unfolding(self, declaration: object, name: str, span: Span) -> Iterator[None]:
-        """Guards the unfolding of a definition against needing itself."""
+        """Guards the unfolding of a definition against needing itself, and counts it."""
+        self.count(span, STEPS_OF_A_DEFINITION)
         if any(entry is declaration for entry in self._active):
             raise ProblemError(Recursion(span=span, word=name))
         if len(self._active) >= DEEPEST:
@@ -214,7 +220,7 @@ class Evaluator:
 
     def paren(self, node: syntax.Paren, context: Context) -> Any:
         """What parentheses hold."""
-        return self.evaluate(node.inner, replace(context, in_arithmetic=False))
+        return self.evaluate(node.inner, context.enclosed())
 
     def side_by_side(self, node: syntax.TupleExpr, context: Context) -> Any:
         """Values side by side."""
@@ -230,7 +236,7 @@ class Evaluator:
                 return left
             right = self.condition(node.right, context)
             return UNEVALUATED if right is None else right
-        operands = replace(context, in_arithmetic=True)
+        operands = context.operands()
         left, right = self.evaluate(node.left, operands), self.evaluate(node.right, operands)
         return self.operate(node, left, right, context)
 
@@ -258,7 +264,7 @@ class Evaluator:
         if node.operator == "not":
             value = self.condition(node.operand, context)
             return UNEVALUATED if value is None else not value
-        value = self.evaluate(node.operand, replace(context, in_arithmetic=True))
+        value = self.evaluate(node.operand, context.operands())
         return self.negate(node, value, context)
 
     def negate(self, node: syntax.Unary, value: Any, context: Context) -> Any:

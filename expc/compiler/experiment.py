@@ -1,6 +1,7 @@
 """Checking one experiment: its settings, its model, its data, and how they fit together."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from expc.compiler import check_data, check_loss, check_train, externs, feed
@@ -12,7 +13,7 @@ from expc.compiler.graph import Value
 from expc.compiler.library import Library
 from expc.compiler.lints import rules
 from expc.compiler.models import Checked, check_model
-from expc.compiler.names import check_unused
+from expc.compiler.names import check_unused, names_in
 from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
@@ -90,10 +91,18 @@ class ExperimentChecker:
 
     # ------------------------------------------------------------------------------------------------ models
 
+    @cached_property
+    def _mentioned(self) -> set[str]:
+        """Names that some declaration of the file mentions, other than its own."""
+        found: set[str] = set()
+        for statement in self.file.tree.statements:
+            found |= set(names_in(statement)) - {getattr(statement, "name", None)}
+        return found
+
     def _check_models(self) -> None:
         """Elaborate every model, and every block that none of them used, as far as that goes on its own."""
         statements = [s for s in self.file.tree.statements if isinstance(s, syntax.Block)]
-        used = _mentioned(self.file.tree)
+        used = self._mentioned
         for parameter in (parameter for statement in statements for parameter in statement.parameters):
             try:
                 check_setting_type(parameter.type)
@@ -114,7 +123,7 @@ class ExperimentChecker:
 
     def _main(self) -> Checked | None:
         """The model that the experiment is about: the one that no other uses."""
-        used = _mentioned(self.file.tree)
+        used = self._mentioned
         declared = [s for s in self.file.tree.statements if isinstance(s, syntax.Block | syntax.ModelOf)]
         roots = [s for s in declared if s.name not in used and (isinstance(s, syntax.ModelOf) or s.kind == "model")]
         if len(roots) > 1 and "train" in self.tables:
@@ -314,14 +323,3 @@ class ExperimentChecker:
         measured, loss = (train.metrics, train.loss) if train is not None else (None, None)
         span = self._span("checkpoint", "best")
         return check_train.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), measured, loss, span)
-
-
-def _mentioned(tree: syntax.File) -> set[str]:
-    """Names that some declaration of the file mentions, other than its own."""
-    from expc.compiler.names import names_in
-
-    found: set[str] = set()
-    for statement in tree.statements:
-        own = getattr(statement, "name", None)
-        found |= set(names_in(statement)) - {own}
-    return found

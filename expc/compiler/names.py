@@ -1,6 +1,6 @@
 """Names that a body binds and nothing uses. Found in the text, so that a branch that is not taken counts as a use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from expc.compiler.errors.names import UnusedName
@@ -8,25 +8,25 @@ from expc.diagnostics import Report, Span
 from expc.spec import syntax
 from expc.spec.suggest import nearest
 
-_NOT_CHILDREN = ("span", "name_span", "operator_span")
-
 
 def check_unused(tree: syntax.File, report: Report) -> None:
     """Report every name that a body binds and that nothing in the body mentions."""
     for statement in tree.statements:
-        if isinstance(statement, syntax.Block) and not is_broken(statement.body):
-            _check(statement, report)
+        if isinstance(statement, syntax.Block):
+            _check(statement, list(syntax.walk(statement.body)), report)
 
 
-def _check(block: syntax.Block, report: Report) -> None:
-    used = set(names_in(block.body))
+def _check(block: syntax.Block, body: Sequence[syntax.Node], report: Report) -> None:
+    if any(isinstance(node, syntax.Missing) for node in body):
+        return
+    bound = list(_bound(body))
+    if not bound:
+        return
+    used = {node.id for node in body if isinstance(node, syntax.Name)}
     if isinstance(block.result, syntax.RecordTypeExpr):
-        used |= _results(block.result, {name for name, _ in _bound(block.body)})
-    if block.result is not None:
-        used |= set(names_in(block.result))
-    for condition in block.conditions:
-        used |= set(names_in(condition))
-    for name, span in _bound(block.body):
+        used |= _results(block.result, {name for name, _ in bound})
+    used |= set(names_in((block.result, block.conditions)))
+    for name, span in bound:
         if name not in used and name != "_":
             report.add(UnusedName(span=span, word=name))
 
@@ -39,44 +39,26 @@ def _results(declared: syntax.RecordTypeExpr, bound: set[str]) -> set[str]:
 
 def names_in(node: Any) -> Iterator[str]:
     """Every name that an expression, statement or body mentions."""
-    if isinstance(node, syntax.Name):
-        yield node.id
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from names_in(part)
-    elif isinstance(node, syntax.Node):
-        for name in node.__dataclass_fields__:
-            if name not in _NOT_CHILDREN:
-                yield from names_in(getattr(node, name))
+    return (part.id for part in syntax.walk(node) if type(part) is syntax.Name)
 
 
 def labels_in(node: Any) -> Iterator[syntax.Constant]:
     """The labels in an expression or statement, as far as they are plain text."""
-    if isinstance(node, syntax.Labelled) and isinstance(node.label, syntax.Constant):
-        yield node.label
-    if isinstance(node, tuple):
-        for part in node:
-            yield from labels_in(part)
-    elif isinstance(node, syntax.Node):
-        for name in node.__dataclass_fields__:
-            if name not in _NOT_CHILDREN:
-                yield from labels_in(getattr(node, name))
+    for part in syntax.walk(node):
+        if isinstance(part, syntax.Labelled) and isinstance(part.label, syntax.Constant):
+            yield part.label
 
 
-def _bound(node: Any) -> Iterator[tuple[str, Span]]:
-    if isinstance(node, syntax.Bind | syntax.For):
-        yield from _pattern(node.target)
-    if isinstance(node, syntax.Repeat) and node.variable is not None:
-        yield node.variable, _round_name(node, node.variable)
-    if isinstance(node, syntax.Declare):
-        yield node.name, node.name_span
-    if isinstance(node, tuple):
-        for part in node:
-            yield from _bound(part)
-    elif isinstance(node, syntax.Node):
-        for name in node.__dataclass_fields__:
-            if name not in _NOT_CHILDREN:
-                yield from _bound(getattr(node, name))
+def _bound(parts: Iterable[syntax.Node]) -> Iterator[tuple[str, Span]]:
+    """The names that nodes bind, each with its place."""
+    for node in parts:
+        match node:
+            case syntax.Bind() | syntax.For():
+                yield from _pattern(node.target)
+            case syntax.Repeat() if node.variable is not None:
+                yield node.variable, _round_name(node, node.variable)
+            case syntax.Declare():
+                yield node.name, node.name_span
 
 
 def _round_name(node: syntax.Repeat, name: str) -> Span:
@@ -95,10 +77,4 @@ def _pattern(pattern: syntax.Pattern) -> Iterator[tuple[str, Span]]:
 
 def is_broken(node: Any) -> bool:
     """Whether text was cut out of it: what stood there may have used anything."""
-    if isinstance(node, syntax.Missing):
-        return True
-    if isinstance(node, tuple):
-        return any(map(is_broken, node))
-    if isinstance(node, syntax.Node):
-        return any(is_broken(getattr(node, name)) for name in node.__dataclass_fields__ if name not in _NOT_CHILDREN)
-    return False
+    return any(isinstance(part, syntax.Missing) for part in syntax.walk(node))

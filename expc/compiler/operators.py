@@ -151,7 +151,7 @@ def _values(
 
 
 def _tensor(elaborator: "Elaborator", operator: Operator, param: Param, argument: Given, context: "Context") -> Any:
-    inside = replace(context, in_arithmetic=False, tensor=True)
+    inside = context.enclosed().wanting()
 
     def applied(value: Any) -> Any:
         return elaborator.wanted(value, inside, argument.span) if isinstance(value, _APPLICABLE) else value
@@ -397,7 +397,10 @@ def _types(value: Any) -> Any:
 
 
 def _has_unevaluated(values: Mapping[str, Any]) -> bool:
-    return any(is_lost(value) for value in values.values())
+    for value in values.values():  # noqa: SIM110 - a generator takes twice as long, and this runs for every layer
+        if is_lost(value):
+            return True
+    return False
 
 
 def _results(types: Any, span: Span, source: Source) -> Result:

@@ -1,7 +1,6 @@
 """Names and what they stand for, from the innermost body out to the file."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler.graph import Container, Leaf
@@ -72,15 +71,27 @@ class Context:
 
     def with_flow(self, flow: Any) -> "Context":
         """The same place with another value arriving, where a tensor is wanted."""
-        return replace(self, flow=flow, tensor=True, in_arithmetic=False)
+        return Context(self.scope, flow, self.body, tensor=True)
 
     def setting(self) -> "Context":
         """The same place where no tensor is wanted."""
-        return replace(self, tensor=False, in_arithmetic=False) if self.tensor or self.in_arithmetic else self
+        return Context(self.scope, self.flow, self.body) if self.tensor or self.in_arithmetic else self
+
+    def operands(self) -> "Context":
+        """The same place inside arithmetic."""
+        return Context(self.scope, self.flow, self.body, self.tensor, in_arithmetic=True)
+
+    def enclosed(self) -> "Context":
+        """The same place inside parentheses, where arithmetic around them is over."""
+        return Context(self.scope, self.flow, self.body, self.tensor) if self.in_arithmetic else self
+
+    def wanting(self) -> "Context":
+        """The same place where a tensor is wanted."""
+        return self if self.tensor else Context(self.scope, self.flow, self.body, True, self.in_arithmetic)
 
     def inner(self) -> "Context":
         """The same place with a new level of names."""
-        return replace(self, scope=Scope(self.scope))
+        return Context(Scope(self.scope), self.flow, self.body, self.tensor, self.in_arithmetic)
 
 
 @dataclass(frozen=True, eq=False)

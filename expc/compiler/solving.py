@@ -90,7 +90,7 @@ def _exactly(size: Size, needed: dict[Size, int]) -> Size:
     total: Size = 0
     for monomial, coefficient in size.terms.items():
         terms: Size = from_polynomial({(): coefficient}) if coefficient.denominator == 1 else 1
-        scale = Fraction(1) if coefficient.denominator == 1 else coefficient
+        scale = Fraction(1) if coefficient.denominator == 1 else Fraction(coefficient)
         for atom in monomial:
             if isinstance(atom, Floor) and isinstance(atom.denominator, int):
                 numerator = _exactly(atom.numerator, needed)
@@ -98,6 +98,6 @@ def _exactly(size: Size, needed: dict[Size, int]) -> Size:
                 terms = terms * numerator
                 scale /= atom.denominator
             else:
-                terms = terms * Dim({(atom,): Fraction(1)})
+                terms = terms * Dim({(atom,): 1})
         total = total + from_polynomial({m: c * scale for m, c in polynomial(terms).items()})
     return total

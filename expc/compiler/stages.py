@@ -106,11 +106,11 @@ def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span
     first = context.body.places.get(value.label)
     if first is not None:
         raise ProblemError(_second(value.label, first, value.span))
-    before = set(context.body.children)
+    named_before = value.label in context.body.children
     try:
         result = apply(elaborator, value.stage, context, span, value.label)
     finally:
-        module = context.body.children.get(value.label) if value.label not in before else None
+        module = None if named_before else context.body.children.get(value.label)
         if module is not None:
             ref = ModuleRef(value.label, module, context.body)
             elaborator.bind_name(value.label, ref, value.span, context.scope)

@@ -97,11 +97,13 @@ class Driver:
     def run(self) -> Any:
         """The value of the start rule; none if it is broken beyond repair."""
         actions, gotos, rules = self._tables.actions, self._tables.gotos, self._tables.rules
-        states = self._states
+        states, tokens = self._states, self._tokens
         while True:
-            token = self._tokens[self._index]
+            token = tokens[self._index]
+            kind = token.kind
             row = actions[states[-1]]
-            kind = token.text if token.kind == "NAME" and token.text in SOFT and token.text in row else token.kind
+            if kind == "NAME" and token.text in SOFT and token.text in row:
+                kind = token.text
             code = row.get(kind)
             if code is None:
                 if not self._recover(reported=False):
@@ -113,7 +115,8 @@ class Driver:
                     if not self._recover(reported=True):
                         return None
                     continue
-                self._tell(token)
+                if token.problem is not None:
+                    self._tell(token)
                 self._shift(code, token, (token.start, token.end), self._index)
                 self._index += 1
                 continue
@@ -150,15 +153,16 @@ class Driver:
             span, first, depth = (here, here), self._index, 0
         base = len(self._values) - size
         parts: list[Any] = []
+        values, spliced = self._values, rule.spliced
         for position in rule.shape:
-            if position == 0 and 0 in rule.spliced:
-                parts = self._values[base]  # nobody else has this list: a long one grows in place
-            elif position is None:
+            if position is None:
                 parts.append(None)
-            elif position in rule.spliced:
-                parts += self._values[base + position]
+            elif not spliced or position not in spliced:
+                parts.append(values[base + position])
+            elif position == 0:
+                parts = values[base]  # nobody else has this list: a long one grows in place
             else:
-                parts.append(self._values[base + position])
+                parts += values[base + position]
         value: Any = parts
         if rule.passes and len(parts) == 1:
             value = parts[0]

@@ -5,7 +5,9 @@ equality, so that two trees are equal when the programs are written alike up to 
 beside the tree (`expc.spec.trivia`).
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal
 
 from expc.diagnostics import Span
 from expc.frozen import dataclass, field
@@ -421,3 +423,25 @@ class File(Node):
 
     statements: tuple[Statement, ...]
     broken: tuple[Span, ...] = field(default=(), compare=False, repr=False)
+
+
+# ---------------------------------------------------------------------------------------------------- the whole of it
+
+
+@cache
+def _parts(kind: Any) -> tuple[str, ...]:
+    """The fields of a class of nodes that may hold nodes."""
+    return tuple(name for name in kind.__dataclass_fields__ if name != "broken" and not name.endswith("span"))
+
+
+def walk(node: Any) -> Iterator[Node]:
+    """Every node in a node, or in a tuple of them, itself among them, in the order of the text."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Node):
+            yield node
+            kind: Any = type(node)
+            waiting.extend([getattr(node, name) for name in reversed(_parts(kind))])
+        elif isinstance(node, tuple):
+            waiting.extend(reversed(node))

@@ -89,3 +89,31 @@ def test_identity_and_pickling() -> None:
     assert pickle.loads(pickle.dumps(one)).x == 1
     assert Nothing() == Nothing()
     assert hash(Nothing()) == hash(Nothing())
+
+
+def test_many_instances() -> None:
+    """After the first hundred a class makes its instances another way, and they are the same."""
+
+    @frozen.dataclass(frozen=True)
+    class Point:
+        x: int
+        y: int = 2
+        tags: list[str] = dataclasses.field(default_factory=list)
+
+    @frozen.dataclass(frozen=True, kw_only=True)
+    class Named(Point):
+        name: str
+
+    before = [Point(1), Point(1, 5, ["t"]), Named(1, name="n"), Named(x=1, y=3, name="m", tags=["u"])]
+    first = Point.__init__, Named.__init__
+    for number in range(120):
+        Point(number)
+        Named(number, name="n")
+    after = [Point(1), Point(1, 5, ["t"]), Named(1, name="n"), Named(x=1, y=3, name="m", tags=["u"])]
+    assert (Point.__init__, Named.__init__) != first
+    assert before == after
+    assert [vars(one) for one in before] == [vars(one) for one in after]
+    assert after[0].tags is not Point(1).tags
+    for wrong in (Point, lambda: Point(1, 2, [], 3), lambda: Point(1, z=2), lambda: Named(1, 2, [], "n")):
+        with pytest.raises(TypeError):
+            wrong()

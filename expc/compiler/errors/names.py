@@ -260,7 +260,7 @@ class Recursion(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class TooLarge(Problem):
-    """A number or an unrolled program past what is sensible: sizes fit 64 bits, and programs take 50,000 steps.
+    """A number or an unrolled program past what is sensible: sizes fit 64 bits, and programs take 250,000 steps.
 
     ```exp wrong
     model Net(x: f32[N, 8]) -> f32[N, 8] { repeat 10_000_000 { ReLU } }

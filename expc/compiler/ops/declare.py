@@ -6,6 +6,8 @@ read it. There is no class per operator: shapes that many share are plain functi
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cached_property
 from typing import Any, Final, Literal, NoReturn
 
 from expc.compiler.dimensions import Dim, Size
@@ -209,15 +211,16 @@ class Operator:
 
         if operators().get(self.name) is self:
             return _from_table, (self.name,)
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.python is not None:
             # Its rule and its kinds see the file's names; what is built already needs neither.
             settings = tuple(Param(param.name, _ANYTHING, param.default) for param in self.settings)
             arguments = tuple(Param(param.name, _ANYTHING, tensor=True) for param in self.arguments)
             changed = {"settings": settings, "arguments": arguments, "shape": _checked_before}
-            return _from_fields, ({**vars(self), **changed},)
-        return _from_fields, (vars(self),)
+            return _from_fields, ({**values, **changed},)
+        return _from_fields, (values,)
 
-    @property
+    @cached_property
     def positional(self) -> tuple[Param, ...]:
         """What may be written without a name, in order.
 

@@ -8,7 +8,7 @@ into torch's own steps, which need no size beyond those that the call gives:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.shapes import RankMismatch
@@ -17,7 +17,6 @@ from expc.compiler.ops.declare import Call, Kind, Param
 from expc.compiler.ops.kinds import POSITIVE, STR
 from expc.compiler.ops.rules import INPUT, product, refuse
 from expc.compiler.types import DTYPES, TensorType
-from expc.frozen import dataclass
 
 ELLIPSIS: Final = "..."
 ALONE: Final = ("*",)
@@ -31,9 +30,8 @@ class PatternError(ValueError):
     """The text of a pattern is malformed; the message says how."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How torch rearranges one tensor."""
+class Plan(NamedTuple):
+    """How torch rearranges one tensor. A plain tuple: `torch.compile` follows how it is made while a network runs."""
 
     squeezed: tuple[int, ...]
     """Dimensions of size 1 that go, the last first."""
@@ -235,8 +233,7 @@ def _build_rearrange(_: Any, values: dict[str, Any]) -> Any:
 # ---------------------------------------------------------------------------------------------------- einsum
 
 
-@dataclass(frozen=True)
-class Equation:
+class Equation(NamedTuple):
     """An einsum equation: the axes of each operand, and of the result."""
 
     operands: tuple[Group, ...]

@@ -75,8 +75,8 @@ BODIES = {
     "x[:, ::-1]": [("E0229", "::-1")],
     # without an end
     "repeat 10_000_000 { ReLU }": [("E0231", "10_000_000")],
-    "repeat 9999 { repeat 9999 { repeat 9999 { ReLU } } }": [("E0231", "ReLU")],
-    "repeat 9999 { repeat 9999 { } }": [("E0231", "{ }")],
+    "repeat 9999 { repeat 9999 { repeat 9999 { ReLU } } }": [("E0231", "9999")],
+    "repeat 9999 { repeat 9999 { } }": [("E0231", "9999")],
     "for i in range(10_000_000) { ReLU }": [("E0229", "range(10_000_000)")],
     "Linear(2 ** 10_000_000)": [("E0229", "2 ** 10_000_000")],
     "Linear(10 ** 30)": [("E0229", "10 ** 30")],
@@ -87,7 +87,7 @@ BODIES = {
 def test_a_body_is_refused(body: str) -> None:
     begun = time.monotonic()
     assert codes(M.format(body)) == BODIES[body]
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 5
 
 
 FILES = {
@@ -114,7 +114,7 @@ FILES = {
         "block B0(x: f32[N, C]) { relu }\n"
         + "".join(f"block B{i + 1}(x: f32[N, C]) {{ B{i} -> B{i} }}\n" for i in range(40))
         + "model M(x: f32[N, 4]) { B40 }",
-        [("E0231", "B2 -> B2")],
+        [("E0231", "B1")],
     ),
     "settings of a block": (
         "block B(x: f32[N, C], a: layer) { a }\nmodel M(x: f32[N, 4]) { B -> B(3) -> B(a=ReLU, k=3) -> B(ReLU, Tanh) }",
