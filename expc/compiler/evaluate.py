@@ -183,7 +183,16 @@ class Evaluator:
             self._active.pop()
 
     def unknown_name(self, word: str, span: Span, scope: Scope) -> UnknownName:
-        """The problem of a name that nothing declares, with the nearest one that something does."""
+        """The problem of a name that nothing declares, with the nearest one that something does.
+
+        One of torch's that the language leaves out is answered by the reason.
+        """
+        from expc.compiler.excluded import reason
+
+        left_out = reason(word)
+        if left_out is not None:
+            hint = f"; the language leaves it out. {left_out.removesuffix('.')}"
+            return UnknownName(span=span, word=word, hint=hint)
         known = {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES}
         alike = {name for name in known if name[:1].isupper() == word[:1].isupper()}
         near = nearest(word, alike) or nearest(word, known)
@@ -197,7 +206,7 @@ class Evaluator:
         if isinstance(node.value, syntax.Name) and node.value.id in ROLES:
             return Watched(f"{node.value.id}.{node.name}")
         if isinstance(node.value, syntax.Name) and context.scope.lookup(node.value.id) is MISSING:
-            self.refuse_package(node, node.value.id)
+            self.refuse_package(node, node.value.id, context)
         value = self.evaluate(node.value, context)
         if value is UNEVALUATED:
             return UNEVALUATED
@@ -209,9 +218,15 @@ class Evaluator:
             fixes = (Fix(f"write `{call}`", (Edit(node.span, call),)),)
         raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason, fixes=fixes))
 
-    def refuse_package(self, node: syntax.Attribute, word: str) -> None:
-        """`nn.Linear`, pasted from Python. Raises `ProblemError` when torch's name can stand alone."""
-        if not self.library.knows(word) and self.library.knows(node.name):
+    def refuse_package(self, node: syntax.Attribute, word: str, context: Context) -> None:
+        """`nn.Linear`, pasted from Python. Raises `ProblemError` when the name is torch's."""
+        from expc.compiler.excluded import reason
+
+        if self.library.knows(word):
+            return
+        if reason(node.name) is not None:
+            raise ProblemError(self.unknown_name(node.name, node.span, context.scope))
+        if self.library.knows(node.name):
             hint = f": PyTorch's names stand alone, `{node.name}`"
             fix = Fix(f"write `{node.name}`", (Edit(node.span, node.name),))
             raise ProblemError(UnknownName(span=node.value.span, word=word, hint=hint, fixes=(fix,)))

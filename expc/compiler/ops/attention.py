@@ -13,15 +13,17 @@ Shapes = dict[str, tuple[Size, ...]]
 _MASK: Final = frozenset({"bool", "f32"})
 
 
-def _tensor(name: str) -> Param:
+def required(name: str) -> Param:
+    """A tensor that a call must have."""
     return Param(name, TENSOR, tensor=True)
 
 
-def _maybe(name: str) -> Param:
+def maybe(name: str) -> Param:
+    """A tensor that may be absent."""
     return Param(name, optional(TENSOR), None, tensor=True)
 
 
-def _sequence(call: Call, x: TensorType) -> tuple[Size, Size, Size]:
+def sequence(call: Call, x: TensorType) -> tuple[Size, Size, Size]:
     """The batch, length and size of a sequence, after checks."""
     expect_rank(call, x, "N, T, C" if call["batch_first"] else "T, N, C")
     expect_dtype(call, x, F32)
@@ -29,7 +31,7 @@ def _sequence(call: Call, x: TensorType) -> tuple[Size, Size, Size]:
     return (first, second, size) if call["batch_first"] else (second, first, size)
 
 
-def _check_mask(call: Call, name: str, *forms: tuple[Size, ...]) -> None:
+def check_mask(call: Call, name: str, *forms: tuple[Size, ...]) -> None:
     """A mask that is given must have one of the shapes `forms`, of different rank each."""
     mask = call[name]
     if mask is None:
@@ -41,18 +43,19 @@ def _check_mask(call: Call, name: str, *forms: tuple[Size, ...]) -> None:
         call.require_equal(a, b, f"dimension {number} of {name}")
 
 
-def _check_causal(call: Call, mask: str) -> None:
-    if call["is_causal"] and call[mask] is None:
-        refuse(call, f"is_causal is only a hint about {mask}, which must be given too")
+def check_causal(call: Call, mask: str, hint: str = "is_causal") -> None:
+    """The hint that a mask is causal needs the mask."""
+    if call[hint] and call[mask] is None:
+        refuse(call, f"{hint} is only a hint about {mask}, which must be given too")
 
 
 def _attention(call: Call) -> Any:
     query: TensorType = call["query"]
     key: TensorType = call["key"] or query
     value: TensorType = call["value"] or key
-    batch, length, embed = _sequence(call, query)
-    key_batch, source, key_size = _sequence(call, key)
-    value_batch, value_source, value_size = _sequence(call, value)
+    batch, length, embed = sequence(call, query)
+    key_batch, source, key_size = sequence(call, key)
+    value_batch, value_source, value_size = sequence(call, value)
     heads: Size = call["num_heads"]
     call.infer("embed_dim", embed)
     call.require_divisible(embed, heads, "embed_dim")
@@ -62,9 +65,9 @@ def _attention(call: Call) -> Any:
     call.require_equal(batch, key_batch, "the batch of key")
     call.require_equal(batch, value_batch, "the batch of value")
     call.require_equal(source, value_source, "the length of value")
-    _check_mask(call, "key_padding_mask", (batch, source))
-    _check_mask(call, "attn_mask", (length, source), (batch * heads, length, source))
-    _check_causal(call, "attn_mask")
+    check_mask(call, "key_padding_mask", (batch, source))
+    check_mask(call, "attn_mask", (length, source), (batch * heads, length, source))
+    check_causal(call, "attn_mask")
     if not call["need_weights"]:
         return (TensorType("f32", query.dims), None)
     seen = source + int(call["add_bias_kv"]) + int(call["add_zero_attn"])
@@ -99,20 +102,20 @@ def _attention_macs(call: Call, _: Any) -> Size:
     key: TensorType = call["key"] or query
     value: TensorType = call["value"] or key
     embed = query.dims[2]
-    batch, length, _size = _sequence(call, query)
-    source = _sequence(call, key)[1] + int(call["add_bias_kv"]) + int(call["add_zero_attn"])
+    batch, length, _size = sequence(call, query)
+    source = sequence(call, key)[1] + int(call["add_bias_kv"]) + int(call["add_zero_attn"])
     projections = 2 * product(query.dims) + product(key.dims) + product(value.dims)
     return projections * embed + 2 * batch * length * source * embed
 
 
 def _encoder_layer(call: Call) -> TensorType:
     src = call.tensor("src")
-    batch, length, size = _sequence(call, src)
+    batch, length, size = sequence(call, src)
     call.infer("d_model", size)
     call.require_divisible(size, call["nhead"], "d_model")
-    _check_mask(call, "src_mask", (length, length), (batch * call["nhead"], length, length))
-    _check_mask(call, "src_key_padding_mask", (batch, length))
-    _check_causal(call, "src_mask")
+    check_mask(call, "src_mask", (length, length), (batch * call["nhead"], length, length))
+    check_mask(call, "src_key_padding_mask", (batch, length))
+    check_causal(call, "src_mask")
     return TensorType("f32", src.dims)
 
 
@@ -136,7 +139,7 @@ def _encoder_layer_weights(call: Call) -> Shapes:
 
 
 def _encoder_layer_macs(call: Call, _: Any) -> Size:
-    batch, length, size = _sequence(call, call.tensor("src"))
+    batch, length, size = sequence(call, call.tensor("src"))
     wide: Size = call["dim_feedforward"]
     return batch * length * size * (4 * size + 2 * length + 2 * wide)
 
@@ -158,12 +161,12 @@ OPERATORS: Final = (
             Param("batch_first", BOOL, False),
         ),
         arguments=(
-            _tensor("query"),
-            _maybe("key"),
-            _maybe("value"),
-            _maybe("key_padding_mask"),
+            required("query"),
+            maybe("key"),
+            maybe("value"),
+            maybe("key_padding_mask"),
             Param("need_weights", BOOL, True),
-            _maybe("attn_mask"),
+            maybe("attn_mask"),
             Param("average_attn_weights", BOOL, True),
             Param("is_causal", BOOL, False),
         ),
@@ -191,9 +194,9 @@ OPERATORS: Final = (
             Param("bias", BOOL, True),
         ),
         arguments=(
-            _tensor("src"),
-            _maybe("src_mask"),
-            _maybe("src_key_padding_mask"),
+            required("src"),
+            maybe("src_mask"),
+            maybe("src_key_padding_mask"),
             Param("is_causal", BOOL, False),
         ),
         shape=_encoder_layer,

@@ -5,9 +5,12 @@ from typing import Any
 
 from expc.compiler.dimensions import Size
 from expc.compiler.ops.declare import REQUIRED, Call, Kind, Operator
+from expc.compiler.ops.rules import refuse
 from expc.compiler.types import TensorType
 from expc.frozen import dataclass
 from expc.spec.values import show
+
+Shapes = dict[str, tuple[Size, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ class Inner:
         call = Call(operator, {**self.values, **given, **named}, outer.require, outer.arithmetic)
         return operator.shape(call), call
 
+    def parts(self, prefix: str, *, buffers: bool = False) -> Shapes:
+        """Its parameters, or its buffers, as a child called `prefix`, once its sizes are inferred."""
+        rule = self.operator.buffers if buffers else self.operator.weights
+        found = {} if rule is None else rule(Call(self.operator, self.values, lambda _: None))
+        return {f"{prefix}.{name}": shape for name, shape in found.items()}
+
+    def macs(self, result: Any, *tensors: TensorType) -> Size:
+        """The multiply-accumulates of one call."""
+        operator = self.operator
+        given = dict(zip((param.name for param in operator.arguments), tensors, strict=False))
+        call = Call(operator, {**self.values, **given}, lambda _: None)
+        return 0 if operator.macs is None else operator.macs(call, result)
+
 
 def inner(operator: Operator, values: Mapping[str, Any]) -> Inner:
     """The layer with these settings by name, of which those that have their default are not kept."""
@@ -60,15 +76,19 @@ def layer(words: str, accepts: Callable[[Operator], bool]) -> Kind:
     return Kind(words, lambda value: isinstance(value, Inner) and accepts(value.operator))
 
 
-def parts_of(call: Call, *, buffers: bool = False) -> dict[str, tuple[Size, ...]]:
-    """The parameters, or the buffers, of a layer from its call."""
-    rule = call.operator.buffers if buffers else call.operator.weights
-    return {} if rule is None else rule(call)
+def run(call: Call, name: str, *tensors: TensorType, **named: Any) -> Any:
+    """The result's type of the layer in the setting `name` on these tensors; the setting gets its inferred sizes."""
+    value: Inner = call[name]
+    result, inside = value.call(call, *tensors, **named)
+    call.values[name] = inner(inside.operator, inside.values)
+    return result
 
 
-def named(prefix: str, parts: Mapping[str, tuple[Size, ...]]) -> dict[str, tuple[Size, ...]]:
-    """Parameters of a child called `prefix`, by their whole names."""
-    return {f"{prefix}.{name}": shape for name, shape in parts.items()}
+def keeps_type(call: Call, name: str, x: TensorType) -> None:
+    """The layer in the setting `name` must give what it gets, in shape and dtype."""
+    result = run(call, name, x)
+    if not isinstance(result, TensorType) or (result.dtype, result.dims) != (x.dtype, x.dims):
+        refuse(call, f"{name}={call[name].name} must keep the shape and dtype of what it gets, {x}")
 
 
 def factory(made: Callable[[Operator, Mapping[str, Any]], Any], value: Inner) -> Callable[..., Any]:

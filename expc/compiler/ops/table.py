@@ -19,6 +19,7 @@ _FAMILIES: Final = (
     "recurrent",
     "cells",
     "attention",
+    "transformer",
     "shaping",
     "resizing",
     "distance",

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import transformer_cases
+
 from expc.compiler.types import TensorType
 
 Use = tuple[dict[str, Any], dict[str, Any]]
@@ -430,6 +432,7 @@ def _dropout(rng: Random) -> dict[str, Any]:
 ANY_RANK = (0, 1, 2, 3, 4)
 
 CASES: dict[str, Callable[[Random], Use]] = {
+    **transformer_cases.CASES,
     "Linear": alone(
         lambda rng: {"out_features": rng.randint(1, 5)} | some(rng, bias=pick(rng, True, False)), (1, 2, 3, 4)
     ),
