@@ -89,15 +89,24 @@ class Experiment:
         return lower(model, device=device, seed=seed, inits=inits)
 
     def run(
-        self, *, out: str | PathLike[str] | None = None, device: str = "auto", progress: bool = False
+        self,
+        *,
+        out: str | PathLike[str] | None = None,
+        device: str = "auto",
+        progress: bool = False,
+        data: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> "RunResult":
         """Train and evaluate, as `expc run` does, and write the run directory `out`, or a new one under `runs/`.
+
+        `data` gives the tensors or arrays `[n, ...]` of the file's `Tensors`, by its name and by field:
+        `data={"points": {"x": x, "label": label}}` for `Tensors("points") -> as (x: f32[2], label: class(2))`.
 
         Raises CheckError where the experiment has errors, `expc.runtime.errors.RunError` where the run cannot go on.
         """
         from expc.runtime.run import run
 
-        return run(self.program, out=None if out is None else fspath(out), device=device, progress=progress)
+        where = None if out is None else fspath(out)
+        return run(self.program, out=where, device=device, progress=progress, data=data)
 
     def summary(self, **sizes: int) -> str:
         """Layers, types, parameters and multiply-accumulates as a table; `summary(H=224)` counts at that size.

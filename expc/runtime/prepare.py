@@ -10,6 +10,7 @@ from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.checkpoint import Checkpoints
 from expc.runtime.data.datasets import data_root
+from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import choose_device
 from expc.runtime.errors import NothingToTrain, RunError
@@ -44,8 +45,8 @@ class Prepared:
     task: Task
 
 
-def prepare(program: Program, device: str) -> Prepared:
-    """Open the data and build the model. Raises `RunError` where something is missing."""
+def prepare(program: Program, device: str, given: Given | None = None) -> Prepared:
+    """Open the data, `given` for `Tensors`, and build the model. Raises `RunError` where something is missing."""
     experiment, plan = program.experiment, program.train
     if program.model is None:
         raise _incomplete(program, "model")
@@ -65,7 +66,7 @@ def prepare(program: Program, device: str) -> Prepared:
         log=experiment.log or Log(),
         device=where,
         precision=precision,
-        loaders=_loaders(program, experiment.data, experiment.train.seed),
+        loaders=_loaders(program, experiment.data, experiment.train.seed, given),
         task=Task(program, where, experiment.train.seed),
     )
 
@@ -124,7 +125,7 @@ def _incomplete(program: Program, missing: str) -> RunError:
     return RunError(NothingToTrain(span=start_of(program), experiment=program.name, missing=missing))
 
 
-def _loaders(program: Program, data: Data, seed: int) -> dict[str, Loader]:
+def _loaders(program: Program, data: Data, seed: int, given: Given | None) -> dict[str, Loader]:
     root = data_root(Path(program.source.name).parent)
     return {
         role: Loader(
@@ -138,6 +139,7 @@ def _loaders(program: Program, data: Data, seed: int) -> dict[str, Loader]:
             pin_memory=data.pin_memory,
             persistent_workers=data.persistent_workers,
             prefetch_factor=data.prefetch_factor,
+            given=given,
         )
         for role, plan in program.data.items()
         if role in ("train", "val", "test")

@@ -12,6 +12,7 @@ import torch
 from expc.compiler.program import Program
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
+from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.errors import RunError, WorkerDied
 from expc.runtime.interrupts import Interrupts
@@ -44,17 +45,19 @@ def run(
     device: str = "auto",
     progress: bool = True,
     command: Sequence[str] | None = None,
+    data: Given | None = None,
 ) -> RunResult:
     """Train, validate and test what `program` says, and leave a run directory: `out`, or a new one under `runs/`.
 
-    `progress` shows lines and bars on standard error. `command` is noted in `run.json`. Ctrl-C and SIGTERM end the run
-    cleanly. Raises `RunError` where the run cannot go on; what was saved before stays.
+    `data` has the tensors of the experiment's `Tensors`, by name and field. `progress` shows lines and bars on standard
+    error. `command` is noted in `run.json`. Ctrl-C and SIGTERM end the run cleanly. Raises `RunError` where
+    the run cannot go on; what was saved before stays.
     """
     path = None if out is None else Path(out)
     with _as_run_errors():
         if path is not None:
             refuse_used(path)
-        prepared = prepare(program, device)
+        prepared = prepare(program, device, data)
         directory = RunDirectory.create(program.name, path)
         shown = Progress(shown=progress)
         try:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from expc.compiler.program import DataPlan
 from expc.diagnostics import Problem, ProblemError
 from expc.frozen import dataclass
+from expc.runtime.data.declared import Given
 from expc.runtime.data.pipeline import Batch, Pipeline, open_pipeline
 from expc.runtime.data.randomness import ORDER, Indices, permutation
 from expc.runtime.errors import RunError, TooLittleData, WorkerDied
@@ -21,7 +22,8 @@ class Loader:
     """The batches of one role.
 
     `batch` is the number of samples of one global batch; rank `rank` of `world` gets its slice of it. Other settings
-    are those of `torch.utils.data.DataLoader`. `root` is where relative paths start. Raises `RunError` where the data
+    are those of `torch.utils.data.DataLoader`. `root` is where relative paths start, `given` the tensors that a program
+    gives for `Tensors`. Raises `RunError` where the data
     cannot be opened or is not what the plan says.
     """
 
@@ -40,9 +42,10 @@ class Loader:
         prefetch_factor: int | None = None,
         rank: int = 0,
         world: int = 1,
+        given: Given | None = None,
     ) -> None:
         self._plan = plan
-        self._pipeline, self._chosen = open_pipeline(plan, root, seed)
+        self._pipeline, self._chosen = open_pipeline(plan, root, seed, given)
         self._seed, self._batch, self._shuffle = seed, batch, shuffle
         self._rank, self._world = rank, world
         self.samples = len(self._chosen)
