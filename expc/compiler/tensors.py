@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler import operators
 from expc.compiler.arithmetic import describe, is_number, is_size
-from expc.compiler.dimensions import Size, least
+from expc.compiler.dimensions import Size, least, maximum
 from expc.compiler.errors.names import BadExpression, NotAStage
 from expc.compiler.errors.shapes import BroadcastMismatch, DtypeMismatch, RankMismatch
 from expc.compiler.graph import SliceOf, Source, Subscript, Value
@@ -149,7 +149,7 @@ class _Indexing:
             return len(range(size)[slice(start, stop, step)])
         low = self.bound(0 if start is None else start, size, place)
         high = self.bound(size if stop is None else stop, size, place)
-        return (high - low + step - 1) // step
+        return (maximum(high - low, 0) + step - 1) // step
 
     def bound(self, part: Size, size: Size, place: syntax.Node) -> Size:
         """A bound of a slice within the dimension; beyond its end torch cuts off, which an unknown size hides."""

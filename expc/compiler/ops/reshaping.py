@@ -107,10 +107,12 @@ def _squeeze(call: Call) -> TensorType:
         if isinstance(size, int):
             if size == 1:
                 dropped.add(at)
+        elif (least(size) or 0) > 1:
+            continue
         elif asked is not None:
             call.require_equal(1, size, f"dimension {at}, which is squeezed,")
             dropped.add(at)
-        elif (least(size) or 0) <= 1:
+        else:
             refuse(
                 call, f"without dim it would also drop {size} where that is 1: write squeeze(dim) for the one you mean"
             )
@@ -163,7 +165,8 @@ def _triangle(call: Call) -> TensorType:
     return x
 
 
-def _diagonal(call: Call) -> TensorType:
+def diagonal_of(call: Call) -> TensorType:
+    """The diagonal over `dim1` and `dim2`, beside the main one by `offset`, as the last dimension."""
     x = call.tensor()
     a, b = axis(call, call["dim1"], x.rank, "dim1"), axis(call, call["dim2"], x.rank, "dim2")
     if a == b:
@@ -281,7 +284,7 @@ OPERATORS: Final = (
         "diagonal",
         "The diagonal of matrices.",
         (INPUT, Param("offset", AXIS, 0), dim(0, "dim1"), dim(1, "dim2")),
-        _diagonal,
+        diagonal_of,
         "x -> diagonal(dim1=1, dim2=2)",
         _MATRIX,
     ),
