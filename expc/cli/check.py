@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["text", "json", "github"]),
+    type=click.Choice(["text", "json", "github", "sarif"]),
     default="text",
-    help="For people (the default), for tools, or for GitHub Actions.",
+    help="For people (the default), for tools, for GitHub Actions, or for code scanning services.",
 )
+@click.option("--fix", is_flag=True, help="Apply the safe fixes, and write the files anew.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Check as if NAME had this value.")
 @click.option("--strict", is_flag=True, help="Refuse warnings too.")
 @click.option(
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     type=click.Choice(["syntax", "spec", "graph"]),
     help="Print what a stage of the compiler made, instead of the problems.",
 )
-def command(files: tuple[str, ...], style: str, overrides: tuple[str, ...], strict: bool, dump: str | None) -> int:
+def command(
+    files: tuple[str, ...], style: str, fix: bool, overrides: tuple[str, ...], strict: bool, dump: str | None
+) -> int:
     """Find every problem of the FILEs: syntax, names, types, shapes, data, training.
 
     Exit status: 0 where there is no error, 1 where there is one, 2 where a file cannot be read.
@@ -40,7 +43,7 @@ def command(files: tuple[str, ...], style: str, overrides: tuple[str, ...], stri
     for file in files:
         started = time.perf_counter()
         try:
-            checked = check_path(file, overrides)
+            checked = _fixed(file, overrides) if fix else check_path(file, overrides)
         except Unreadable as error:
             error.show()
             status = UNUSABLE
@@ -68,6 +71,22 @@ def _print_for_tools(problems: list[Problem], allowed: list[tuple[Problem, str]]
 
         for problem in problems:
             click.echo(github.render(problem))
+    elif style == "sarif":
+        from expc import __version__
+        from expc.diagnostics import sarif
+
+        click.echo(sarif.render(problems, allowed, __version__))
+
+
+def _fixed(file: str, overrides: tuple[str, ...]) -> "Checked":
+    """What is left to say of a file after its safe fixes, which are written to it and told on standard error."""
+    from expc.cli.fixing import fix_file
+
+    fixed = fix_file(file, overrides)
+    for problem, fix in fixed.mended:
+        place = f"{text.printable(file)}:{problem.span.line}"
+        click.echo(f"{place}: fixed {problem.code} {problem.name}: {fix.title}", err=True)
+    return fixed.checked
 
 
 def _dump(checked: "Checked", stage: str) -> None:

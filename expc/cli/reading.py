@@ -27,10 +27,17 @@ def check_path(path: str, overrides: Sequence[str]) -> "Checked":
     """Check the file at `path`. Raises `Unreadable` where there is no text to check."""
     from expc.compiler.session import check_file
 
+    with readable(path):
+        return check_file(path, overrides)
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Says why the file at `path` cannot be read, where reading it fails. Raises `Unreadable` then."""
     shown = text.printable(path) or "with an empty name"
     try:
         with _without_plugins():
-            return check_file(path, overrides)
+            yield
     except FileNotFoundError:
         raise Unreadable(f"there is no file {shown}{_near(path)}") from None
     except IsADirectoryError:

@@ -89,6 +89,37 @@ def test_check_as_json(wrong: str, doubtful: str, capsys: pytest.CaptureFixture[
     assert first["start"]["line"] in (1, 2)
 
 
+def test_check_mends_a_file_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real = tmp_path / "real.exp"
+    real.write_bytes(b"model Net(x: f32[N, 8]) {\r\n  Linear(4, bias=True)  # as before\r\n}\r\n")
+    real.chmod(0o640)
+    link = tmp_path / "link.exp"
+    link.symlink_to(real)
+    assert invoke(["check", "--fix", str(link)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{link}: no problems")
+    assert err == f"{link}:2: fixed E0111 foreign-spelling: write `true`\n"
+    assert real.read_bytes() == b"model Net(x: f32[N, 8]) {\r\n  Linear(4, bias=true)  # as before\r\n}\r\n"
+    assert (link.is_symlink(), real.stat().st_mode & 0o777, sorted(tmp_path.iterdir())) == (True, 0o640, [link, real])
+
+
+def test_check_leaves_a_file_that_it_cannot_mend(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path(wrong).stat()
+    assert invoke(["check", "--fix", wrong]) == 1
+    assert "1 error" in capsys.readouterr().out
+    after = Path(wrong).stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert Path(wrong).read_text("utf-8") == WRONG
+
+
+def test_check_for_code_scanning(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["check", "--format", "sarif", wrong, MNIST]) == 1
+    out, err = capsys.readouterr()
+    (result,) = json.loads(out)["runs"][0]["results"]
+    assert result["ruleId"] == "E0309"
+    assert err == ""
+
+
 def test_check_for_github(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["check", "--format", "github", wrong]) == 1
     (line,) = capsys.readouterr().out.splitlines()

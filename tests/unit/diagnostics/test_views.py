@@ -8,11 +8,11 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Source, Span, github, text
+from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Source, Span, github, sarif, text
 from expc.diagnostics import json as as_json
 from expc.frozen import dataclass
 
@@ -174,6 +174,56 @@ def test_json_is_the_contract() -> None:
     start, end = (data["diagnostics"][0][key] for key in ("start", "end"))
     assert NET.text[start["offset"] : end["offset"]] == "cat([a, b], dim=0)"
     assert (start["line"], start["column"]) == (6, 3)
+
+
+def test_sarif_carries_what_json_does() -> None:
+    problems, allowed = [plain(), with_everything(), other_file(), insertion_over_lines()], [(other_file(), "meant so")]
+    plain_data = json.loads(as_json.render(problems, allowed))
+    (run,) = json.loads(sarif.render(problems, allowed, "1.2.3"))["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert len({rule["id"] for rule in rules}) == len(rules) == 3
+
+    def place(location: dict[str, Any]) -> dict[str, Any]:
+        region = location["region"]
+        start = {"line": region["startLine"], "column": region["startColumn"], "offset": region["charOffset"]}
+        after = region["charOffset"] + region["charLength"]
+        end = {"line": region["endLine"], "column": region["endColumn"], "offset": after}
+        return {"file": location["artifactLocation"]["uri"], "start": start, "end": end}
+
+    def edits(fix: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                **place({**change, "region": replacement["deletedRegion"]}),
+                "text": replacement["insertedContent"]["text"],
+            }
+            for change in fix["artifactChanges"]
+            for replacement in change["replacements"]
+        ]
+
+    for result, expected in zip(run["results"], [*plain_data["diagnostics"], *plain_data["allowed"]], strict=True):
+        assert result["ruleId"] == rules[result["ruleIndex"]]["id"] == expected["code"]
+        assert rules[result["ruleIndex"]]["name"] == expected["name"]
+        assert result["level"] == expected["severity"].replace("hint", "note")
+        assert result["message"]["text"] == "\n".join([expected["message"], *expected["notes"]])
+        (where,) = result["locations"]
+        assert place(where["physicalLocation"]).items() <= expected.items()
+        labels = [{"text": r["message"]["text"], **place(r["physicalLocation"])} for r in result["relatedLocations"]]
+        assert labels == expected["labels"]
+        fixes = [
+            {"title": fix["description"]["text"], "safety": fix["properties"]["safety"], "edits": edits(fix)}
+            for fix in result["fixes"]
+        ]
+        assert fixes == expected["fixes"]
+        reasons = [suppression["justification"] for suppression in result.get("suppressions", [])]
+        assert reasons == ([expected["reason"]] if "reason" in expected else [])
+
+
+def test_sarif_names_files_as_addresses() -> None:
+    problem = Wrong(span=at("here", Source("a folder/ü.exp", "here")))
+    other = Wrong(span=at("here", Source("/tmp/a b.exp", "here")))
+    results = json.loads(sarif.render([problem, other]))["runs"][0]["results"]
+    uris = [result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results]
+    assert uris == ["a%20folder/%C3%BC.exp", "file:///tmp/a%20b.exp"]
 
 
 def test_github_escapes_what_would_end_a_command() -> None:
