@@ -11,13 +11,14 @@ from expc.compiler.errors.experiment import NotData
 from expc.compiler.evaluate import Evaluator
 from expc.compiler.field_transforms import CAST, completed
 from expc.compiler.ops.declare import Fault
-from expc.compiler.program import Declared, Fields, SampleField, SplitUse, Step, Transform, Use
+from expc.compiler.program import Declared, Fields, Mixer, SampleField, SplitUse, Step, Transform, Use
+from expc.compiler.transforms.combining import CHAINS
 from expc.compiler.types import TensorType
 from expc.diagnostics import ProblemError, Span
 from expc.frozen import dataclass, field
 from expc.spec import syntax
 from expc.spec.suggest import nearest
-from expc.spec.values import Closure, Dtype, Labelled, Lasting, Recipe
+from expc.spec.values import Closure, Dtype, Labelled, Lasting, Pipeline, Recipe
 
 Stage = Step | SplitUse | Fields | Declared
 
@@ -72,13 +73,25 @@ def used(evaluator: Evaluator, stage: Any, span: Span) -> Use:
         hint = f"; did you mean `{near}`?" if near else ""
         raise ProblemError(NotData(span=place, what=f"`{stage.name}`", reason=f"it is {kind}, not a transform{hint}"))
     settings = match_settings(stage.name, declaration.settings, declaration.settings, stage.arguments, place)
-    return Use(declaration, settings, place)
+    chains = {param.name for param in declaration.settings if param.kind is CHAINS}
+    return Use(declaration, {k: _chains(evaluator, v, place) if k in chains else v for k, v in settings.items()}, place)
+
+
+def _chains(evaluator: Evaluator, recipes: Sequence[Any], span: Span) -> tuple[tuple[Use, ...], ...]:
+    """The transforms in a list of recipes and pipelines, as a transform that is made of them sees them."""
+    return tuple(
+        tuple(used(evaluator, stage, span) for stage in (item.stages if isinstance(item, Pipeline) else (item,)))
+        for item in recipes
+    )
 
 
 def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[str]) -> None:
     """Send the fields `reads` through one transform, with one draw, into `writes`. Raises `ProblemError`."""
-    types = [sample.types[name] for name in reads]
     declaration: Transform = use.declaration
+    if declaration.fields is not None:
+        _mix(use, declaration.fields, sample, reads, writes)
+        return
+    types = [sample.types[name] for name in reads]
     masks = tuple(declaration.geometric and is_mask(type_) for type_ in types)
     try:
         results = [
@@ -95,6 +108,20 @@ def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[s
     step = Step(Use(declaration, settings, use.span), tuple(reads), tuple(writes), masks)
     sample.stages.append(step)
     sample.types.update(zip(writes, results, strict=True))
+
+
+def _mix(use: Use, mixer: Mixer, sample: Sample, reads: Sequence[str], writes: Sequence[str]) -> None:
+    """Send a whole sample through what mixes those of a batch. Raises `ProblemError`."""
+    if tuple(reads) != (sample.first,) or tuple(writes) != tuple(reads):
+        reason = "it mixes whole samples, images and labels, so it stands outside braces"
+        raise ProblemError(NotData(span=use.span, what=f"`{use.name}`", reason=reason))
+    try:
+        fields, settings = mixer(use.settings, sample.fields)
+    except Fault as fault:
+        raise ProblemError(fault.problem(span=use.span, **fault.facts)) from None
+    names = tuple(field.name for field in fields)
+    sample.stages.append(Step(Use(use.declaration, settings, use.span), names, names, (False,) * len(names)))
+    sample.types.update({field.name: field.type for field in fields})
 
 
 def is_mask(type_: TensorType) -> bool:

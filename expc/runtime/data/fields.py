@@ -9,7 +9,7 @@ from torch import Tensor
 from expc.compiler.data_stages import NEAREST
 from expc.compiler.types import TORCH_NAMES
 from expc.runtime.data.randomness import Draws
-from expc.runtime.data.transforms import apply
+from expc.runtime.data.transforms import apply, varies
 
 Values = Tensor | list[Tensor]
 """One field of several samples: one tensor `[B, ...]`, or a list of tensors where sizes differ."""
@@ -21,7 +21,7 @@ def through(transform: str, values: Values, settings: Mapping[str, Any], draws: 
     A mask `[H, W]` goes the way of an image of one channel. It is never blended: what lies between two classes is one
     of them.
     """
-    if isinstance(values, Tensor):
+    if isinstance(values, Tensor) and not varies(transform, settings):
         return _whole(transform, values, settings, draws, mask=mask)
     each = [
         _whole(

@@ -16,8 +16,10 @@ from expc.frozen import dataclass
 from expc.runtime.data.datasets import Raw, Samples
 from expc.runtime.data.declared import Given, Shape, open_source
 from expc.runtime.data.fields import Values, through
+from expc.runtime.data.mixtures import MIXING, mix
 from expc.runtime.data.randomness import Draws, Indices
 from expc.runtime.data.split import select
+from expc.runtime.data.transforms import plain
 from expc.runtime.errors import RunError, TransformFailed
 
 Batch = dict[str, Tensor]
@@ -69,6 +71,9 @@ class Pipeline:
 
 def _transformed(step: Step, fields: Raw, draws: Draws) -> Raw:
     values = [fields[name] for name in step.reads]
+    if step.transform in MIXING:
+        images, labels = (value if isinstance(value, Tensor) else torch.stack(value) for value in values)
+        return dict(zip(step.writes, mix(step.transform, images, labels, step.settings, draws), strict=True))
     if step.one_draw and len({tuple(map(_sides, value)) for value in values}) > 1:
         found = " and ".join(shapes(value) for value in values)
         reason = "what is piped together must be of one size"
@@ -108,7 +113,7 @@ def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = N
             stages.append(Shape(plan.dataset.name, stage.fields, stage.span))
         elif not isinstance(stage, SplitUse):
             use, one_draw = stage.use, stage.use.declaration.random and stage.use.declaration.geometric
-            settings = dict(use.settings)
+            settings = plain(use.settings)
             stages.append(Step(use.name, settings, use.span, stage.reads, stage.writes, stage.masks, purpose, one_draw))
             purpose += 1
     splits = [stage for stage in plan.stages if isinstance(stage, SplitUse)]

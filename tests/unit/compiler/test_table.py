@@ -5,6 +5,7 @@ Names, order and defaults are held against torch's in `ops/test_layers.py`, `ops
 """
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from expc.compiler.program import Program, TrainPlan
 from expc.compiler.schedules import schedules
 from expc.compiler.transforms import transforms
 from expc.compiler.types import TORCH_NAMES, TensorType
+from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.metrics import Metrics
 from expc.runtime.optim import Schedules, make_optimizer
 
@@ -69,10 +71,15 @@ def test_a_data_set_checks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", transforms())
-def test_a_transform_checks(name: str) -> None:
+def test_a_transform_gives_the_types_that_are_inferred(name: str) -> None:
     example = transforms()[name].example
     plan = checked(f"data {{ train = FakeData(image_size=[3, 40, 40]) -> {example} }}").data["train"]
-    assert [field.type.rank for field in plan.fields] == [3, 0]
+    pipeline, chosen = open_pipeline(plan, Path(), 0)
+    for epoch in range(3):
+        batch = pipeline.batch(epoch, chosen[:4])
+        for field in plan.fields:
+            found = batch[field.name]
+            assert (found.shape, str(found.dtype)[6:]) == ((4, *field.type.dims), TORCH_NAMES[field.type.dtype])
 
 
 IMAGES = """
