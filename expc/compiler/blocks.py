@@ -12,11 +12,10 @@ from expc.compiler.dimensions import Dim, Size, Symbol, symbol
 from expc.compiler.errors.names import (
     MissingArgument,
     NotAStage,
-    NotYet,
     WrongArgument,
 )
 from expc.compiler.errors.shapes import SettingRefused
-from expc.compiler.graph import Container, Invoke, Record, Result, Source, Value
+from expc.compiler.graph import Container, Invoke, Record, Source, Value
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import accepts_setting, is_tensor_type, match
 from expc.compiler.scope import BlockRef, Context, Scope
@@ -240,33 +239,7 @@ def inline(elaborator: "Elaborator", value: Closure | Pipeline, context: Context
     return _invoke(name, builder.close(result), actual, context, span)
 
 
-def share(elaborator: "Elaborator", name: str, container: Container, context: Context, span: Span) -> Any:
-    """Run a container a second time, on inputs of the same types."""
-    flow = stages.need_flow(context, span)
-    actual = list(tensors(flow))
-    own = [value for value in container.inputs[: len(actual)] if isinstance(value, Value)]
-    if len(own) != len(actual) or any(a.type != b.type for a, b in zip(own, actual, strict=True)):
-        if all(is_known(value.type) for value in actual):
-            raise ProblemError(NotYet(span=span, what="a block shared between inputs of different shapes"))
-        return elaborator.unknown(span)
-    source = Source(f"{name} again", tuple(actual))
-    result = _fresh(container.result, span, source)
-    context.body.steps.append(Invoke(name, _passed(container, actual), result, span))
-    return result
-
-
-def _fresh(result: Result, span: Span, source: Source) -> Result:
-    if isinstance(result, Value):
-        return Value(result.type, span, None, source)
-    if isinstance(result, tuple):
-        return tuple(_fresh(part, span, source) for part in result)
-    if isinstance(result, Record):
-        fields = {name: Value(value.type, span, name, source) for name, value in result.fields.items()}
-        return Record(fields, result.training_only)
-    return None
-
-
-def _passed(container: Container, actual: Sequence[Value]) -> tuple[Any, ...]:
+def passed(container: Container, actual: Sequence[Value]) -> tuple[Any, ...]:
     """What a caller passes for each input: the tensors that flow in, what the body uses from outside, and sizes."""
     further = container.inputs[len(actual) :]
     return (*actual, *(_dim(value) if isinstance(value, Symbol) else value for value in further))
@@ -279,7 +252,7 @@ def _dim(unknown: Symbol) -> Size:
 def _invoke(name: str, container: Container, actual: Sequence[Value], context: Context, span: Span) -> Any:
     context.body.children[name] = container
     result = container.result
-    context.body.steps.append(Invoke(name, _passed(container, actual), result, span))
+    context.body.steps.append(Invoke(name, passed(container, actual), result, span))
     if isinstance(result, Record):
         return tuple(result.fields.values())
     return result

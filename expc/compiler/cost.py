@@ -51,7 +51,9 @@ class _Walk:
         self._seen.add(id(container))
         for step in container.steps:
             if isinstance(step, Invoke):
-                child = container.children[step.module]
+                child = step.again or container.children[step.module]
+                if step.again is not None:
+                    self._seen |= {id(part) for part in _parts(step.again)}
                 assert isinstance(child, Container), step.module  # noqa: S101 - what `Invoke` says
                 inside += self.container(child, _join(key, step.module), depth + 1)
             elif isinstance(step, Apply):
@@ -76,6 +78,15 @@ class _Walk:
         macs = 0 if operator.macs is None else operator.macs(_call(step, settings), _types(step.result))
         whole = "" if step.module is None else _join(key, step.module)
         yield Row(whole, operator.name, depth, text(step.result), parameters, substitute(macs, self._sizes), step.span)
+
+
+def _parts(container: Container) -> Iterator[Container | Leaf]:
+    yield container
+    for child in container.children.values():
+        if isinstance(child, Container):
+            yield from _parts(child)
+        else:
+            yield child
 
 
 def text(result: Result) -> str:

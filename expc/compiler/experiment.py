@@ -1,6 +1,7 @@
 """Checking one experiment: its settings, its model, its data, and how they fit together."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,7 @@ from expc.compiler.names import check_unused, names_in
 from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
-from expc.compiler.scope import BlockRef, Context
+from expc.compiler.scope import BlockRef, Context, Scope
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import ProblemError, Report, Source, Span
 from expc.spec import syntax
@@ -134,40 +135,43 @@ class ExperimentChecker:
         if not roots:
             return self._imported_model()
         root = roots[-1]
-        return self._made(root) if isinstance(root, syntax.ModelOf) else self.models.get(root.name)
+        return self._made(root, self.file.scope) if isinstance(root, syntax.ModelOf) else self.models.get(root.name)
 
     def _imported_model(self) -> Checked | None:
         """A file without a model of its own may import one."""
-        targets = [
-            value.target
-            for value in self.file.scope.values.values()
-            if isinstance(value, Recipe) and value.target is not None
-        ]
-        found = [t for t in targets if isinstance(t.statement, syntax.Block) and t.statement.kind == "model"]
-        if len(found) != 1:
+        values = self.file.scope.values.values()
+        targets = [value.target for value in values if isinstance(_declaration(value), syntax.Block | syntax.ModelOf)]
+        roots = [t for t in targets if isinstance(t.statement, syntax.ModelOf) or t.statement.kind == "model"]
+        if len(roots) != 1:
             return None
+        (root,) = roots
+        if isinstance(root.statement, syntax.ModelOf):
+            return self._made(root.statement, root.scope)
         self.elaborator.conditions = Conditions()
-        return check_model(self.elaborator, found[0].statement, found[0].scope)
+        return check_model(self.elaborator, root.statement, root.scope)
 
-    def _made(self, statement: syntax.ModelOf) -> Checked | None:
-        """`model NAME = recipe`: the recipe's model with its settings."""
-        try:
-            value = self.elaborator.evaluate(statement.value, Context(self.file.scope))
-        except ProblemError as error:
-            if not isinstance(error.problem, Recursion):
-                self.report.add(error.problem)
-            return None
-        if value is UNEVALUATED:
-            return None
-        target = value.target if isinstance(value, Recipe) else None
-        inner = target.statement if isinstance(target, BlockRef) else None
-        if not isinstance(target, BlockRef) or not isinstance(inner, syntax.Block) or inner.kind != "model":
-            reason = f"`{statement.value.span.text}` is not a recipe of a model"
-            self.report.add(ModelAmbiguous(span=statement.value.span, reason=reason))
+    def _made(self, statement: syntax.ModelOf, scope: Scope) -> Checked | None:
+        """`model NAME = recipe`: the recipe's model with its settings, by way of other such models or not."""
+        value: Any = Recipe(statement.name, target=BlockRef(statement, scope))
+        unfolded: list[syntax.ModelOf] = []
+        while isinstance(of := _declaration(value), syntax.ModelOf) and of not in unfolded:
+            unfolded.append(of)
+            try:
+                made = self.elaborator.evaluate(of.value, Context(value.target.scope))
+            except ProblemError as error:
+                if not isinstance(error.problem, Recursion):
+                    self.report.add(error.problem)
+                return None
+            if made is UNEVALUATED:
+                return None
+            value = replace(made, arguments=made.arguments + value.arguments) if isinstance(made, Recipe) else made
+        inner = _declaration(value)
+        if not isinstance(inner, syntax.Block) or inner.kind != "model":
+            reason = f"`{unfolded[-1].value.span.text}` is not a recipe of a model"
+            self.report.add(ModelAmbiguous(span=unfolded[-1].value.span, reason=reason))
             return None
         self.elaborator.conditions = Conditions()
-        made = value.arguments if isinstance(value, Recipe) else ()
-        return check_model(self.elaborator, inner, target.scope, arguments=made)
+        return check_model(self.elaborator, inner, value.target.scope, arguments=value.arguments)
 
     # ------------------------------------------------------------------------------------------------ the experiment
 
@@ -323,3 +327,9 @@ class ExperimentChecker:
         measured, loss = (train.metrics, train.loss) if train is not None else (None, None)
         span = self._span("checkpoint", "best")
         return check_train.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), measured, loss, span)
+
+
+def _declaration(value: Any) -> syntax.Block | syntax.ModelOf | syntax.Extern | None:
+    """What a recipe is a recipe of, where a file declares it."""
+    target = value.target if isinstance(value, Recipe) else None
+    return target.statement if isinstance(target, BlockRef) else None

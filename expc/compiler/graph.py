@@ -86,12 +86,16 @@ class Apply:
 
 @dataclass(frozen=True, eq=False)
 class Invoke:
-    """A child container is run. `arguments` stand in the order of the child's `inputs`."""
+    """A child container is run. `arguments` stand in the order of the child's `inputs`.
+
+    `again` is the child for inputs of other types than the first, where the same modules run on them.
+    """
 
     module: str
     arguments: tuple[Argument, ...]
     result: Result
     span: Span
+    again: "Container | None" = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,10 @@ class Block(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Runs the steps in order."""
-        plan = self._plan
+        return self.run(self._plan, inputs, named)
+
+    def run(self, plan: Plan, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        """Runs the steps of `plan`: its own, or one for inputs of other types over the same modules."""
         if named or len(inputs) != len(plan.container.inputs):
             inputs = plan.inputs(inputs, named)
         env = [*inputs, *plan.added]

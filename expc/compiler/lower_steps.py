@@ -102,8 +102,8 @@ class _Places:
         self.stale.add(slot)
 
 
-def plan(container: Container) -> Plan:
-    """The plan of a container, without its children's."""
+def plan(container: Container, *, again: bool = False) -> Plan:
+    """The plan of a container, without its children's; `again` with theirs, for modules that have plans already."""
     slots: dict[Value | str, int] = {}
     for index, given in enumerate(container.inputs):
         slots[given if isinstance(given, Value) else given.name] = index
@@ -112,7 +112,7 @@ def plan(container: Container) -> Plan:
     origins: dict[Getter, Origin] = {}
     last = _last_uses(container)
     for number, step in enumerate(container.steps):
-        get = _step(step, places.slots)
+        get = _step(step, places.slots, _planned(step, container) if again else None)
         reads = tuple((name, value, slots[value]) for name, value in _reads(step))
         origins[get] = Origin(step, reads)
         for slot in {slot for _, value, slot in reads if last[value] == number}:
@@ -136,12 +136,20 @@ def plan(container: Container) -> Plan:
 # ------------------------------------------------------------------------------------------------------------ steps
 
 
-def _step(step: Step, slots: Mapping[Value | str, int]) -> Getter:
+def _planned(step: Step, container: Container) -> Container | None:
+    """The child that a step runs, with the types that it has there."""
+    child = container.children[step.module] if isinstance(step, Invoke) else None
+    return child if isinstance(child, Container) else None
+
+
+def _step(step: Step, slots: Mapping[Value | str, int], child: Container | None) -> Getter:
     match step:
         case Apply(module=None):
             return _function(step, slots)
         case Apply(module=str(name)):
             return _layer(name, step, slots)
+        case Invoke() if (again := step.again or child) is not None:
+            return calling_again(step.module, plan(again, again=True), placed(step.arguments, slots))
         case Invoke():
             return calling_child(step.module, placed(step.arguments, slots), {})
         case Read():
@@ -222,6 +230,12 @@ def _layer(name: str, step: Apply, slots: Mapping[Value | str, int]) -> Getter:
     return get if step.operator.python is None else checked(get, step, slots)
 
 
+def calling_again(name: str, planned: Plan, positional: tuple[Any, ...]) -> Getter:
+    """Runs the module called `name` by another plan than its own."""
+    get = getter(operand(positional))
+    return lambda module, env: module._modules[name].run(planned, get(module, env), {})  # type: ignore[union-attr,operator]  # noqa: SLF001
+
+
 def _reading(path: tuple[str, ...]) -> Getter:
     *modules, name = path
     # A name that `nn.Module` has too, such as `type`, is found among the parameters only.
@@ -255,8 +269,8 @@ def _expected(step: Step, container: Container) -> Result | Mapping[Any, Result]
     """The step's result; where it is several, by what each is called in what the module returns."""
     result: Result = step.result
     items = tuple(result.fields.values()) if isinstance(result, Record) else result
-    child = container.children[step.module] if isinstance(step, Invoke) else None
-    if isinstance(child, Container) and isinstance(child.result, Record):
+    child = _planned(step, container)
+    if child is not None and isinstance(child.result, Record):
         if isinstance(result, Record):
             # A tensor with two names is taken by the one that it always has.
             return dict(sorted(result.fields.items(), key=lambda field: field[0] not in result.training_only))

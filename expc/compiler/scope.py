@@ -139,6 +139,9 @@ class ModuleRef:
     module: Leaf | Container
     owner: "BodyBuilder"
     """The body that the label belongs to."""
+    stage: Any
+    """What made the module, and where: tensors of other sizes go through it once more."""
+    context: Context
 
     def __str__(self) -> str:
         return f"the module `{self.name}`"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler import blocks, externs, operators
+from expc.compiler import blocks, externs, operators, sharing
 from expc.compiler.arguments import refuse_tensors
 from expc.compiler.errors.names import DuplicateName, Misplaced, NotAStage
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
@@ -112,7 +112,7 @@ def labelled(elaborator: "Elaborator", value: Labelled, context: "Context", span
     finally:
         module = None if named_before else context.body.children.get(value.label)
         if module is not None:
-            ref = ModuleRef(value.label, module, context.body)
+            ref = ModuleRef(value.label, module, context.body, value.stage, context)
             elaborator.bind_name(value.label, ref, value.span, context.scope)
         elif context.scope.lookup(value.label) is MISSING:
             context.scope.bind(value.label, UNEVALUATED, value.span)
@@ -139,7 +139,7 @@ def again(elaborator: "Elaborator", ref: ModuleRef, context: "Context", span: Sp
         raise ProblemError(Misplaced(span=span, what=what))
     if isinstance(ref.module, Leaf):
         return operators.share(elaborator, ref.name, ref.module, context, span)
-    return blocks.share(elaborator, ref.name, ref.module, context, span)
+    return sharing.share(elaborator, ref, ref.module, context, span)
 
 
 def cast(context: "Context", dtype: Dtype, span: Span) -> Value:

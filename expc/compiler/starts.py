@@ -62,7 +62,9 @@ def _selector(elaborator: "Elaborator", node: syntax.Expr, context: "Context") -
     if isinstance(node, syntax.Constant | syntax.Template):
         text = elaborator.evaluate(node, context.setting())
         return (text if isinstance(text, str) else None), True
-    head = node.value if isinstance(node, syntax.Attribute) else node
+    head = node
+    while isinstance(head, syntax.Attribute):
+        head = head.value
     if not isinstance(head, syntax.Name):
         reason = 'it is no selector: write a glob such as "*.bias", or a class such as `Conv2d.weight`'
         raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason))
