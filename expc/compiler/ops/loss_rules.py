@@ -11,6 +11,7 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call
+from expc.compiler.ops.inner import run
 from expc.compiler.ops.rules import refuse
 from expc.compiler.ops.targets import (
     batched,
@@ -159,6 +160,37 @@ def triplet(call: Call) -> TensorType:
     dims = broadcast(call, *found)
     dtype = promote(promote(found[0].dtype, found[1].dtype), found[2].dtype)
     return reduced(call, floated(dtype), dims[:-1])
+
+
+def triplet_with_distance(call: Call) -> TensorType:
+    """As `triplet`, with a distance of one's own between two tensors at a time."""
+    if not call["margin"] > 0:
+        refuse(call, "margin must be greater than 0")
+    if call["distance_function"] is None:
+        return triplet(call)
+    anchor, positive, negative = (call.tensor(name) for name in ("anchor", "positive", "negative"))
+    pairs = [(anchor, positive), (anchor, negative), *([(positive, negative)] if call["swap"] else [])]
+    for type_ in (positive, negative):
+        need_rank(call, type_, (anchor.rank,), f"tensors of equally many dimensions, here {anchor.rank}")
+    distances: list[TensorType] = [run(call, "distance_function", *pair) for pair in pairs]
+    dtype = distances[0].dtype
+    for type_ in distances[1:]:
+        dtype = promote(dtype, type_.dtype)
+    return reduced(call, dtype, broadcast(call, *distances))
+
+
+def multilabel_margin(call: Call) -> TensorType:
+    """Outputs [N, C] against the indices of the right classes, the first -1 after them."""
+    output, target = call.tensor(), call.tensor("target")
+    need_dtype(call, output, frozenset({"f32", "f64"}), "outputs in f32")
+    ranks = (2,) if call.operator.kind == "loss" else (0, 1, 2)
+    need_rank(call, output, ranks, "outputs for each of a batch [N, classes]")
+    if target.dtype != "i64":
+        encoding(call, target, "class indices as i64, in the outputs' shape")
+    same_shape(call, output, target)
+    if output.rank:
+        enough_outputs(call, output.dims[-1], target, output)
+    return reduced(call, output.dtype, output.dims[:-1])
 
 
 def multilabel(call: Call) -> TensorType:

@@ -5,10 +5,11 @@ Class and function share one type rule; they differ in how torch orders their pa
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from expc.compiler.ops.arguments import function, operand, optional_tensor, tensor
 from expc.compiler.ops.declare import Operator, Param, ShapeRule
+from expc.compiler.ops.inner import layer
 from expc.compiler.ops.kinds import (
     BOOL,
     FLOAT,
@@ -35,9 +36,11 @@ from expc.compiler.ops.loss_rules import (
     kl_div,
     multi_margin,
     multilabel,
+    multilabel_margin,
     nll,
     ranking,
     triplet,
+    triplet_with_distance,
 )
 from expc.compiler.ops.rules import INPUT
 
@@ -118,6 +121,16 @@ def _poisson_pair() -> tuple[Operator, Operator]:
     params = (Param("log_input", BOOL, True), _FULL, _eps(1e-8), _REDUCTION)
     doc = "The negative log-likelihood of counts under Poisson distributions."
     return _pair(("PoissonNLLLoss", "poisson_nll_loss"), doc, difference, params, _VALUES)
+
+
+_DISTANCE: Final = layer(
+    "PairwiseDistance or CosineSimilarity", lambda operator: operator.name in ("PairwiseDistance", "CosineSimilarity")
+)
+
+
+def _build_triplet(nn: Any, settings: dict[str, Any]) -> Any:
+    made = {name: value() if callable(value) else value for name, value in settings.items()}
+    return nn.TripletMarginWithDistanceLoss(**made)
 
 
 _THREE: Final = {"x": "f32[N, 8]", "y": "f32[N, 8]", "z": "f32[N, 8]"}
@@ -241,6 +254,13 @@ OPERATORS: Final[tuple[Operator, ...]] = (
         _VALUES,
     ),
     *_pair(
+        ("MultiLabelMarginLoss", "multilabel_margin_loss"),
+        "The outputs of the right classes above all others by a margin; targets list them, and then -1.",
+        multilabel_margin,
+        (_REDUCTION,),
+        {"x": "f32[N, 8]", "y": "i64[N, 8]"},
+    ),
+    *_pair(
         ("MultiMarginLoss", "multi_margin_loss"),
         "The output of the right class above the others by a margin.",
         multi_margin,
@@ -254,5 +274,21 @@ OPERATORS: Final[tuple[Operator, ...]] = (
         (Param("blank", NATURAL, 0), replace(_REDUCTION, by_name=False), Param("zero_infinity", BOOL, False)),
         {"x": "f32[T, N, 10]", "y": "class(10)[N, 5]", "a": "i64[N]", "b": "i64[N]"},
         tensors=(tensor("log_probs"), tensor("targets"), tensor("input_lengths"), tensor("target_lengths")),
+    ),
+    Operator(
+        "TripletMarginWithDistanceLoss",
+        "loss",
+        "Anchors nearer to positives than to negatives by a margin, by a distance of one's own.",
+        settings=(
+            Param("distance_function", optional(_DISTANCE), None, layer=True),
+            Param("margin", FLOAT, 1.0),
+            Param("swap", BOOL, False),
+            _REDUCTION,
+        ),
+        arguments=(tensor("anchor"), tensor("positive"), tensor("negative")),
+        shape=triplet_with_distance,
+        build=_build_triplet,
+        example="(x, y, z) -> TripletMarginWithDistanceLoss(PairwiseDistance(p=1.0))",
+        example_inputs=_THREE,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from expc.compiler.dimensions import Dim, Size, substitute, symbol
+from expc.compiler.lower_values import fixed_value
 from expc.compiler.ops.building import call_function, make_loss
 from expc.compiler.ops.declare import REQUIRED, Call, Fault, Operator, Requirement
 from expc.compiler.types import DTYPES, TORCH_NAMES, TensorType
@@ -114,7 +115,13 @@ def ran(operator: Operator, values: Values, seed: int = 0) -> Outcome:
     given = {name: real(value, rng) for name, value in values.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for harmless in ("degrees of freedom", "batchmean", "zero-padded copy", "fused implementation"):
+        for harmless in (
+            "degrees of freedom",
+            "batchmean",
+            "zero-padded copy",
+            "fused implementation",
+            "reduce argument of torch.scatter",
+        ):
             warnings.filterwarnings("ignore", message=f"(?s).*{harmless}")
         try:
             result = apply(operator, given)
@@ -127,7 +134,7 @@ def apply(operator: Operator, given: Mapping[str, Any]) -> Any:
     """torch runs the operator."""
     if operator.kind == "loss":
         settings = {param.name: given[param.name] for param in operator.settings if param.name in given}
-        module = make_loss(torch, operator, settings)
+        module = make_loss(torch, operator, {name: fixed_value(value) for name, value in settings.items()})
         return module(*(given[param.name] for param in operator.arguments))
     return call_function(torch, operator, {"training": True, "device": torch.device("cpu"), **given})
 

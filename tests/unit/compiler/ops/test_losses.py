@@ -12,6 +12,7 @@ from expc.compiler.dimensions import symbol
 from expc.compiler.errors.shapes import DtypeMismatch, SizeMismatch
 from expc.compiler.errors.training import TargetEncoding, TargetShape, TooFewOutputs
 from expc.compiler.ops.declare import Call, Fault, Operator
+from expc.compiler.ops.inner import Inner
 from expc.compiler.ops.losses import OPERATORS as ALL
 from expc.compiler.types import TensorType
 from expc.diagnostics import Problem
@@ -113,6 +114,20 @@ def labelled(r: Random) -> Values:
     return {**values, **some(r, reduction=REDUCED)}
 
 
+def by_distance(r: Random) -> Values:
+    values = triplet(r)
+    values.pop("p", None)
+    distances = (Inner("PairwiseDistance", (("p", 1.0),)), Inner("CosineSimilarity", (("dim", -1),)), None)
+    distance = r.choice((*distances, Inner("PairwiseDistance", (("keepdim", True),))))
+    return {**values, **some(r, distance_function=(distance,), margin=(0.5, 0.0, 1.0))}
+
+
+def several_right(r: Random) -> Values:
+    sizes = dims(r, 2, 2)
+    target = t(r.choice(("i64", "i64", "i64", "i32")), *off(r, sizes), classes=r.choice((1, sizes[-1], sizes[-1] + 1)))
+    return {"input": t(r.choice(("f32", "f64", "i64")), *sizes), "target": target, **some(r, reduction=REDUCED)}
+
+
 def margins(r: Random) -> Values:
     values = {"input": t("f32", 2, 4), "target": t(r.choice(("i64", "i64", "i32")), *off(r, (2,)), classes=4)}
     if r.random() < 0.3:
@@ -145,7 +160,9 @@ CASES: dict[str, Callable[[Random], Values]] = {
     "cosine_embedding_loss": angled,
     "triplet_margin_loss": triplet,
     "multilabel_soft_margin_loss": labelled,
+    "multilabel_margin_loss": several_right,
     "multi_margin_loss": margins,
+    "TripletMarginWithDistanceLoss": by_distance,
     "ctc_loss": aligned,
 }
 
@@ -238,6 +255,13 @@ def test_modules_always_see_a_batch() -> None:
     single = {"input": t("f32", 10), "target": t("i64", classes=10)}
     assert checked(OPERATORS["cross_entropy"], single) == ran(OPERATORS["cross_entropy"], single) == ("f32", ())
     assert checked(OPERATORS["CrossEntropyLoss"], single) is None
+
+
+def test_right_classes_without_a_batch_are_for_the_function() -> None:
+    single = {"input": t("f32", 4), "target": t("i64", 4, classes=4)}
+    function = OPERATORS["multilabel_margin_loss"]
+    assert checked(function, single) == ran(function, single) == ("f32", ())
+    assert checked(OPERATORS["MultiLabelMarginLoss"], single) is None
 
 
 def test_weights_may_be_a_tensor_of_the_flow() -> None:
