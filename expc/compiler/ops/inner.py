@@ -101,6 +101,9 @@ def factory(made: Callable[[Operator, Mapping[str, Any]], Any], value: Inner) ->
     inferred = [param.name for param in operator.settings if param.inferred]
 
     def make(*sizes: Any, **more: Any) -> Any:
+        for name in more:
+            if name not in values:
+                raise TypeError(f"{operator.name} has no argument {name}")
         sized = {name: size for name, size in zip(inferred, sizes, strict=False) if values[name] in (REQUIRED, None)}
         return made(operator, {**values, **sized, **more})
 

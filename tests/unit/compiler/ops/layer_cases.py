@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 import transformer_cases
+import vision_cases
 
 from expc.compiler.types import TensorType
 
@@ -433,6 +434,7 @@ ANY_RANK = (0, 1, 2, 3, 4)
 
 CASES: dict[str, Callable[[Random], Use]] = {
     **transformer_cases.CASES,
+    **vision_cases.CASES,
     "Linear": alone(
         lambda rng: {"out_features": rng.randint(1, 5)} | some(rng, bias=pick(rng, True, False)), (1, 2, 3, 4)
     ),

@@ -38,10 +38,11 @@ INFERRED = {
     "embed_dim": -1,
     "input_size": -1,
     "d_model": -1,
+    "input_channels": 1,
 }
 """Which dimension an inferred setting is, said once more and independently."""
 
-RANK_NOT_CHECKED = ("Dropout", "Zero", "Constant", "AdaptiveAvg")
+RANK_NOT_CHECKED = ("Dropout", "Zero", "Constant", "AdaptiveAvg", "FrozenBatchNorm")
 """torch takes other ranks here too, and means another thing by them."""
 
 NEVER_REFUSED = ("Identity", "Sigmoid", "Tanh")
@@ -247,10 +248,16 @@ def parameters_of(function: Any) -> list[tuple[str, Any]]:
     skipped = {"self", "device", "dtype", "args", "kwargs", "_weight", "_freeze", "_random_samples", "mode"}
     if function is nn.EmbeddingBag.__init__:
         skipped.remove("mode")
-    if function in (nn.GELU.__init__, nn.Upsample.__init__):
+    if function in (nn.GELU.__init__, nn.Upsample.__init__) or "StochasticDepth" in function.__qualname__:
         skipped.discard("mode")
     parameters = inspect.signature(function).parameters.values()
-    return [(p.name, REQUIRED if p.default is p.empty else p.default) for p in parameters if p.name not in skipped]
+    return [(p.name, default_of(p.default)) for p in parameters if p.name not in skipped]
+
+
+def default_of(default: Any) -> Any:
+    if default is inspect.Parameter.empty:
+        return REQUIRED
+    return Inner(default.__name__) if inspect.isclass(default) else default
 
 
 @pytest.mark.parametrize("name", LAYERS)
