@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler import arithmetic
 from expc.compiler.arguments import match_parameters
 from expc.compiler.arithmetic import ArithmeticRefusedError
-from expc.compiler.errors.names import BadExpression, MissingArgument, NotAStage, TooLarge, UnknownArgument
+from expc.compiler.errors.names import BadExpression, MissingArgument, NotAStage, TooLarge, UnknownArgument, UnknownName
 from expc.compiler.graph import Value
 from expc.compiler.scope import Builtin, Context, Function, ModuleRef, Scope, TensorRef
-from expc.diagnostics import Label, Problem, ProblemError, Span
+from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Closure, Given, Labelled, Pipeline, Recipe, Watched
 
@@ -57,10 +57,20 @@ def _arguments(evaluator: "Evaluator", node: syntax.Call, context: Context) -> t
         except ProblemError as error:
             if isinstance(error.problem, TooLarge):
                 raise
-            evaluator.add(error.problem)
+            evaluator.add(_of_a_role(error.problem, node, context))
             value = UNEVALUATED
         given.append(Given(argument.name, value, argument.span))
     return tuple(given)
+
+
+def _of_a_role(problem: Problem, node: syntax.Call, context: Context) -> Problem:
+    """`max(accuracy)` in a section: what is measured is measured on a role, `val.accuracy`."""
+    watches = isinstance(node.function, syntax.Name) and node.function.id in ("max", "min") and context.body is None
+    if not watches or not isinstance(problem, UnknownName) or not problem.word.islower():
+        return problem
+    text = f"val.{problem.word}"
+    fix = Fix(f"write `{text}`", (Edit(problem.span, text),))
+    return replace(problem, hint=f"; what is measured has its role before it: `{text}`", fixes=(fix,))
 
 
 def _builtin(evaluator: "Evaluator", function: Builtin, arguments: tuple[Given, ...], node: syntax.Call) -> Any:

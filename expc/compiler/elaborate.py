@@ -63,7 +63,7 @@ class Elaborator(Evaluator):
             span, name = self.calls[-1]
             if all(label.span != span for label in problem.labels) and problem.span != span:
                 problem = replace(problem, labels=(*problem.labels, Label(span, f"`{name}` is used here")))
-        self.report.add(problem)
+        super().add(problem)
 
     def unknown(self, span: Span) -> Value:
         """What a value is after an error."""

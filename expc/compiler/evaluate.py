@@ -60,11 +60,13 @@ class Evaluator:
         self.report = report
         self._lets: dict[int, Any] = {}
         self._active: list[object] = []
+        self.explain: Callable[[Problem], Problem] | None = None
+        """Adds to a problem what is known where it arises."""
         self.steps = 0
 
     def add(self, problem: Problem) -> None:
         """Report a problem; what can go on goes on."""
-        self.report.add(problem)
+        self.report.add(problem if self.explain is None else self.explain(problem))
 
     def evaluate(self, node: syntax.Expr, context: Context) -> Any:
         """The value of `node`. Raises `ProblemError`."""
@@ -193,6 +195,10 @@ class Evaluator:
         if left_out is not None:
             hint = f"; the language leaves it out. {left_out.removesuffix('.')}"
             return UnknownName(span=span, word=word, hint=hint)
+        truth = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word.casefold())
+        if truth is not None and word.islower():
+            fix = Fix(f"write `{truth}`", (Edit(span, truth),))
+            return UnknownName(span=span, word=word, hint=f"; did you mean `{truth}`?", fixes=(fix,))
         known = {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES}
         alike = {name for name in known if name[:1].isupper() == word[:1].isupper()}
         near = nearest(word, alike) or nearest(word, known)

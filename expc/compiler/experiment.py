@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from expc.compiler import check_data, check_loss, check_train, externs, feed
+from expc.compiler import check_data, check_loss, check_train, externs, feed, roles
 from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
@@ -13,6 +13,7 @@ from expc.compiler.errors.names import ModelAmbiguous, Recursion
 from expc.compiler.graph import Value
 from expc.compiler.library import Library
 from expc.compiler.lints import rules
+from expc.compiler.loss_hints import LossHints
 from expc.compiler.models import Checked, check_model
 from expc.compiler.names import check_unused, names_in
 from expc.compiler.patterns import check_setting_type
@@ -35,6 +36,7 @@ class ExperimentChecker:
         self.tables: dict[str, Table] = {}
         self.bound: Experiment | None = None
         self.models: dict[str, Checked] = {}
+        self.outcomes: dict[str, check_loss.Outcome] = {}
 
     def settings(self) -> None:
         """Evaluate the sections and bind them to their models."""
@@ -186,6 +188,10 @@ class ExperimentChecker:
             self._check_parts(bound, main)
             if main is not None:
                 train = self._train(bound, main, plans, found)
+                mentioned = set(names_in(tuple(s for s in self.file.tree.statements if _is_section(s, "train"))))
+                place = self._span("train", "loss")
+                parts = self.outcomes, mentioned, bound.train.loss
+                roles.check_roles(self.elaborator, main.model, plans, *parts, self.file.scope, place)
             if bound.data is not None and "train" in plans:
                 places = self._span("data", "drop_last"), self._span("train", "accumulate")
                 check_data.check_batches(plans["train"], bound.data, bound.train.accumulate, *places, self.report)
@@ -269,13 +275,18 @@ class ExperimentChecker:
             except ProblemError as error:
                 refusals.append(error.problem)
                 continue
+            outcome = check_loss.outcome(main.model, main.result, plan, chosen, sizes)
+            if outcome is not None:
+                self.outcomes[role] = outcome
             if role == "train" or not inputs:
                 inputs = chosen
-                found = check_loss.outcome(main.model, main.result, plan, chosen, sizes)
+                found = outcome
             if role == "train" and not self._instantiate(main, plan, chosen):
                 found = None
         for problem in feed.together(refusals, len(plans)):
             self.report.add(problem)
+        if found is not None:
+            self.elaborator.explain = LossHints(found, plans.values())
         return inputs, found
 
     def _instantiate(self, main: Checked, plan: Any, chosen: dict[str, str]) -> bool:
@@ -333,3 +344,7 @@ def _declaration(value: Any) -> syntax.Block | syntax.ModelOf | syntax.Extern | 
     """What a recipe is a recipe of, where a file declares it."""
     target = value.target if isinstance(value, Recipe) else None
     return target.statement if isinstance(target, BlockRef) else None
+
+
+def _is_section(statement: syntax.Statement, name: str) -> bool:
+    return isinstance(statement, syntax.Section) and statement.name == name

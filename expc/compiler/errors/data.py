@@ -225,11 +225,44 @@ class DrawnTogether(Problem):
 
     code: ClassVar[str] = "E0409"
     name: ClassVar[str] = "drawn-together"
-    template: ClassVar[str] = (
-        "`{transform}` draws one place for what is piped together, but sizes differ: {found}"
-    )
+    template: ClassVar[str] = "`{transform}` draws one place for what is piped together, but sizes differ: {found}"
 
     transform: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleField(Problem):
+    """A field that the model learns with comes in another way, or not at all, in the data that it is measured on.
+
+    `val` and `test` are measured with the loss and the metrics of `train`, so that all need the same fields. Random
+    transforms may differ; what fields are may not.
+
+    ```exp wrong
+    data {
+      train = MNIST("data") -> ToTensor -> { label = label -> OneHot(10) }
+      val   = MNIST("data", train=false) -> ToTensor
+    }
+    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+
+    ```exp right
+    data {
+      train = MNIST("data") -> ToTensor -> { label = label -> OneHot(10) }
+      val   = MNIST("data", train=false) -> ToTensor -> { label = label -> OneHot(10) }
+    }
+    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0416"
+    name: ClassVar[str] = "role-field"
+    template: ClassVar[str] = "the run learns with the field `{field}`, but `{role}` {found}"
+
+    role: str
+    field: str
     found: str
 
 
