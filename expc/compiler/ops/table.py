@@ -40,6 +40,7 @@ _FAMILIES: Final = (
     "weighted",
     "aliases",
     "losses",
+    "adaptive",
     "vision",
 )
 """The modules beside this one that hold operators, each in a tuple `OPERATORS`."""

@@ -27,7 +27,7 @@ from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.metrics import Metrics
 from expc.runtime.optim import Schedules, make_optimizer
 
-NO_META_KERNEL = {"CTCLoss", "ctc_loss", "GaussianNLLLoss", "gaussian_nll_loss"}
+NO_META_KERNEL = {"CTCLoss", "ctc_loss", "GaussianNLLLoss", "gaussian_nll_loss", "AdaptiveLogSoftmaxWithLoss"}
 """They look at the numbers of their tensors."""
 
 NEEDS_NUMBERS = {"MeanSquaredError", "MeanAbsoluteError", "R2Score"}

@@ -409,6 +409,14 @@ def _cell(name: str) -> Callable[[Random], Use]:
     return use
 
 
+def _adaptive_softmax(rng: Random) -> Use:
+    x = tensor(rng, 2, largest=8)
+    cutoffs = sorted(rng.sample(range(1, 11), rng.randint(1, 3)), reverse=rng.random() < 0.05)
+    settings = {"n_classes": rng.randint(6, 12), "cutoffs": cutoffs}
+    target = TensorType(pick(rng, *["i64"] * 9, "i32"), (x.dims[0] + (rng.random() < 0.05) if x.dims else 1,))
+    return settings | some(rng, div_value=pick(rng, 2.0, 1.5, 1.0), head_bias=True), {"input_": x, "target_": target}
+
+
 def _upsampling(rng: Random) -> Use:
     settings, arguments = _upsample(rng)
     return {name: settings[name] for name in ("size", "scale_factor") if name in settings}, arguments
@@ -444,6 +452,7 @@ CASES: dict[str, Callable[[Random], Use]] = {
     **{f"ConvTranspose{n}d": _transpose(n) for n in (1, 2, 3)},
     **{f"{kind}Pool{n}d": _pool(n, kind) for kind in ("Max", "Avg") for n in (1, 2, 3)},
     **{f"Adaptive{kind}Pool{n}d": _adaptive(n, kind) for kind in ("Max", "Avg") for n in (1, 2, 3)},
+    "AdaptiveLogSoftmaxWithLoss": _adaptive_softmax,
     **{f"LPPool{n}d": _lp_pool(n) for n in (1, 2, 3)},
     **{f"FractionalMaxPool{n}d": _fractional(n) for n in (2, 3)},
     **{f"MaxUnpool{n}d": _unpool(n) for n in (1, 2, 3)},
