@@ -129,8 +129,8 @@ _GROUPS: Final = (
         """lobpcg pca_lowrank svd_lowrank""",
     ),
     (
-        "Torch calls it a prototype that may change, and does not document it.",
-        """segment_reduce nonzero_static""",
+        "Torch calls it a prototype, or does not document it yet: it may change.",
+        """index_reduce nonzero_static segment_reduce""",
     ),
     ("Not every device and no automatic differentiation has it: write histc.", """histogram histogramdd"""),
     (

@@ -77,8 +77,8 @@ def _arguments(operator: Operator, values: dict[str, Any]) -> tuple[list[Any], d
     named: dict[str, Any] = {}
     for param in operator.arguments:
         value = values.pop(param.name)
-        if param.required:
+        if param.required and not param.by_name:
             positional.extend(value) if param.variadic and param.tensor else positional.append(value)
-        elif not _is_default(param, value):
+        elif param.required or not _is_default(param, value):
             named[param.name] = value
     return positional, {**named, **values}

@@ -17,7 +17,7 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Kind, Operator, Param
-from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, either, is_number, list_of, optional
+from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, either, is_number, list_of, optional
 from expc.compiler.ops.rules import INPUT, refuse
 from expc.compiler.types import FLOATING, TensorType, category
 
@@ -32,7 +32,8 @@ def _shape(call: Call, sizes: Sequence[Size]) -> tuple[Size, ...]:
     return tuple(sizes)
 
 
-def _is_classes(dtype: str) -> bool:
+def is_classes(dtype: str) -> bool:
+    """Whether torch indexes with the dtype."""
     return dtype in ("i64", "i32")
 
 
@@ -91,7 +92,7 @@ def _arange(call: Call) -> TensorType:
         refuse(call, "dtype=bool holds no range of numbers")
     if category(dtype) < 2 and not all(map(is_size, numbers)):
         refuse(call, f"whole numbers ({dtype}) need a whole start, end and step")
-    below = end if _is_classes(dtype) and all(map(is_size, numbers)) and _is_below(start, step) else None
+    below = end if is_classes(dtype) and all(map(is_size, numbers)) and _is_below(start, step) else None
     return TensorType(dtype, (count,), below)
 
 
@@ -155,12 +156,24 @@ def _bounds(call: Call) -> tuple[Any, Any, Any]:
     return low, high, size
 
 
+_LIMITS: Final = {"bool": (0, 1), "u8": (0, 255), "i8": (-128, 127), "i16": (-(1 << 15), (1 << 15) - 1)}
+
+
+def check_range(call: Call, dtype: str, low: Size, high: Size) -> None:
+    """Whole numbers from `low` up to `high`, not included, must be some, and `dtype` must hold them."""
+    call.require_at_least(high, low + 1, "high")
+    smallest, largest = _LIMITS.get(dtype, (None, None))
+    if smallest is not None and largest is not None:
+        call.require_at_least(low, smallest, f"low, for {dtype},")
+        call.require_at_most(high, largest + 1, f"high, for {dtype},")
+
+
 def _randint(call: Call) -> TensorType:
     low, high, size = _bounds(call)
-    call.require_at_least(high, low + 1, "high")
     dtype = dtype_or(call, "i64")
+    check_range(call, dtype, low, high)
     least_low = least(low)
-    below = high if _is_classes(dtype) and least_low is not None and least_low >= 0 else None
+    below = high if is_classes(dtype) and least_low is not None and least_low >= 0 else None
     return TensorType(dtype, _shape(call, size), below)
 
 
@@ -176,12 +189,7 @@ def _randperm(call: Call) -> TensorType:
     dtype = dtype_or(call, "i64")
     if dtype == "bool":
         refuse(call, "dtype=bool holds no permutation")
-    return TensorType(dtype, (call["n"],), call["n"] if _is_classes(dtype) else None)
-
-
-def _drawn(call: Call) -> TensorType:
-    need_floating(call, call.tensor())
-    return call.tensor()
+    return TensorType(dtype, (call["n"],), call["n"] if is_classes(dtype) else None)
 
 
 def _normal(call: Call) -> TensorType:
@@ -204,16 +212,6 @@ def _build_normal(torch: Any, values: dict[str, Any]) -> Any:
         return torch.normal(mean, std)
     dtype = torch.float32 if values["dtype"] is None else values["dtype"]
     return torch.normal(mean, std, size, dtype=dtype, device=values["device"])
-
-
-def _multinomial(call: Call) -> TensorType:
-    x, count = call.tensor(), call["num_samples"]
-    need_floating(call, x)
-    if x.rank not in (1, 2):
-        refuse(call, f"takes weights [choices] or [N, choices], but gets {x}")
-    if not call["replacement"]:
-        call.require_at_least(x.dims[-1], count, "the number of choices, for num_samples without replacement,")
-    return TensorType("i64", (*x.dims[:-1], count), x.dims[-1])
 
 
 def _is_nested(value: Any) -> bool:
@@ -239,7 +237,8 @@ def _nested(call: Call, value: Any) -> tuple[tuple[int, ...], list[Any]]:
     return (len(value), *(inner.pop() if inner else ())), [number for _, numbers in parts for number in numbers]
 
 
-def _making(name: str, doc: str, params: tuple[Param, ...], shape: Any, example: str, **more: Any) -> Operator:
+def making(name: str, doc: str, params: tuple[Param, ...], shape: Any, example: str, **more: Any) -> Operator:
+    """A function that makes a tensor from none, of the dtype that the call may ask for."""
     inputs = {"x": "f32[N, 8]"}
     return function(name, doc, (*params, DTYPE_BY_NAME), shape, example, inputs, creates=True, **more)
 
@@ -250,7 +249,7 @@ def _shaped_like(name: str, doc: str, *params: Param, example: str | None = None
 
 
 OPERATORS: Final = (
-    _making(
+    making(
         "arange",
         "The numbers from start up to end, end not included.",
         (
@@ -262,16 +261,16 @@ OPERATORS: Final = (
         "arange(8)",
         build=_build_arange,
     ),
-    _making("zeros", "Zeros.", (_SIZE,), _filled, "zeros(2, 8)"),
-    _making("ones", "Ones.", (_SIZE,), _filled, "ones(2, 8)"),
-    _making(
+    making("zeros", "Zeros.", (_SIZE,), _filled, "zeros(2, 8)"),
+    making("ones", "Ones.", (_SIZE,), _filled, "ones(2, 8)"),
+    making(
         "full",
         "One number everywhere.",
         (Param("size", list_of(NATURAL)), Param("fill_value", _NUMBER)),
         _full,
         "full([2, 8], 0.5)",
     ),
-    _making(
+    making(
         "eye",
         "The identity matrix.",
         (Param("n", NATURAL), Param("m", optional(NATURAL), None)),
@@ -281,14 +280,21 @@ OPERATORS: Final = (
             v["n"], v["n"] if v["m"] is None else v["m"], dtype=v["dtype"], device=v["device"]
         ),
     ),
-    _making(
+    making(
         "linspace",
         "Numbers at equal distances from start to end, both included.",
         (Param("start", FLOAT), Param("end", FLOAT), Param("steps", NATURAL)),
         _linspace,
         "linspace(0, 1, 8)",
     ),
-    _making(
+    making(
+        "logspace",
+        "The powers of a base at equal distances from start to end, both included.",
+        (Param("start", FLOAT), Param("end", FLOAT), Param("steps", NATURAL), Param("base", FLOAT, 10.0)),
+        _linspace,
+        "logspace(0, 1, 8)",
+    ),
+    making(
         "tensor",
         "The numbers listed.",
         (Param("data", Kind("a number, or nested lists of them", _is_nested)),),
@@ -303,13 +309,13 @@ OPERATORS: Final = (
         Param("fill_value", _NUMBER),
         example="full_like(x, 0.5)",
     ),
-    _making("rand", "Random numbers, uniform from 0 to 1.", (_SIZE,), _random, "rand(2, 8)", random=True),
-    _making(
+    making("rand", "Random numbers, uniform from 0 to 1.", (_SIZE,), _random, "rand(2, 8)", random=True),
+    making(
         "randn", "Random numbers, normal with mean 0 and deviation 1.", (_SIZE,), _random, "randn(2, 8)", random=True
     ),
     _shaped_like("rand_like", "Random numbers from 0 to 1, in the shape of a tensor.", random=True),
     _shaped_like("randn_like", "Normal random numbers, in the shape of a tensor.", random=True),
-    _making(
+    making(
         "randint",
         "Random whole numbers from low up to high, high not included.",
         (
@@ -322,7 +328,7 @@ OPERATORS: Final = (
         random=True,
         build=_build_randint,
     ),
-    _making(
+    making(
         "randperm",
         "The whole numbers below n in random order.",
         (Param("n", NATURAL),),
@@ -333,7 +339,7 @@ OPERATORS: Final = (
             v["n"], dtype=torch.int64 if v["dtype"] is None else v["dtype"], device=v["device"]
         ),
     ),
-    _making(
+    making(
         "normal",
         "Random numbers of a normal distribution; mean and std may be tensors.",
         (operand("mean"), operand("std"), Param("size", optional(list_of(NATURAL)), None)),
@@ -341,16 +347,5 @@ OPERATORS: Final = (
         "normal(0.0, 1.0, [2, 8])",
         random=True,
         build=_build_normal,
-    ),
-    function(
-        "bernoulli", "Ones with the probabilities given, else zeros.", (INPUT,), _drawn, "bernoulli(x)", random=True
-    ),
-    function(
-        "multinomial",
-        "Indices drawn with the weights given.",
-        (INPUT, Param("num_samples", POSITIVE), Param("replacement", BOOL, False)),
-        _multinomial,
-        "multinomial(x, 2)",
-        random=True,
     ),
 )

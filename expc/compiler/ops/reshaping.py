@@ -171,10 +171,13 @@ def diagonal_of(call: Call) -> TensorType:
     a, b = axis(call, call["dim1"], x.rank, "dim1"), axis(call, call["dim2"], x.rank, "dim2")
     if a == b:
         refuse(call, "dim1 and dim2 must be two dimensions")
-    offset = call["offset"]
-    rows, columns = x.dims[a], x.dims[b]
-    size = minimum(rows, columns - offset) if offset >= 0 else minimum(rows + offset, columns)
-    return x.with_dims(*(s for at, s in enumerate(x.dims) if at not in (a, b)), maximum(size, 0))
+    length = diagonal_length(x.dims[a], x.dims[b], call["offset"])
+    return x.with_dims(*(s for at, s in enumerate(x.dims) if at not in (a, b)), length)
+
+
+def diagonal_length(rows: Size, columns: Size, offset: int) -> Size:
+    """How long the diagonal of a matrix is that lies above the main one by `offset`."""
+    return maximum(minimum(rows, columns - offset) if offset >= 0 else minimum(rows + offset, columns), 0)
 
 
 def _contiguous(call: Call) -> TensorType:

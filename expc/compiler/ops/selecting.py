@@ -1,13 +1,14 @@
 """Functions that take some elements of a tensor: pieces, items, and those that an index names."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from expc.compiler.dimensions import Dim, Size, divides, exact_quotient
-from expc.compiler.ops.arguments import dim, function, need_dtype, need_index, tensor
-from expc.compiler.ops.declare import Call, Param
+from expc.compiler.ops.arguments import dim, function, listed, need_dtype, need_index, tensor
+from expc.compiler.ops.declare import Call, Param, ShapeRule
 from expc.compiler.ops.kinds import BOOL, INT, NATURAL, POSITIVE, either, list_of
-from expc.compiler.ops.rules import INPUT, axis, refuse
-from expc.compiler.types import TensorType
+from expc.compiler.ops.rules import INPUT, axis, product, refuse
+from expc.compiler.types import INTEGER, TensorType
 
 
 def _at(call: Call, x: TensorType) -> int:
@@ -146,6 +147,92 @@ def _take_along_dim(call: Call) -> TensorType:
     return x.with_dims(*result)
 
 
+def _tensor_split(call: Call) -> tuple[TensorType, ...]:
+    x = call.tensor()
+    return _pieces(call, x, _at(call, x), call["indices_or_sections"])
+
+
+def _pieces(call: Call, x: TensorType, at: int, wanted: Any) -> tuple[TensorType, ...]:
+    """A number of pieces, the first of them perhaps larger by one, or the pieces between indices."""
+    size = x.dims[at]
+    if isinstance(wanted, Dim):
+        refuse(call, f"the number of pieces must be known, but is {wanted}")
+    if not isinstance(wanted, list | tuple):
+        if isinstance(size, Dim):
+            call.require_divisible(size, wanted, f"dimension {at}")
+            return tuple(_piece(x, at, size // wanted) for _ in range(wanted))
+        small, larger = divmod(size, wanted)
+        return tuple(_piece(x, at, small + 1 if number < larger else small) for number in range(wanted))
+    ends = [*wanted, None]
+    starts = [0, *wanted]
+    lengths = (slice_length(call, size, *pair, 1, at) for pair in zip(starts, ends, strict=True))
+    return tuple(_piece(x, at, length) for length in lengths)
+
+
+def slice_length(call: Call, size: Size, start: Any, end: Any, step: int, at: int) -> Size:
+    """How many elements `start:end:step` takes of dimension `at`, which has `size`; indices count as in Python."""
+    if not isinstance(size, Dim) and not any(isinstance(part, Dim) for part in (start, end, step)):
+        return len(range(*slice(start, end, step).indices(size)))
+    low, high = (_index(call, size, value, at) for value in (0 if start is None else start, end))
+    length: Size = (size if high is None else high) - low
+    call.require_at_least(length, 0, f"the part of dimension {at} from {start} to {end}")
+    return (length + step - 1) // step
+
+
+def _index(call: Call, size: Size, value: Any, at: int) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, int) and value < 0:
+        call.require_at_least(size, -value, f"dimension {at}, to count {value} from its end,")
+        return size + value
+    call.require_at_least(size, value, f"dimension {at}, to reach {value},")
+    return value
+
+
+def _split_along(axis_of: Callable[[int], int], least: int) -> ShapeRule:
+    """hsplit, vsplit and dsplit: equal pieces, or the pieces between indices, along a dimension of their own."""
+
+    def shape(call: Call) -> tuple[TensorType, ...]:
+        x, wanted = call.tensor(), call["indices_or_sections"]
+        if x.rank < least:
+            refuse(call, f"takes tensors of at least {least} dimensions, but gets {x}")
+        at = axis_of(x.rank)
+        if not isinstance(wanted, list | tuple):
+            call.require_divisible(x.dims[at], wanted, f"dimension {at}")
+        return _pieces(call, x, at, wanted)
+
+    return shape
+
+
+def _split_with_sizes(call: Call) -> tuple[TensorType, ...]:
+    x, sizes = call.tensor(), call["split_sizes"]
+    at = _at(call, x)
+    call.require_equal(sum(sizes), x.dims[at], f"the sum of the sizes, for dimension {call['dim']},")
+    return tuple(_piece(x, at, size) for size in sizes)
+
+
+def _unravel_index(call: Call) -> tuple[TensorType, ...]:
+    x = call.tensor("indices")
+    need_dtype(call, x, INTEGER, "whole numbers")
+    return tuple(TensorType("i64", x.dims, size) for size in listed(call["shape"]))
+
+
+def _take(call: Call) -> TensorType:
+    x, index = call.tensor(), call.tensor("index")
+    need_dtype(call, index, frozenset({"i64"}), "indices (i64)")
+    _bounded(call, index, product(x.dims))
+    return TensorType(x.dtype, index.dims, x.classes)
+
+
+def _cut_param() -> Param:
+    return Param("indices_or_sections", either(POSITIVE, list_of(INT)))
+
+
+def _by_position(name: str) -> Callable[[Any, dict[str, Any]], Any]:
+    """Torch names sections and indices differently, and takes both by position."""
+    return lambda torch, v: getattr(torch, name)(*v.values())
+
+
 _IMAGE: Final = {"x": "f32[N, 4, 8]"}
 _INDEXED: Final = {"x": "f32[N, 8]", "i": "i64[3]"}
 
@@ -165,6 +252,60 @@ OPERATORS: Final = (
         "x -> split(4, 1)",
     ),
     function("unbind", "The slices along a dimension, which goes.", (INPUT, dim(0)), _unbind, "x -> unbind(1)", _IMAGE),
+    function(
+        "tensor_split",
+        "The tensor in a number of pieces, nearly equal, or cut at indices.",
+        (INPUT, _cut_param(), dim(0)),
+        _tensor_split,
+        "x -> tensor_split(3, 1)",
+        build=_by_position("tensor_split"),
+    ),
+    *(
+        function(name, doc, (INPUT, _cut_param()), rule, f"x -> {name}(2)", {"x": inputs}, build=_by_position(name))
+        for name, doc, rule, inputs in (
+            (
+                "hsplit",
+                "The tensor in equal pieces side by side, or cut at indices.",
+                _split_along(lambda rank: min(rank - 1, 1), 1),
+                "f32[N, 8]",
+            ),
+            (
+                "vsplit",
+                "The tensor in equal pieces one above the other, or cut at indices.",
+                _split_along(lambda _: 0, 2),
+                "f32[8, N]",
+            ),
+            (
+                "dsplit",
+                "The tensor in equal pieces along dimension 2, or cut at indices.",
+                _split_along(lambda _: 2, 3),
+                "f32[N, 4, 8]",
+            ),
+        )
+    ),
+    function(
+        "split_with_sizes",
+        "The tensor in pieces of the sizes listed.",
+        (INPUT, Param("split_sizes", list_of(NATURAL)), dim(0)),
+        _split_with_sizes,
+        "x -> split_with_sizes([2, 6], 1)",
+    ),
+    function(
+        "unravel_index",
+        "Indices into a flat tensor as indices into each dimension of a shape.",
+        (tensor("indices"), Param("shape", either(POSITIVE, list_of(POSITIVE)))),
+        _unravel_index,
+        "i -> unravel_index([4, 8])",
+        {"i": "i64[N]"},
+    ),
+    function(
+        "take",
+        "The elements that indices name in the flat tensor.",
+        (INPUT, tensor("index")),
+        _take,
+        "x -> take(i)",
+        _INDEXED,
+    ),
     function(
         "select",
         "One slice along a dimension, which goes.",

@@ -4,19 +4,25 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from expc.compiler.ops import (
     aliases,
     arithmetic,
     binary,
     creation,
+    drawing,
     enlarging,
     joining,
+    matrices,
     pointwise,
     products,
     reduction,
     reshaping,
+    scattering,
     selecting,
     statistics,
+    windows,
 )
 from expc.compiler.ops.declare import Operator
 from expc.compiler.types import TensorType
@@ -30,14 +36,18 @@ FAMILIES = (
     arithmetic,
     binary,
     creation,
+    drawing,
     enlarging,
     joining,
+    matrices,
     pointwise,
     products,
     reduction,
     reshaping,
+    scattering,
     selecting,
     statistics,
+    windows,
 )
 OPERATORS: dict[str, Operator] = {op.name: op for family in FAMILIES for op in family.OPERATORS}
 DTYPES = ("f32", "f32", "f32", "f64", "bf16", "i64", "i32", "u8", "bool")
@@ -310,6 +320,135 @@ def sampled(r: Random) -> Values:
     return {"y": y, "x": t(r, sizes), "dim": at}
 
 
+def vectors(r: Random) -> tuple[TensorType, ...]:
+    dtype = r.choice(DTYPES)
+    return tuple(
+        TensorType(dtype if r.random() < 0.95 else "f64", dims(r, r.choice((0, 1, 1, 1)), r.choice((1, 1, 1, 2))))
+        for _ in range(r.randint(1, 3))
+    )
+
+
+def indices(r: Random, sizes: tuple[int, ...], below: int = 1) -> TensorType:
+    return TensorType(r.choice(("i64", "i64", "i64", "i32", "f32")), sizes, below)
+
+
+def sourced(r: Random) -> Values:
+    """A slice of the source for each index, mostly."""
+    values = along(r)
+    x, at = values["input"], values["dim"]
+    count = r.choice((1, 2, 3))
+    sizes = list(x.dims)
+    if -len(sizes) <= at < len(sizes):
+        sizes[at] = count if r.random() < 0.9 else 4
+    source = TensorType(x.dtype if r.random() < 0.95 else "f64", tuple(sizes) if r.random() < 0.95 else dims(r))
+    return {**values, "index": indices(r, (count,) if r.random() < 0.9 else dims(r, 0, 2)), "source": source}
+
+
+def placed(r: Random) -> Values:
+    x = t(r, dims(r, 1))
+    place = dims(r, 0, 2)
+    index = tuple(indices(r, near(r, place)) for _ in range(r.randint(1, min(len(x.dims) + 1, 2))))
+    values = TensorType(x.dtype if r.random() < 0.95 else "f64", near(r, (*place, *x.dims[len(index) :])))
+    return {"input": x, "indices": index, "values": values, **some(r, accumulate=(True,))}
+
+
+def flat_index(r: Random) -> Values:
+    x = t(r, dims(r, 1))
+    count = dims(r)
+    source = TensorType(x.dtype if r.random() < 0.9 else "i64", count if r.random() < 0.8 else dims(r))
+    return {"input": x, "index": indices(r, count), "source": source}
+
+
+def scattered(r: Random, number: float | None = None, **options: Any) -> Values:
+    x = t(r)
+    sizes = tuple(min(size, r.choice((1, 2, 4))) if r.random() < 0.95 else size + 1 for size in x.dims)
+    wider = tuple(size + r.choice((0, 0, 1)) if r.random() < 0.97 else 1 for size in sizes)
+    source = TensorType(x.dtype if r.random() < 0.95 else "f64", wider if r.random() < 0.95 else dims(r))
+    values = {"input": x, "dim": r.choice(AXES), "index": indices(r, sizes if r.random() < 0.95 else dims(r))}
+    return {**values, "src": source if number is None else number, **(some(r, **options) if options else {})}
+
+
+def masked(r: Random) -> Values:
+    a = dims(r)
+    dtype = r.choice(DTYPES)
+    source = TensorType(dtype if r.random() < 0.9 else "f64", (4, 4, 4, 4))
+    return {
+        "input": TensorType(dtype, near(r, a)),
+        "mask": TensorType("bool" if r.random() < 0.9 else "i64", near(r, a)),
+        "source": source,
+    }
+
+
+def written(r: Random, how: str, **options: Any) -> Values:
+    """A source of the shape of the part of the input into which it is written, mostly."""
+    x = torch.zeros(dims(r, 1) if r.random() < 0.9 else (), device="meta")
+    values = some(r, **options) | ({} if how == "diagonal" else {"dim": r.choice(AXES[2:8])})
+    if how == "select":
+        values = {"index": 0, **values}
+    try:
+        part = x[(slice(None),) * (values["dim"] % x.dim())] if how != "diagonal" else x.diagonal(**values)
+        if how == "select":
+            part = x.select(values["dim"], values["index"])
+        elif how == "slice":
+            part = x.transpose(0, values["dim"])[values.get("start") : values.get("end") : values.get("step", 1)]
+            part = part.transpose(0, values["dim"])
+    except (IndexError, RuntimeError, ZeroDivisionError):
+        part = x
+    sizes = tuple(part.shape) if r.random() < 0.9 else dims(r)
+    return {"input": t(r, tuple(x.shape)), "src": t(r, sizes), **values}
+
+
+def searched(r: Random) -> Values:
+    ordered = t(r, dims(r, 0 if r.random() < 0.1 else 1, r.choice((1, 3))))
+    sizes = (*ordered.dims[:-1], r.choice((1, 2, 3))) if len(ordered.dims) > 1 and r.random() < 0.8 else dims(r)
+    x = r.choice((1, 0.5, *(TensorType(ordered.dtype if r.random() < 0.9 else "f64", sizes) for _ in range(5))))
+    values = {
+        "sorted_sequence": ordered,
+        "input": x,
+        **some(r, right=(True,), out_int32=(True,), side=("left", "right")),
+    }
+    if r.random() < 0.2:
+        values["sorter"] = indices(r, ordered.dims if r.random() < 0.9 else dims(r))
+    return values
+
+
+def vector(r: Random, name: str) -> Values:
+    """An input and a vector for a matrix [2, 3]."""
+    dtype = r.choice(("f32", "f32", "f64", "i64"))
+    sizes = r.choice(((2,), (2,), (1,), (), (3,)))
+    return {
+        "input": TensorType(dtype, sizes),
+        "mat": TensorType(dtype, (2, 3)),
+        name: TensorType(dtype if r.random() < 0.9 else "bf16", (r.choice((3, 3, 3, 2)),)),
+    }
+
+
+def contracted(r: Random) -> Values:
+    a, shared, b = dims(r, 0, 2), dims(r, 0, 2), dims(r, 0, 2)
+    values = multiplied(r, (*a, *shared), (*shared, *b), ("a", "b"))
+    named = [list(range(len(a), len(a) + len(shared))), list(range(len(shared)))]
+    return {**values, "dims": r.choice((len(shared), len(shared), named, 1, 2, [[0], [-1]]))}
+
+
+def crossed(r: Random) -> Values:
+    a = (*dims(r, 0, 2), 3)
+    return {"input": t(r, a), "other": t(r, tuple(1 if r.random() < 0.1 else size for size in a))}
+
+
+def bilinear(r: Random) -> Values:
+    batch = dims(r, 0, 2)
+    values = multiplied(r, (*batch, 3), (*(batch if r.random() < 0.95 else (2,)), 2), ("input1", "input2"))
+    dtype = values["input1"].dtype
+    values["weight"] = TensorType(dtype if r.random() < 0.95 else "f64", (4, 3, r.choice((2, 2, 2, 3))))
+    return values | ({"bias": TensorType(dtype, (r.choice((4, 4, 3)),))} if r.random() < 0.4 else {})
+
+
+def square(r: Random) -> Values:
+    side = r.choice((1, 2, 3))
+    sizes = (*dims(r, 0, 2), side, side if r.random() < 0.9 else 4)
+    return {"input": t(r, sizes if r.random() < 0.95 else dims(r), FLOATS)}
+
+
 FLOATS = ("f32", "f64", "bf16", "i64")
 WHOLE = ("i64", "i32", "u8", "bool")
 BITWISE = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
@@ -387,6 +526,93 @@ PARTS: dict[str, Callable[[Random], Values]] = {
         **some(r, dim=(*AXES, [0, 1], None), spacing=(2, 0.5, [1.0, 2.0], [0.5]), edge_order=(1, 2)),
     },
     "pdist": lambda r: {"input": t(r, dims(r, 2, 2) if r.random() < 0.9 else None, FLOATS), **some(r, p=(1, 0.5))},
+    **dict.fromkeys(("column_stack", "dstack"), lambda r: {"tensors": listed(r)["tensors"]}),
+    **{f"atleast_{n}d": lambda r: {"tensors": tuple(t(r) for _ in range(r.choice((1, 1, 2))))} for n in (1, 2, 3)},
+    "block_diag": lambda r: {"tensors": tuple(t(r, dims(r, 0, r.choice((2, 2, 3)))) for _ in range(r.randint(1, 3)))},
+    "cartesian_prod": lambda r: {"tensors": vectors(r)},
+    "meshgrid": lambda r: {"tensors": vectors(r), "indexing": r.choice(("ij", "xy"))},
+    "broadcast_tensors": lambda r: {"tensors": tuple(pair(r, numbers=False).values())},
+    "combinations": lambda r: {
+        "input": t(r, dims(r, 1, r.choice((1, 1, 2)))),
+        "r": r.choice((0, 1, 2, 3)),
+        **some(r, with_replacement=(True,)),
+    },
+    "kron": lambda r: {"input": t(r), "other": t(r)},
+    "tensor_split": lambda r: along(r) | {"indices_or_sections": r.choice((1, 2, 3, [1, 2], [-1], [2, 1, 9]))},
+    **{
+        f"{letter}split": lambda r: {"input": t(r), "indices_or_sections": r.choice((1, 2, 3, [1, 2], [-2]))}
+        for letter in "hvd"
+    },
+    "split_with_sizes": lambda r: {
+        "input": t(r, (3, 4)),
+        "split_sizes": r.choice(([1, 2], [2, 2], [3], [1, 1])),
+        "dim": r.choice((0, 1, -1, 2)),
+    },
+    "unravel_index": lambda r: {"indices": t(r), "shape": r.choice((9, [3, 4], [2, 3, 1]))},
+    "take": lambda r: {"input": t(r, dims(r, 1)), "index": indices(r, dims(r), 1)},
+    **dict.fromkeys(("index_add", "index_copy"), sourced),
+    "index_fill": lambda r: (
+        along(r) | {"index": indices(r, dims(r, 0, 1)), "value": r.choice((0, 0.5, True, t(r, ()), t(r, (1,))))}
+    ),
+    "index_put": placed,
+    "put": lambda r: {**alike(r, "input", "source"), **some(r, accumulate=(True,))} | flat_index(r),
+    "scatter": lambda r: scattered(r, r.choice((0.5, 1)) if r.random() < 0.4 else None, reduce=("add", "multiply")),
+    "scatter_add": scattered,
+    "scatter_reduce": lambda r: {**scattered(r), "reduce": r.choice(("sum", "prod", "mean", "amax", "amin"))},
+    "masked_scatter": masked,
+    "select_scatter": lambda r: written(r, "select", index=(-3, -1, 0, 1, 3)),
+    "slice_scatter": lambda r: written(r, "slice", start=(0, 1, -1, None), end=(2, 9, -1, None), step=(1, 2)),
+    "diagonal_scatter": lambda r: written(r, "diagonal", offset=(-1, 1), dim1=AXES[3:7], dim2=AXES[3:7]),
+    "isin": lambda r: pair(r, "elements", "test_elements"),
+    "bucketize": lambda r: {
+        "input": r.choice((0.5, 1, t(r), t(r), t(r))),
+        "boundaries": t(r, dims(r, 1, r.choice((1, 1, 2)))),
+        **some(r, right=(True,), out_int32=(True,)),
+    },
+    "searchsorted": searched,
+    "addmv": lambda r: {**added(r, (), ("mat", "vec")), **vector(r, "vec")},
+    "addr": lambda r: {
+        "input": t(r, near(r, (2, 3))),
+        **multiplied(r, (2,), (3,), ("vec1", "vec2")),
+        **some(r, alpha=(1, 2), beta=(1, 0)),
+    },
+    "addbmm": lambda r: {
+        **added(r, (2,), ("batch1", "batch2")),
+        "input": TensorType(r.choice(("f32", "f32", "f64", "i64")), near(r, (2, 4))),
+    },
+    "vdot": lambda r: multiplied(r, (3,), (3,), ("input", "other")),
+    "inner": lambda r: multiplied(r, (*dims(r, 0, 2), 3), (*dims(r, 0, 2), r.choice((3, 3, 3, 2))), ("input", "other")),
+    "tensordot": contracted,
+    "cross": lambda r: {**crossed(r), "dim": r.choice((-1, -1, 0, 1, 5))},
+    "bilinear": bilinear,
+    "logspace": lambda r: (
+        one_of(r, start=(0, 0.5), end=(1, 2.5), steps=(0, 1, 5)) | some(r, dtype=SAFE_DT, base=(2.0,))
+    ),
+    **{
+        f"{name}_window": lambda r: one_of(r, window_length=(0, 1, 5)) | some(r, periodic=(False,), dtype=DT)
+        for name in ("bartlett", "blackman", "hann")
+    },
+    "hamming_window": lambda r: one_of(r, window_length=(1, 5)) | some(r, periodic=(False,), alpha=(0.5,), beta=(0.5,)),
+    "kaiser_window": lambda r: one_of(r, window_length=(1, 5)) | some(r, periodic=(False,), beta=(1.0,)),
+    "randint_like": lambda r: {
+        "input": t(r),
+        **r.choice(({"low": r.choice((0, 1, 5))}, {"low": r.choice((-1, 2, 5)), "high": r.choice((1, 5, 6))})),
+        **some(r, dtype=DT),
+    },
+    "binomial": lambda r: alike(r, "count", "prob"),
+    "adjoint": lambda r: {"input": t(r, dims(r, 1))},  # torch warns once, and only once, for scalars
+    "diag": lambda r: {"input": t(r, dims(r, 0, 3)), **some(r, diagonal=(-2, 1))},
+    "diagflat": lambda r: {"input": t(r), **some(r, offset=(-2, 1))},
+    "diag_embed": lambda r: {"input": t(r), **some(r, offset=(-2, 1), dim1=AXES, dim2=AXES)},
+    "rot90": lambda r: {"input": t(r), **some(r, k=(-1, 0, 1, 2), dims=([0, 1], [1, 2], [-1, 0], [1, 1], [0, -2]))},
+    **{
+        name: lambda r: one_of(r, row=(0, 1, 4), col=(2, 3)) | some(r, offset=(-2, -1, 1, 2), dtype=DT)
+        for name in ("tril_indices", "triu_indices")
+    },
+    "vander": lambda r: {"x": t(r, dims(r, 1, r.choice((1, 1, 2)))), **some(r, N=(2, 3), increasing=(True,))},
+    **dict.fromkeys(("det", "logdet", "slogdet", "inverse", "matrix_exp"), square),
+    "matrix_power": lambda r: {**square(r), "n": r.choice((-1, 0, 1, 2))},
+    "pinverse": lambda r: {"input": t(r, (*dims(r, 0, 1), 2, r.choice((2, 3))), FLOATS)},
     "flatten": lambda r: {"input": t(r), **some(r, start_dim=AXES, end_dim=AXES)},
     "unflatten": unflattened,
     "reshape": lambda r: shaped(r, "shape"),

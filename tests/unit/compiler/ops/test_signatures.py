@@ -31,12 +31,13 @@ OWN = {"rearrange", "arange", "randint", "normal", "tensor", "einsum", "sort", "
         "vsplit",
         "dsplit",
         "kaiser_window",
+        "randint_like",
     ),
 }
 """Not torch's, or several of torch's ways to call in one."""
 
-DIM_REQUIRED = {"softmax", "log_softmax", "softmin"}
-"""torch warns where their dim is left out."""
+WARNED = {**dict.fromkeys(("softmax", "log_softmax", "softmin", "cross"), "dim"), "meshgrid": "indexing"}
+"""Where torch warns when a parameter that has a default is left out: here it is required."""
 
 ANY = object()
 """A default that a stub does not say."""
@@ -143,7 +144,7 @@ def test_names_defaults_and_order_are_torchs(name: str) -> None:
         return
     ways = ways_to_call(operators()[name])
     names = [{taken.name for taken in way} for way in ways]
-    optional = set.union(*names) - set.intersection(*names) | ({"dim"} if name in DIM_REQUIRED else set())
+    optional = set.union(*names) - set.intersection(*names) | ({WARNED[name]} if name in WARNED else set())
     found = [differences(operators()[name], way, optional) for way in ways]
     assert [] in found, min(found, key=len)
 
