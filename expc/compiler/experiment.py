@@ -190,7 +190,7 @@ class ExperimentChecker:
                 train = self._train(bound, main, plans, found)
                 mentioned = set(names_in(tuple(s for s in self.file.tree.statements if _is_section(s, "train"))))
                 place = self._span("train", "loss")
-                parts = self.outcomes, mentioned, bound.train.loss
+                parts = self.outcomes, mentioned, bound.train
                 roles.check_roles(self.elaborator, main.model, plans, *parts, self.file.scope, place)
             if bound.data is not None and "train" in plans:
                 places = self._span("data", "drop_last"), self._span("train", "accumulate")

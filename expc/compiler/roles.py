@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expc.compiler.check_loss import Outcome, check_loss
 from expc.compiler.elaborate import Elaborator
@@ -12,6 +12,9 @@ from expc.compiler.program import DataPlan
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import Scope
 from expc.diagnostics import Label, Report, Span
+
+if TYPE_CHECKING:
+    from expc.spec.sections import Train
 
 MEASURED = ("val", "test")
 """The roles that the loss and the metrics are measured on."""
@@ -23,13 +26,14 @@ def check_roles(
     plans: Mapping[str, DataPlan],
     outcomes: Mapping[str, Outcome],
     mentioned: Collection[str],
-    loss: Any,
+    train: "Train",
     scope: Scope,
     span: Span,
 ) -> None:
-    """Report fields that `train` learns with, and that another role gives in another way or not at all.
+    """Report fields that `train` learns with, and that another role does not give, or not so that they can be measured.
 
-    `mentioned` are the names in the `train` section. Where only sizes differ, the loss is checked at these too.
+    `mentioned` are the names in the `train` section. Where types or sizes differ, the loss is checked with these too: a
+    label that MixUp made probabilities of may be a class elsewhere. Metrics are made for one type of target.
     """
     learnt = outcomes.get("train")
     if learnt is None or elaborator.report.has_errors:
@@ -37,20 +41,29 @@ def check_roles(
     fed = set(learnt.inputs.values())
     needed = [name for name in learnt.fields if name == learnt.target or name in mentioned or name in fed]
     for role in MEASURED:
-        if role not in outcomes or any(_differs(role, name, plans, outcomes, elaborator) for name in needed):
+        if role not in outcomes:
             continue
-        found = outcomes[role]
-        if loss is not None and (found.fields != learnt.fields or found.outputs != learnt.outputs):
-            _measure(elaborator, model, found, loss, scope, span, Label(plans[role].span, f"as `{role}` gives it"))
+        found, compared = outcomes[role], {learnt.target} if train.metrics else set()
+        if any(_differs(role, name, plans, outcomes, elaborator, name in compared) for name in needed):
+            continue
+        if train.loss is not None and (found.fields != learnt.fields or found.outputs != learnt.outputs):
+            _measure(
+                elaborator, model, found, train.loss, scope, span, Label(plans[role].span, f"as `{role}` gives it")
+            )
 
 
 def _differs(
-    role: str, name: str, plans: Mapping[str, DataPlan], outcomes: Mapping[str, Outcome], elaborator: Elaborator
+    role: str,
+    name: str,
+    plans: Mapping[str, DataPlan],
+    outcomes: Mapping[str, Outcome],
+    elaborator: Elaborator,
+    of_one_type: bool,
 ) -> bool:
-    """Whether a field that is needed comes in another way, which is reported."""
+    """Whether a field that is needed is missing, or is of another type where it may not be, which is reported."""
     expected, given = outcomes["train"].fields[name], outcomes[role].fields.get(name)
-    if given is not None and name in outcomes["train"].inputs.values():
-        return False  # held against the model already
+    if given is not None and not of_one_type:
+        return False
     same = given is not None and (given.dtype, given.rank) == (expected.dtype, expected.rank)
     if given is not None and same and given.classes == expected.classes:
         return False

@@ -233,15 +233,15 @@ class DrawnTogether(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class RoleField(Problem):
-    """A field that the model learns with comes in another way, or not at all, in the data that it is measured on.
+    """A field that the model learns with is not in the data that it is measured on, or is something else there.
 
-    `val` and `test` are measured with the loss and the metrics of `train`, so that all need the same fields. Random
-    transforms may differ; what fields are may not.
+    `val` and `test` are measured with the loss and the metrics of `train`, so that all need the same fields. Transforms
+    may differ; what fields are called may not, and metrics compare one kind of target.
 
     ```exp wrong
     data {
-      train = MNIST("data") -> ToTensor -> { label = label -> OneHot(10) }
-      val   = MNIST("data", train=false) -> ToTensor
+      train = MNIST("data") -> ToTensor
+      val   = MNIST("data", train=false) -> ToTensor -> { digit = label }
     }
     model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
     train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
@@ -249,8 +249,8 @@ class RoleField(Problem):
 
     ```exp right
     data {
-      train = MNIST("data") -> ToTensor -> { label = label -> OneHot(10) }
-      val   = MNIST("data", train=false) -> ToTensor -> { label = label -> OneHot(10) }
+      train = MNIST("data") -> ToTensor
+      val   = MNIST("data", train=false) -> ToTensor
     }
     model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
     train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
