@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from expc.compiler import externs
 from expc.compiler.arguments import match_settings
 from expc.compiler.data_bodies import LostError
 from expc.compiler.data_stages import Sample, go_through
@@ -83,7 +84,7 @@ def _dataset(library: Library, head: Any, span: Span) -> Use:
             NotData(span=span, what=f"`{span.text}`", reason="data starts with a data set, such as `MNIST`")
         )
     place = head.span or span
-    declaration = library.datasets.get(head.name)
+    declaration = externs.declaration(library, head, "dataset") or library.datasets.get(head.name)
     if declaration is None:
         kind = library.kind(head.name) if head.target is None else "declared in this file"
         near = nearest(head.name, library.datasets)

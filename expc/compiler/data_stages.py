@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from expc.compiler import externs
 from expc.compiler.arguments import match_settings
 from expc.compiler.arithmetic import describe
 from expc.compiler.errors.data import DrawnTogether, TransformMismatch, TransformSetting
@@ -66,7 +67,7 @@ def used(evaluator: Evaluator, stage: Any, span: Span) -> Use:
     if stage.name == "split":
         reason = "it gives several parts, and each needs a name: `fit, held = ... -> split(0.9)`"
         raise ProblemError(NotData(span=place, what="`split`", reason=reason))
-    declaration = library.transforms.get(stage.name)
+    declaration = externs.declaration(library, stage, "transform") or library.transforms.get(stage.name)
     if declaration is None:
         kind = library.kind(stage.name) if stage.target is None else "declared in this file"
         near = nearest(stage.name, library.transforms)
@@ -79,10 +80,14 @@ def used(evaluator: Evaluator, stage: Any, span: Span) -> Use:
 
 def _chains(evaluator: Evaluator, recipes: Sequence[Any], span: Span) -> tuple[tuple[Use, ...], ...]:
     """The transforms in a list of recipes and pipelines, as a transform that is made of them sees them."""
-    return tuple(
+    chains = tuple(
         tuple(used(evaluator, stage, span) for stage in (item.stages if isinstance(item, Pipeline) else (item,)))
         for item in recipes
     )
+    for use in (use for chain in chains for use in chain if use.declaration.python is not None):
+        reason = "Python code stands in the chain itself, not in a transform of transforms"
+        raise ProblemError(NotData(span=use.span, what=f"`{use.name}`", reason=reason))
+    return chains
 
 
 def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[str]) -> None:
@@ -105,7 +110,8 @@ def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[s
         found = " and ".join(f"`{_shown(name)}`: {type_}" for name, type_ in zip(reads, types, strict=True))
         raise ProblemError(DrawnTogether(span=use.span, transform=use.name, found=found))
     settings = completed(declaration, use.settings, results[0])
-    step = Step(Use(declaration, settings, use.span), tuple(reads), tuple(writes), masks)
+    made = Use(declaration, settings, use.span)
+    step = Step(made, tuple(reads), tuple(writes), masks, tuple(results))
     sample.stages.append(step)
     sample.types.update(zip(writes, results, strict=True))
 

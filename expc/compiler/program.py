@@ -140,6 +140,8 @@ class Step:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     masks: tuple[bool, ...]
+    types: tuple[TensorType, ...] = ()
+    """What is written, where one field after another goes through."""
 
 
 @dataclass(frozen=True, eq=False)

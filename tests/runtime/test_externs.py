@@ -193,3 +193,84 @@ def test_checking_imports_nothing_that_a_file_names(tmp_path: Path) -> None:
         assert not (tmp_path / "imported").exists()
     expc.load(path).build()
     assert (tmp_path / "imported").exists()
+
+
+DATA = """
+import random
+import numpy as np
+import torch
+
+class Faces:
+    def __init__(self, count, kind="tuple"):
+        self.count, self.kind = count, kind
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        image = np.full((3, 4, 4), index, dtype=np.uint8)
+        if self.kind == "late" and index == 9:
+            raise OSError("the disk is gone")
+        if self.kind == "large" and index == 9:
+            return image, 7
+        if self.kind == "wide":
+            return image[:, :, :3], 0
+        return {"label": index % 3, "image": image} if self.kind == "dict" else (image, index % 3)
+
+class Noise:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, image):
+        drawn = torch.rand(()) + random.random() + np.random.rand()
+        return image / 255 + self.scale * drawn.float()
+
+def half(image):
+    return image[:, ::2]
+
+def wrong(image):
+    return image.double()
+"""
+
+FACES = """
+extern dataset Faces(count: int, kind: str = "tuple"): (image: u8[3, 4, 4], label: class(3)) * count = "faces:Faces"
+extern transform Noise(scale: float): u8[C, H, W] -> f32[C, H, W] = "faces:Noise"
+extern transform Half(): f32[C, H, W] -> f32[C, H / 2, W] = "faces:half"
+extern transform Wrong(): f32[C, H, W] -> f32[C, H, W] = "faces:wrong"
+
+data {
+  train   = Faces(12) -> Noise(0.5) -> Half
+  batch   = 4
+  workers = 0
+}
+model Net(x: f32[N, 3, 2, 4]) -> f32[N, 3] { Flatten -> Linear(3) }
+train { epochs = 2, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1), seed = 1 }
+"""
+
+
+def test_data_of_python_code_is_the_same_whoever_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "faces.py").write_text(DATA)
+    first = load(tmp_path, FACES).run(out=tmp_path / "a", device="cpu").metrics
+    for number, change in enumerate([("workers = 0", "workers = 2"), ("Faces(12)", 'Faces(12, "dict")')]):
+        again = load(tmp_path, FACES.replace(*change)).run(out=tmp_path / f"b{number}", device="cpu").metrics
+        assert again == first
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("* count", "* 13"), "is declared to give 13 samples, but gave 12"),
+        (("Faces(12)", 'Faces(12, "wide")'), "image: u8[3, 4, 4], but gave u8[3, 4, 3] as item 0"),
+        (("Faces(12)", 'Faces(12, "large")'), "label: class(3), but gave class 7 as item 9"),
+        (("Faces(12)", 'Faces(12, "late")'), "the disk is gone"),
+        (("label: class(3)", "label: class(3), name: i64[]"), "a sample (image, label, name), but gave a tuple of 2"),
+        (("-> Half", "-> Half -> Wrong"), "declared to give f32[3, 2, 4], but gave f64[3, 2, 4]"),
+    ],
+)
+def test_data_that_is_not_what_is_declared_ends_the_run(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    (tmp_path / "faces.py").write_text(DATA)
+    experiment = load(tmp_path, FACES.replace(*change))
+    assert not experiment.problems
+    with pytest.raises(ProblemError) as found:
+        experiment.run(out=tmp_path / "run", device="cpu")
+    assert told in found.value.problem.message

@@ -29,6 +29,10 @@ _NUMPY: Final = {"bf16": "float32"} | {name: torch_name for name, torch_name in 
 def open_source(plan: DataPlan, root: Path, given: Given) -> Samples:
     """The data set of a role. Raises `RunError`."""
     use = plan.dataset
+    if use.declaration.python is not None:
+        from expc.runtime.data.externs import ExternSamples
+
+        return ExternSamples(use)
     if use.name not in ("Csv", "Npz", "Tensors"):
         return open_dataset(use, root)
     fields = next(stage for stage in plan.stages if isinstance(stage, Declared)).fields

@@ -15,6 +15,7 @@ from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.data.datasets import Raw, Samples
 from expc.runtime.data.declared import Given, Shape, open_source
+from expc.runtime.data.externs import ExternTransform
 from expc.runtime.data.fields import Values, through
 from expc.runtime.data.mixtures import MIXING, mix
 from expc.runtime.data.randomness import Draws, Indices
@@ -39,6 +40,8 @@ class Step:
     """Which of the role's transforms it is: what its random numbers are for."""
     one_draw: bool
     """It draws places, which mean the same for all of `reads` only if they are of one size."""
+    python: ExternTransform | None = None
+    """The Python code of an `extern transform`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Pipeline:
 
 def _transformed(step: Step, fields: Raw, draws: Draws) -> Raw:
     values = [fields[name] for name in step.reads]
+    if step.python is not None:
+        through_it = (step.python.through(i, value, draws) for i, value in enumerate(values))
+        return dict(zip(step.writes, through_it, strict=True))
     if step.transform in MIXING:
         images, labels = (value if isinstance(value, Tensor) else torch.stack(value) for value in values)
         return dict(zip(step.writes, mix(step.transform, images, labels, step.settings, draws), strict=True))
@@ -114,7 +120,9 @@ def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = N
         elif not isinstance(stage, SplitUse):
             use, one_draw = stage.use, stage.use.declaration.random and stage.use.declaration.geometric
             settings = plain(use.settings)
-            stages.append(Step(use.name, settings, use.span, stage.reads, stage.writes, stage.masks, purpose, one_draw))
+            python = None if use.declaration.python is None else ExternTransform(use, stage.types)
+            fields = stage.reads, stage.writes, stage.masks
+            stages.append(Step(use.name, settings, use.span, *fields, purpose, one_draw, python))
             purpose += 1
     splits = [stage for stage in plan.stages if isinstance(stage, SplitUse)]
     return Pipeline(samples, tuple(stages), seed), select(len(samples), splits, seed)
