@@ -6,7 +6,7 @@ import torch
 
 from expc.spec import syntax
 from oracle import arithmetic, functions, layers
-from oracle.errors import FAILURES, LanguageRefused, NotCovered, TorchRefused
+from oracle.errors import LanguageRefused, NotCovered, asking
 from oracle.library import knows
 from oracle.values import (
     ABSENT,
@@ -290,13 +290,11 @@ class Runner:
             elif isinstance(item, bool) or not (item is None or item is Ellipsis or isinstance(item, int | slice)):
                 refuse("index", str(item))
         value.used = True
-        try:
+        with asking("[]"):
             known = None
             if value.known is not None and not any(isinstance(item, Tensor) for item in items):
                 known = value.known[items]
             return Tensor(value.data[tuple(layers.raw(item) for item in items)], known)
-        except FAILURES as error:
-            raise TorchRefused.of("[]", error) from None
 
     def attribute(self, node: syntax.Attribute, place: Place) -> Any:
         """`wte.weight`, `val.loss`."""

@@ -1,5 +1,9 @@
 """How the oracle says no."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 FAILURES = (
     RuntimeError,
     ValueError,
@@ -10,6 +14,23 @@ FAILURES = (
     ArithmeticError,
 )
 """What torch raises."""
+
+
+@contextmanager
+def asking(where: str) -> Iterator[None]:
+    """Turns what torch says while it does `where` into a verdict: the language is stricter where torch warns."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+    except NotImplementedError as error:
+        raise NotCovered(f"{where}: {error}") from None
+    except (Refused, NotCovered):
+        raise
+    except Warning as warning:
+        raise LanguageRefused("torch warns", f"{where}: {warning}") from None
+    except FAILURES as error:
+        raise TorchRefused.of(where, error) from None
 
 
 class Refused(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from oracle.errors import FAILURES, LanguageRefused, NotCovered, TorchRefused
+from oracle.errors import LanguageRefused, NotCovered, asking
 from oracle.layers import boxed, class_range, in_range, raw
 from oracle.values import STAGES, Argument, Tensor, flows, tensors
 
@@ -155,7 +155,7 @@ def run(name: str, arguments: list[Argument], training: bool) -> Any:
 
 def _call(name: str, found: Any, values: list[Any], named: dict[str, Any]) -> Any:
     inputs = list(tensors((*values, *named.values())))
-    try:
+    with asking(name):
         if name in CREATING:
             named.setdefault("device", "meta")
             result = found(*map(raw, values), **{key: raw(value) for key, value in named.items()})
@@ -168,12 +168,6 @@ def _call(name: str, found: Any, values: list[Any], named: dict[str, Any]) -> An
                 tensor.used = True
             return _known(found(*map(_cpu, values), **{key: _cpu(value) for key, value in named.items()}))
         return boxed(found(*map(raw, values), **{key: raw(value) for key, value in named.items()}))
-    except NotImplementedError as error:
-        raise NotCovered(f"{name}: {error}") from None
-    except LanguageRefused:
-        raise
-    except FAILURES as error:
-        raise TorchRefused.of(name, error) from None
 
 
 def _cpu(value: Any) -> Any:
@@ -222,20 +216,16 @@ def _einsum(arguments: list[Argument]) -> Any:
     equation, operands, named = _strings(arguments)
     if named:
         raise LanguageRefused("unknown argument", next(iter(named)))
-    try:
+    with asking("einsum"):
         return Tensor(torch.einsum(equation, *map(raw, operands)))
-    except FAILURES as error:
-        raise TorchRefused.of("einsum", error) from None
 
 
 def _rearrange(arguments: list[Argument]) -> Any:
     pattern, operands, named = _strings(arguments)
     if len(operands) != 1:
         raise LanguageRefused("inputs", "rearrange of one tensor")
-    try:
+    with asking("rearrange"):
         return boxed(rearranged(raw(operands[0]), pattern, named))
-    except (ValueError, RuntimeError) as error:
-        raise TorchRefused.of("rearrange", error) from None
 
 
 def rearranged(tensor: torch.Tensor, pattern: str, sizes: dict[str, Any]) -> torch.Tensor:

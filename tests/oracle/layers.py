@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from oracle.errors import FAILURES, LanguageRefused, NotCovered, TorchRefused
+from oracle.errors import LanguageRefused, TorchRefused, asking
 from oracle.values import STAGES, Argument, Dtype, Tensor, Word, flows
 
 DTYPES = {
@@ -216,13 +216,8 @@ def batch_rule(cls: type[nn.Module], piped: list[Tensor]) -> None:
 
 def make(cls: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
     """The module, on the meta device, in training mode."""
-    try:
-        with torch.device("meta"):
-            return cls(**settings)
-    except NotImplementedError as error:
-        raise NotCovered(f"{cls.__name__}: {error}") from None
-    except FAILURES as error:
-        raise TorchRefused.of(cls.__name__, error) from None
+    with asking(cls.__name__), torch.device("meta"):
+        return cls(**settings)
 
 
 def piped_inputs(cls: type[nn.Module], flow: Any, further: dict[str, Any]) -> list[Any]:
@@ -246,12 +241,8 @@ def run(module: nn.Module, piped: list[Any], further: dict[str, Any]) -> Any:
     values = [raw(value) for value in piped]
     named = {name: raw(value) for name, value in further.items()}
     _ranges(module, piped)
-    try:
+    with asking(cls.__name__):
         result = module(*values, **named)
-    except NotImplementedError as error:
-        raise NotCovered(f"{cls.__name__}: {error}") from None
-    except FAILURES as error:
-        raise TorchRefused.of(cls.__name__, error) from None
     if cls.__name__ in ("Flatten", "Identity") and isinstance(piped[0], Tensor) and piped[0].known is not None:
         return Tensor(result, module(piped[0].known))
     return boxed(result)

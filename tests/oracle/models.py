@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,6 +33,8 @@ class Ran:
     frame: Frame
     runner: Runner
     scope: Scope
+    fields: dict[str, str] = field(default_factory=dict)
+    """The field of the data that feeds each input."""
 
     def shapes(self) -> Any:
         """The shapes of the results."""
@@ -62,16 +64,17 @@ def forward(
     and `NotCovered`.
     """
     arguments = tuple(Argument(name, value) for name, value in (settings or {}).items())
-    return _run(Runner(tree, training), find(tree, model), dict(sizes), arguments, given or {})
+    return run_model(Runner(tree, training), find(tree, model), dict(sizes), arguments, given or {})
 
 
-def _run(
+def run_model(
     runner: Runner,
     statement: syntax.Block,
     sizes: dict[str, int],
     arguments: tuple[Argument, ...],
     given: Mapping[str, Tensor],
 ) -> Ran:
+    """Run a model on a fresh runner."""
     scope = Scope(runner.file)
     runner.fill(tuple(p for p in statement.parameters if not is_input(p)), arguments, scope)
     inputs: dict[str, Tensor] = {}
@@ -97,7 +100,8 @@ def _run(
     place = Place(scope, next(iter(inputs.values())), frame, wants=True)
     runner.active.append(id(statement))
     try:
-        result = runner.statements(statement, place)
+        with torch.no_grad():
+            result = runner.statements(statement, place)
     finally:
         runner.active.pop()
     starts.check(frame)
@@ -150,7 +154,7 @@ def check_model(tree: syntax.File, statement: syntax.Block, arguments: tuple[Arg
     runs, traces = [], []
     for sizes in chosen[:-1]:
         runner = Runner(tree)
-        run = _run(runner, statement, sizes, arguments, {})
+        run = run_model(runner, statement, sizes, arguments, {})
         runs.append(run)
         traces.append(runner.trace)
         if not free:
@@ -158,7 +162,7 @@ def check_model(tree: syntax.File, statement: syntax.Block, arguments: tuple[Arg
     if free:
         smallest = Runner(tree)
         with suppress(Refused, NotCovered):
-            _run(smallest, statement, chosen[-1], arguments, {})
+            run_model(smallest, statement, chosen[-1], arguments, {})
         traces.append(smallest.trace)
     _same_decisions(traces)
     return runs[0]

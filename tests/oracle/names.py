@@ -25,6 +25,14 @@ def names(node: Any) -> set[str]:
     return found.union(*(names(child) for child in children(node) if not isinstance(child, str)))
 
 
+def names_used(node: Any) -> set[str]:
+    """Every name that a piece of the program mentions outside of types."""
+    if isinstance(node, syntax.TypeExpr):
+        return set()
+    found = {node.id} if isinstance(node, syntax.Name) else set()
+    return found.union(*(names_used(child) for child in children(node) if not isinstance(child, str)))
+
+
 def bound(node: Any) -> Iterator[str]:
     """Every name that a piece of the program binds, labels not counted."""
     match node:

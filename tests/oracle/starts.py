@@ -9,7 +9,7 @@ import torch
 
 from expc.spec import syntax
 from oracle.arithmetic import is_number
-from oracle.errors import FAILURES, LanguageRefused, TorchRefused
+from oracle.errors import LanguageRefused, asking
 from oracle.values import Argument, Frame, Recipe
 
 
@@ -39,13 +39,8 @@ def fill(recipe: Recipe, tensor: torch.Tensor) -> None:
             raise LanguageRefused("unknown argument", f"{recipe.name}: {name}")
         _check_kind(recipe.name, function, str(name), argument)
         values[str(name)] = argument.value
-    try:
-        with torch.no_grad():
-            function(tensor, **values)
-    except NotImplementedError:
-        return
-    except FAILURES as error:
-        raise TorchRefused.of(recipe.name, error) from None
+    with asking(recipe.name), torch.no_grad():
+        function(tensor, **values)
 
 
 def _check_kind(owner: str, function: Any, name: str, argument: Argument) -> None:

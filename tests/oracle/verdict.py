@@ -1,5 +1,6 @@
 """The verdict on a whole file: right, or refused by the language or by torch."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from expc.diagnostics import Report, Source
@@ -7,9 +8,9 @@ from expc.spec import syntax
 from expc.spec.parser import parse
 from oracle import names
 from oracle.bodies import Runner
-from oracle.errors import NotCovered, Refused
-from oracle.models import Ran, check_model, recipe_model
-from oracle.values import Place
+from oracle.errors import LanguageRefused, NotCovered, Refused
+from oracle.models import check_model, recipe_model
+from oracle.values import Argument, Place
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,30 @@ def verdict(text: str, name: str = "input.exp") -> Verdict:
 
 def check(tree: syntax.File) -> None:
     """Raise what the language or torch has against a file."""
+    from oracle import experiment, sections
+
     names.check(tree)
     runner = Runner(tree)
     for statement in tree.statements:
         if isinstance(statement, syntax.Let):
             runner.name(statement.name, Place(runner.file))
-    _models(tree, runner)
+    found = sections.read(tree, runner)
+    mains = list(_mains(tree, runner))
+    ran = [check_model(tree, block, arguments) for block, arguments in mains]
+    if len(mains) > 1 and "train" in found:
+        raise LanguageRefused("several models", mains[1][0].name)
+    experiment.check(tree, found, ran[-1] if ran else None, mains[-1] if mains else None)
 
 
-def _models(tree: syntax.File, runner: Runner) -> Ran | None:
-    """Run every model that no other uses; gives the last."""
-    mentioned: set[str] = set()
+def _mains(tree: syntax.File, runner: Runner) -> Iterator[tuple[syntax.Block, tuple[Argument, ...]]]:
+    """Every model that no other declaration uses, with its settings."""
+    used = {
+        name
+        for statement in tree.statements
+        for name in names.names_used(statement) - {getattr(statement, "name", None)}
+    }
     for statement in tree.statements:
-        mentioned |= names.names(statement) - {getattr(statement, "name", None)}
-    main = None
-    for statement in tree.statements:
-        if isinstance(statement, syntax.ModelOf):
-            block, arguments = recipe_model(runner, statement)
-            main = check_model(tree, block, arguments)
-        elif isinstance(statement, syntax.Block) and statement.kind == "model" and statement.name not in mentioned:
-            main = check_model(tree, statement)
-    return main
+        if isinstance(statement, syntax.ModelOf) and statement.name not in used:
+            yield recipe_model(runner, statement)
+        elif isinstance(statement, syntax.Block) and statement.kind == "model" and statement.name not in used:
+            yield statement, ()
