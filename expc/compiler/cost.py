@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 from expc.compiler.dimensions import Size, substitute
 from expc.compiler.graph import Apply, Container, Invoke, Leaf, Record, Result, Value
 from expc.compiler.ops.declare import REQUIRED, Call
 from expc.diagnostics import Span
 from expc.frozen import dataclass
+
+PYTHON: Final = "Python"
+"""What stands in the title of a row whose parameters and work nobody knows before it is built."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class _Walk:
         settings = leaf.settings if isinstance(leaf, Leaf) else {}
         macs = 0 if operator.macs is None else operator.macs(_call(step, settings), _types(step.result))
         whole = "" if step.module is None else _join(key, step.module)
-        yield Row(whole, operator.name, depth, text(step.result), parameters, substitute(macs, self._sizes), step.span)
+        title = operator.name if operator.python is None else f"{operator.name} ({PYTHON})"
+        yield Row(whole, title, depth, text(step.result), parameters, substitute(macs, self._sizes), step.span)
 
 
 def _parts(container: Container) -> Iterator[Container | Leaf]:

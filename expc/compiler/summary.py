@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from expc.compiler.cost import Row, rows
 from expc.compiler.dimensions import Size, as_symbol
-from expc.compiler.graph import Model, Value
+from expc.compiler.graph import Model, Value, has_python
 from expc.compiler.types import is_known
 
 
@@ -37,8 +37,16 @@ def summary(model: Model, sizes: Mapping[str, int]) -> str:
             "",
             f"{network.parameters:,} parameters ({size:,.1f} MiB as f32)",
             f"{_number(network.macs)} multiply-accumulates{f' at {at}' if at else ''}",
+            *_not_counted(model),
         ]
     )
+
+
+def _not_counted(model: Model) -> tuple[str, ...]:
+    """What is said of Python code: nothing is known of its inside."""
+    if not has_python(model.body):
+        return ()
+    return ("without what is in Python code: it is declared, not checked, until it is built",)
 
 
 def _batch_of_one(model: Model) -> dict[str, Size]:

@@ -191,6 +191,7 @@ def test_checking_imports_nothing_that_a_file_names(tmp_path: Path) -> None:
             [sys.executable, "-m", "expc", command, str(path)], check=True, capture_output=True, cwd=tmp_path
         )
         assert not (tmp_path / "imported").exists()
+    assert "F (Python)" in expc.load(path).summary()
     expc.load(path).build()
     assert (tmp_path / "imported").exists()
 
