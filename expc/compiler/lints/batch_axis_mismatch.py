@@ -1,11 +1,12 @@
 """`batch-axis-mismatch`: a recurrent or attention layer that takes the batch for the steps of a sequence."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from expc.compiler.dimensions import Size, symbol
 from expc.compiler.graph import Value
 from expc.compiler.lints.producers import applications, input_of
+from expc.compiler.ops.inner import Inner
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType
 from expc.diagnostics import Edit, Fix, Problem, Severity, Span
@@ -52,7 +53,7 @@ def check(program: Program) -> Iterator[Problem]:
     batch = _batch(program)
     for step, leaf, _ in applications(program.model.body):
         value = input_of(step)
-        first = leaf.settings.get("batch_first") if leaf is not None else None
+        first = _batch_first(leaf.settings) if leaf is not None else None
         if first is None or value is None or not isinstance(value.type, TensorType) or value.type.rank < 3:
             continue
         samples, steps = value.type.dims[:2] if first else value.type.dims[1::-1]
@@ -65,6 +66,13 @@ def check(program: Program) -> Iterator[Problem]:
                 axis="second" if first else "first",
                 fixes=() if first else _fixes(step.span),
             )
+
+
+def _batch_first(settings: Mapping[str, Any]) -> bool | None:
+    """What a layer, or the layer that it stacks, says of the batch; none where it says nothing."""
+    inside = next((value for value in settings.values() if isinstance(value, Inner)), None)
+    first = (settings if inside is None else inside.values).get("batch_first")
+    return first if isinstance(first, bool) else None
 
 
 def _batch(program: Program) -> Size:

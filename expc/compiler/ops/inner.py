@@ -24,7 +24,8 @@ class Inner:
     settings: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{name}={show(value)}' for name, value in self.settings)})"
+        settings = ", ".join(f"{name}={show(value)}" for name, value in self.settings)
+        return f"{self.name}({settings})" if settings else self.name
 
     @property
     def operator(self) -> Operator:

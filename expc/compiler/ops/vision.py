@@ -74,7 +74,6 @@ def _drop_block(count: int) -> Operator:
         home="torchvision.ops",
         random=True,
         mode=True,
-        batch_statistics=True,
         example=f"x -> DropBlock{count}d(0.1, 3)",
         example_inputs=EXAMPLES[count],
     )
