@@ -15,13 +15,13 @@ from expc.compiler.library import Library
 from expc.compiler.lints import rules
 from expc.compiler.loss_hints import LossHints
 from expc.compiler.models import Checked, check_model
-from expc.compiler.names import check_unused, names_in
+from expc.compiler.names import check_unused, names_in, words_in
 from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import BlockRef, Context, Scope
 from expc.compiler.types import TensorType, is_known
-from expc.diagnostics import ProblemError, Report, Source, Span
+from expc.diagnostics import ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES, Experiment
 from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, origin
@@ -50,8 +50,11 @@ class ExperimentChecker:
         lets = [s.name for s in self.file.tree.statements if isinstance(s, syntax.Let)]
         self.bound = bind(self.name, self.tables, self.report, lets)
 
-    def check(self, sources: Sequence[Source]) -> Program | None:
-        """Check everything; gives the program, which counts only when the report has no errors."""
+    def check(self, files: Sequence[File]) -> Program | None:
+        """Check everything that these `files`, imports among them, say of the experiment.
+
+        Gives the program, which counts only when the report has no errors.
+        """
         check_unused(self.file.tree, self.report)
         self._constants()
         for problem in externs.check_all(self.elaborator, self.file.tree, self.file.scope):
@@ -71,11 +74,11 @@ class ExperimentChecker:
             data=plans,
             train=None,
             best=None,
-            sources=tuple(sources),
+            sources=tuple(file.source for file in files),
         )
         program = self._experiment(program, main)
         if not self.report.has_errors:
-            for rule in rules():
+            for rule in rules(words_in([file.tree for file in files])):
                 for problem in rule(program):
                     self.report.add(problem)
         return program

@@ -96,7 +96,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     program = None
     try:
         checker.settings()
-        program = checker.check([loaded.source for loaded in loader.files.values()])
+        program = checker.check(list(loader.files.values()))
     except RecursionError:
         limit = "its definitions need each other in too long a row"
         report.add(TooLarge(span=Span(source, 0, 0), what="this experiment", limit=limit))
