@@ -21,7 +21,7 @@ def vision() -> Any:
     return import_torchvision().ops
 
 
-def encoder(**settings: Any) -> nn.Module:
+def encoder(**settings: Any) -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **settings)
 
 
@@ -46,6 +46,7 @@ def leaky(*, inplace: bool) -> nn.Module:
 
 
 WRITTEN = "TransformerEncoderLayer(2, dim_feedforward=16, batch_first=true"
+TWICE = "(x, x) -> Transformer(2, num_encoder_layers=1, num_decoder_layers=2, dim_feedforward=16, batch_first=true"
 PROGRAMS: dict[str, tuple[str, str, Callable[[], nn.Module]]] = {
     "a stack": (SEQUENCE, f"TransformerEncoder({WRITTEN}, dropout=0.0), 2, norm=LayerNorm(eps=1e-3))", stack),
     "a stack that torch would warn of": (
@@ -55,8 +56,7 @@ PROGRAMS: dict[str, tuple[str, str, Callable[[], nn.Module]]] = {
     ),
     "both": (
         SEQUENCE,
-        f"(x, x) -> Transformer(2, num_decoder_layers=2, dim_feedforward=16, batch_first=true, num_encoder_layers=1, "
-        f"custom_encoder=TransformerEncoder({WRITTEN}, norm_first=true), 2))",
+        f"{TWICE}, custom_encoder=TransformerEncoder({WRITTEN}, norm_first=true), 2))",
         both,
     ),
     "a convolution": (
@@ -121,4 +121,4 @@ def test_what_is_inferred_stays_with_the_layer_that_is_built() -> None:
     assert isinstance(leaf, Leaf)
     assert leaf.settings["encoder_layer"].values["d_model"] == 8
     assert str(leaf.settings["norm"]) == "LayerNorm(normalized_shape=8)"
-    assert pickle.loads(pickle.dumps(leaf.settings["norm"])) == leaf.settings["norm"]  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(leaf.settings["norm"])) == leaf.settings["norm"]
