@@ -137,7 +137,8 @@ class _Table:
         name = "float32" if dtype == "bf16" else TORCH_NAMES[dtype]
         try:
             if dtype in FLOATING:
-                made = np.array(cells, dtype=np.float64).astype(name)
+                with np.errstate(over="ignore"):  # what is too large is found below
+                    made = np.array(cells, dtype=np.float64).astype(name)
                 if np.isfinite(made).all():
                     return made
             elif dtype != "bool":
@@ -152,10 +153,7 @@ class _Table:
         for row, line in zip(cells, lines, strict=True):
             for cell, column in zip(row, columns, strict=True):
                 if not _is_number(cell, dtype):
-                    words = (
-                        "a number" if dtype in FLOATING else "true or false" if dtype == "bool" else "a whole number"
-                    )
-                    reason = f"it is not {words} that {dtype} can hold" if cell.strip() else "it is empty"
+                    reason = _reason(cell, dtype)
                     raise self.bad(line, column, reason, cell)
         raise self.bad(lines[0], columns[0], f"the cells cannot be read as {dtype}")
 
@@ -227,12 +225,27 @@ def _count(type_: TensorType) -> int:
     return prod(int(str(dim)) for dim in type_.dims)
 
 
+def _reason(cell: str, dtype: str) -> str:
+    """Why a cell cannot be read."""
+    if not cell.strip():
+        return "it is empty"
+    if dtype == "bool":
+        return "it is neither true nor false"
+    words = "a number" if dtype in FLOATING else "a whole number"
+    try:
+        is_one = isfinite(float(cell)) if dtype in FLOATING else isinstance(int(cell), int)
+    except ValueError:
+        is_one = False
+    return f"{dtype} cannot hold it" if is_one else f"it is not {words}"
+
+
 def _is_number(cell: str, dtype: str) -> bool:
     if dtype == "bool":
         return cell.strip().casefold() in _TRUTHS
     try:
         if dtype in FLOATING:
-            return isfinite(float(np.float64(cell).astype("float32" if dtype == "bf16" else TORCH_NAMES[dtype])))
+            with np.errstate(over="ignore"):
+                return isfinite(float(np.float64(cell).astype("float32" if dtype == "bf16" else TORCH_NAMES[dtype])))
         bounds = np.iinfo(TORCH_NAMES[dtype])
         return bool(bounds.min <= int(cell) <= bounds.max)
     except (ValueError, OverflowError):

@@ -115,7 +115,7 @@ def existing(use: Use, root: Path) -> Path:
 
 def _npz(use: Use, path: Path, fields: Iterable[SampleField]) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # a damaged archive raises whatever its parts do
         reason = f"it is not a whole file of `numpy.savez` ({str(error).splitlines()[0] if str(error) else error!r})"
