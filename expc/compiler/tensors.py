@@ -10,7 +10,7 @@ from expc.compiler.errors.names import BadExpression, NotAStage
 from expc.compiler.errors.shapes import BroadcastMismatch, DtypeMismatch, RankMismatch
 from expc.compiler.graph import SliceOf, Source, Subscript, Value
 from expc.compiler.scope import Context
-from expc.compiler.types import INTEGER, TensorType, is_known
+from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import ProblemError
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Given
@@ -165,7 +165,7 @@ class _Indexing:
     def index_type(self, item: Value, size: Size, place: syntax.Node) -> TensorType:
         type_ = item.type
         assert isinstance(type_, TensorType)  # noqa: S101 - unknown ones were handled before
-        if type_.dtype not in INTEGER or type_.dtype in ("i8", "i16"):
+        if type_.dtype not in ("i64", "i32"):  # to torch, u8 is a mask
             raise ProblemError(
                 DtypeMismatch(span=place.span, operator="[]", expected="indices of dtype i64 or i32", found=str(type_))
             )

@@ -56,6 +56,11 @@ def _places(program: Program) -> Iterator[Change]:
                     yield lambda d, p, stage=stage, name=name: _named(d, p, stage, name)
 
 
+def operators_in(statement: Any) -> Iterator[Operate]:
+    """Every use of an operator in a statement."""
+    yield from _operators(getattr(statement, "stages", []))
+
+
 def _operators(stages: list[Any]) -> Iterator[Operate]:
     for stage in stages:
         if isinstance(stage, Operate):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fuzz.terms import Refused, resolve
+from fuzz.terms import Recipe, Refused, resolve
 
 if TYPE_CHECKING:
     from fuzz.terms import Frame, Operate
@@ -27,7 +27,7 @@ HARMLESS = ("degrees of freedom", "batchmean", "zero-padded copy", "fused implem
 """Warnings that say nothing about types."""
 
 LAST = {"in_features", "in1_features", "input_size", "embed_dim", "d_model"}
-SECOND = {"in_channels", "num_features", "num_channels"}
+SECOND = {"in_channels", "num_features", "num_channels", "input_channels"}
 
 BATCHED = {
     **{f"{kind}{n}d": (n + 2,) for n in (1, 2, 3) for kind in (
@@ -37,9 +37,9 @@ BATCHED = {
     )},
     "RNN": (3,), "LSTM": (3,), "GRU": (3,), "MultiheadAttention": (3,), "RNNCell": (2,), "LSTMCell": (2,),
     "GRUCell": (2,), "TransformerEncoderLayer": (3,), "TransformerDecoderLayer": (3,), "TransformerEncoder": (3,),
-    "TransformerDecoder": (3,), "Transformer": (3,), "Softmax2d": (4,), "Fold": (3,), "Unfold": (4,),
+    "TransformerDecoder": (3,), "Transformer": (3,), "Softmax2d": (4,), "Fold": (3,), "Unfold": (4,), "FrozenBatchNorm2d": (4,), "FeatureAlphaDropout": (2, 3, 4, 5, 6),
     "PixelShuffle": (4, 5, 6), "PixelUnshuffle": (4, 5, 6), "ChannelShuffle": (3, 4, 5, 6),
-    "pixel_shuffle": (4, 5, 6), "pixel_unshuffle": (4, 5, 6), "channel_shuffle": (3, 4, 5, 6),
+    "unfold": (4,), "fold": (3,), "pixel_shuffle": (4, 5, 6), "pixel_unshuffle": (4, 5, 6), "channel_shuffle": (3, 4, 5, 6),
     **{f"{kind}{n}d": (n + 2,) for n in (1, 2, 3) for kind in (
         "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool", "max_unpool",
     )},
@@ -57,6 +57,8 @@ NORMALIZING = {f"{kind}{n}d" for kind in ("BatchNorm", "InstanceNorm") for n in 
     "SyncBatchNorm",
     "LayerNorm",
     "RMSNorm",
+    "Swish",
+    "FrozenBatchNorm2d",
 }
 """Layers with weights take the dtype of their weights; what torch makes of two dtypes differs from device to device."""
 
@@ -121,6 +123,8 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
     first = next(iter(tensors.values()))
     if use.name in BATCHED and first.dim() not in BATCHED[use.name]:
         raise Refused("without a batch")
+    if "Drop" in use.name and not first.is_floating_point():
+        raise Refused("dropout of whole numbers")
     if entry.kind == "loss":
         _loss(use.name, list(tensors.values()))
     if use.name in ("Softmax", "LogSoftmax", "Softmin") and settings.get("dim") is None:
@@ -131,11 +135,14 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
             if inferred is not None:
                 settings[param.name] = inferred
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    for name, value in settings.items():
+        if isinstance(value, Recipe):
+            settings[name] = _inner(name, value, first, frame.device)
     module = _make(use.name, settings, frame.device)
     state = [tuple(weight.shape) for weight in (*module.parameters(), *module.buffers())]
     if use.name in NORMALIZING and state and first.dtype is not torch.float32:
         raise Refused("weights of another dtype")
-    frame.weights.append((state, sorted((name, str(value)) for name, value in settings.items())))
+    frame.weights.append((state, sorted((name, str(value)) for name, value in settings.items() if not isinstance(value, nn.Module))))
     if use.name.startswith(("BatchNorm", "SyncBatchNorm")):
         module.eval()  # in training it wants more than one sample, which is not a matter of types
     if use.label is not None:
@@ -157,11 +164,22 @@ def _loss(name: str, tensors: list[Any]) -> None:
     plain = name.lower()
     if any(word in plain and "gaussian" not in plain and "poisson" not in plain for word in ENCODED):
         return
+    if "multilabelsoft" in plain.replace("_", "") and not tensors[1].is_floating_point():
+        raise Refused("a target of whole numbers")
     compared = tensors[:2]
     if "margin_ranking" in name or "MarginRanking" in name:
         compared = tensors
     if any(tensor.shape != compared[0].shape for tensor in compared):
         raise Refused("a loss of two shapes")
+
+
+def _inner(setting: str, recipe: Recipe, first: torch.Tensor, device: str) -> Any:
+    """A layer that is a setting of another: made, or its class where torch wants that."""
+    if setting.endswith(("_layer",)) and not setting.startswith(("encoder", "decoder")):
+        return getattr(nn, recipe.name)
+    given = dict(recipe.settings)
+    size = () if recipe.name in ("PairwiseDistance", "CosineSimilarity") else (first.shape[-1],)
+    return getattr(nn, recipe.name)(*size, **given).to(device)
 
 
 def _inferred(name: str, tensors: dict[str, Any]) -> Any:
@@ -241,11 +259,23 @@ def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "F
             named.pop("device") if name == "normal" else None
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
         _loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
+    if name in ("chunk", "tensor_split") and isinstance(named.get("chunks", positional[1]), int):
+        count, along = _chunks(*positional[1:], **named)
+        if -positional[0].dim() <= along < positional[0].dim() and count and positional[0].shape[along] % count:
+            frame.notes.add("unequal parts")
+    if name == "einsum" and len({part.dtype for part in positional[1:] if isinstance(part, torch.Tensor)}) > 1:
+        raise Refused("a product of several dtypes")
+    if name.startswith("add") and not positional[0].is_floating_point() and isinstance(named.get("alpha"), float):
+        raise Refused("torch would cut off what is behind the point")
     if name in _TRAINING:
         named = {**named, "training": name != "batch_norm"}
     if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
         raise Refused("an implicit dim")
     return _callable(name)(*positional, **named)
+
+
+def _chunks(chunks: int = 0, dim: int = 0, **_: Any) -> tuple[int, int]:
+    return chunks, dim
 
 
 def rearrange(tensor: torch.Tensor, pattern: str, **sizes: int) -> torch.Tensor:

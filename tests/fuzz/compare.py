@@ -25,6 +25,7 @@ class Verdict:
     text: str
     agrees: bool = True
     why: str = ""
+    code: str = ""
 
 
 def compare(program: Program, seed: int) -> Verdict:
@@ -105,7 +106,7 @@ def _refused(program: Program, checked: Checked, text: str, r: random.Random) ->
                 return Verdict("refused, and not of one type in torch", text)
             accepted = this
     why = f"torch accepts, checker: {code} {problem.message}"
-    return Verdict("wrongly refused", text, agrees=False, why=why)
+    return Verdict("wrongly refused", text, agrees=False, why=why, code=code)
 
 
 def ran(program: Program, sizes: Mapping[str, int], device: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 
 from fuzz.calls import ERRORS, table
 from fuzz.draw import Draw
-from fuzz.hints import use_of
+from fuzz.hints import NO_META, use_of
 from fuzz.terms import (
     NAMES,
     TORCH,
@@ -113,7 +113,7 @@ class Builder:
             return Ref(made.name)
         entry = Input(self.name("x"), dtype, dims, classes)
         self.pending.append(entry)
-        self.frame.names[entry.name] = entry.tensor(self.frame.sizes, "meta")
+        self.frame.names[entry.name] = entry.tensor(self.frame.sizes, self.frame.device)
         return Ref(entry.name)
 
     def symbolic(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -307,7 +307,7 @@ class Builder:
             value = self.real(ref)
         else:
             body, value = [], self.real(ref)
-            scratch = Frame(dict(self.frame.names), self.frame.sizes, "meta", [], [])
+            scratch = Frame(dict(self.frame.names), self.frame.sizes, self.frame.device, [], [])
             for _ in range(self.d.integer(1, 4)):
                 pending = list(self.pending)
                 stage = self.unary(value)
@@ -353,7 +353,7 @@ class Builder:
             inputs.append(entry)
             reals[entry.name] = value
         settings = {"k": self.d.choice((2, 3, 4))} if self.d.chance(0.5) else {}
-        inner = Builder(self.d, Frame(dict(reals), {**sizes, **settings}, "meta", [], []), tag, settings=settings, parent=self)
+        inner = Builder(self.d, Frame(dict(reals), {**sizes, **settings}, self.frame.device, [], []), tag, settings=settings, parent=self)
         for _ in range(self.d.integer(1, 3)):
             inner.statement()
         results = [Ref(name) for statement in inner.statements for name in statement.bound]
@@ -420,7 +420,8 @@ def program(d: Draw, operator: str | None = None) -> Program:
     """A random program that torch takes at the sizes it was written with; `operator` is in it if that is found."""
     chosen = [name for name in SYMBOLS if d.chance(0.6)]
     sizes = {name: d.choice(SYMBOLS[name]) for name in chosen}
-    builder = Builder(d, Frame({}, sizes, "meta", [], []))
+    device = "cpu" if operator in NO_META or d.chance(0.05) else "meta"
+    builder = Builder(d, Frame({}, sizes, device, [], []))
     if operator is not None:
         builder.chain = lambda: _only(builder, operator)  # type: ignore[method-assign]
         builder.statement()

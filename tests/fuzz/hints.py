@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fuzz.terms import Dtype, Operate, Ref, Refs, Sym
+from fuzz.terms import Dtype, Operate, Ref, Recipe, Refs, Sym
 
 if TYPE_CHECKING:
     from fuzz.generate import Builder
@@ -95,7 +95,7 @@ def _function(b: "Builder", entry: Any, values: Values) -> tuple[Any, Operate]:
 
 def spatial(name: str) -> int:
     """How many spatial dimensions an operator is for by its name: `Conv2d` 2; 0 where the name does not say."""
-    found = re.search(r"([123])d$", name)
+    found = re.search(r"([123])d(?![a-z])", name.replace("atleast", "").lstrip("_") if "atleast" not in name else "")
     return int(found[1]) if found else 0
 
 
@@ -193,7 +193,7 @@ def settings(b: "Builder", entry: Any, shape: tuple[int, ...], given: Values, ch
 def known_axes(entry: Any) -> tuple[int, ...]:
     """The axes whose size is a size of weights, which must be known."""
     names = {param.name for param in entry.settings if param.inferred}
-    if names & {"in_channels", "num_features", "num_channels"}:
+    if names & {"in_channels", "num_features", "num_channels", "input_channels"}:
         return (1,)
     return (-1,) if names else ()
 
@@ -203,6 +203,8 @@ def ranks(entry: Any) -> tuple[int, ...]:
     n = spatial(entry.name)
     if entry.name.lower().startswith("batchnorm1d"):
         return (2, 3)
+    if entry.name == "SqueezeExcitation":
+        return (4,)
     return (n + 2,) if n else (1, 2, 2, 3, 3, 4)
 
 
@@ -415,8 +417,12 @@ def pairs(b: "Builder", entry: Any, flow: Any) -> Values:
             given[param.name] = b.like(x, same) if given else x
     if "osine" in entry.name and "target" in given:
         given["target"] = b.tensor(dtypes=("f32", "i64"), dims=b.symbolic(b.shape(x)[:-1]))
-    if "Triplet" in entry.name or "riplet" in entry.name:
+    if any(param.name == "p" for param in (*entry.settings, *entry.arguments)):
         given["p"] = 2.0
+    if "abel_margin" in entry.name or "LabelMargin" in entry.name:
+        given["target"] = b.like(x, ("i64",))
+    if "DistanceLoss" in entry.name and b.d.chance(0.6):
+        given["distance_function"] = Recipe("PairwiseDistance", (("p", 1.0),))
     return settings(b, entry, b.shape(x), given)
 
 
@@ -536,8 +542,9 @@ def reshaped(b: "Builder", entry: Any, flow: Any) -> Values:
 def expanded(b: "Builder", entry: Any, flow: Any) -> Values:
     x = first_of(b, flow, (0, 1, 2, 3), ANY)
     shape = b.shape(x)
-    dims = [b.size() if size == 1 else b.d.choice((-1, b.written(size), b.written(size))) for size in shape]
-    dims = [b.size() for _ in range(b.d.integer(0, 1))] + dims
+    new = (*b.visible(), 1, 2, 3, 4)
+    dims = [b.d.choice(new) if size == 1 else b.d.choice((-1, b.written(size), b.written(size))) for size in shape]
+    dims = [b.d.choice(new) for _ in range(b.d.integer(0, 1))] + dims
     return {"input": x, entry.arguments[1].name: dims}
 
 
@@ -699,8 +706,9 @@ def folding(b: "Builder", entry: Any, flow: Any) -> Values:
 
 def grid(b: "Builder", entry: Any, flow: Any) -> Values:
     if entry.name == "affine_grid":
-        n = b.size()
-        return {"theta": b.tensor(dtypes=("f32",), dims=(n, 2, 3)), "size": [n, 3, 4, b.size()], "align_corners": False}
+        theta = b.tensor(dtypes=("f32",), dims=(b.size(), 2, 3))
+        n = b.symbolic(b.shape(theta))[0]
+        return {"theta": theta, "size": [n, 3, 4, b.d.integer(1, 5)], "align_corners": False}
     x = first_of(b, flow, (4,), ("f32", "f64"))
     g = b.tensor(dtypes=_dtype(b, x), dims=(*b.symbolic(b.shape(x)[:1]), b.size(), b.size(), 2))
     return settings(b, entry, (), {"input": x, "grid": g, "align_corners": b.d.chance(0.5)})
@@ -732,12 +740,116 @@ def unflattened(b: "Builder", entry: Any, flow: Any) -> Values:
     return {**found, "dim": found["dim"]}
 
 
+def transformer(b: "Builder", entry: Any, flow: Any) -> Values:
+    """Stacks of transformer layers."""
+    x = first_of(b, flow, (3,), ("f32",), known=(2,))
+    shape = b.shape(x)
+    heads = divisor(b, shape[2])
+    first = b.d.chance(0.7)
+    names = [param.name for param in entry.arguments if param.tensor and param.required]
+    given: Values = {names[0]: x}
+    if len(names) > 1:
+        dims = (shape[0], 3, shape[2]) if first else (3, shape[1], shape[2])
+        given[names[1]] = b.tensor(dtypes=("f32",), dims=b.symbolic(dims))
+    if entry.name == "Transformer":
+        return {**given, "nhead": heads, "batch_first": first, "num_encoder_layers": 1, "num_decoder_layers": 1, "dim_feedforward": 4}
+    inner = Recipe(f"{entry.name}Layer", (("nhead", heads), ("batch_first", first), ("dim_feedforward", 4)))
+    norm = {"norm": Recipe("LayerNorm")} if b.d.chance(0.5) else {}
+    return {**given, entry.settings[0].name: inner, "num_layers": b.d.integer(1, 2), **norm}
+
+
+def unpooled(b: "Builder", entry: Any, flow: Any) -> Values:
+    x = first_of(b, flow, (spatial(entry.name) + 2,), ("f32",))
+    return settings(b, entry, b.shape(x), {"input": x, "indices": b.like(x, ("i64",)), "kernel_size": b.d.integer(1, 3)}, 0.1)
+
+
+def bilinear_function(b: "Builder", entry: Any, flow: Any) -> Values:
+    x = first_of(b, flow, (2, 3), ("f32",))
+    shape = b.symbolic(b.shape(x))
+    width, out = b.d.integer(1, 4), b.d.integer(1, 4)
+    y = b.tensor(dtypes=("f32",), dims=(*shape[:-1], width))
+    return {"input1": x, "input2": y, "weight": b.tensor(dtypes=("f32",), dims=(out, shape[-1], width))}
+
+
+def whole(b: "Builder", entry: Any, flow: Any) -> Values:
+    """Functions of whole numbers."""
+    x = first_of(b, flow, (1, 2, 3), ("i64", "i64", "i32", "bool", "u8"))
+    given: Values = {}
+    for param in entry.arguments:
+        if param.tensor and param.required:
+            given[param.name] = (b.near(x, ("i64", "i32")) if b.d.chance(0.7) else b.like(x)) if given else x
+    return settings(b, entry, b.shape(x), given)
+
+
+def several(b: "Builder", entry: Any, flow: Any) -> Values:
+    """Functions of any number of tensors."""
+    if entry.name in ("meshgrid", "cartesian_prod"):
+        found: Values = {"tensors": [b.tensor((1,), ("f32",)) for _ in range(b.d.integer(2, 3))]}
+        return {**found, "indexing": b.d.choice(("ij", "xy"))} if entry.name == "meshgrid" else found
+    x = b.tensor((1, 2), ANY)
+    others = [b.near(x, _dtype(b, x)) for _ in range(b.d.integer(1, 2))]
+    return {entry.arguments[0].name: [x, *others]}
+
+
+def matrix(b: "Builder", entry: Any, flow: Any) -> Values:
+    x = first_of(b, flow, (2,), ("f32", "f64"))
+    return settings(b, entry, b.shape(x), {entry.arguments[0].name: x})
+
+
+def crossed(b: "Builder", entry: Any, flow: Any) -> Values:
+    x = b.tensor(dtypes=("f32", "f64"), dims=(None, 3))
+    return {"input": x, "other": b.like(x), "dim": b.d.choice((1, -1))}
+
+
+def scattered(b: "Builder", entry: Any, flow: Any) -> Values:
+    """Functions that write into a part of a tensor."""
+    x = first_of(b, flow, (2, 3), ("f32", "i64"))
+    shape = list(b.symbolic(b.shape(x)))
+    same = _dtype(b, x)
+    at = b.d.integer(0, len(shape) - 1)
+    bound = b.shape(x)[at]
+    rest = shape[:at] + shape[at + 1 :]
+    count = b.d.integer(1, 3)
+    match entry.name:
+        case "diagonal_scatter":
+            side = min(b.shape(x)[:2])
+            return {"input": x, "src": b.tensor(dtypes=same, dims=(*shape[2:], b.written(side)))}
+        case "select_scatter":
+            return {"input": x, "src": b.tensor(dtypes=same, dims=tuple(rest)), "dim": at, "index": 0}
+        case "index_fill":
+            return {"input": x, "dim": at, "index": b.indices((count,), bound), "value": b.d.choice((0.0, 1))}
+        case "index_put":
+            bound = b.shape(x)[0]
+            values_ = b.tensor(dtypes=same, dims=(count, *shape[1:]))
+            return {"input": x, "indices": [b.indices((count,), bound)], "values": values_}
+        case "put":
+            return {"input": x, "index": b.indices((count,), 1), "source": b.tensor(dtypes=same, dims=(count,))}
+    return anything(b, entry, flow)
+
+
+def unravelled(b: "Builder", entry: Any, flow: Any) -> Values:
+    return {"indices": b.tensor((1, 2), ("i64",)), "shape": [b.d.integer(1, 4), b.d.integer(1, 4)]}
+
+
+NO_META = {
+    "CTCLoss", "ctc_loss", "GaussianNLLLoss", "gaussian_nll_loss", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
+    "max_unpool1d", "max_unpool2d", "max_unpool3d", "MultiLabelMarginLoss", "multilabel_margin_loss", "binomial",
+    "corrcoef", "cov", "unravel_index", "lcm", "gcd",
+}  # fmt: skip
+"""They have no kernel for the meta device, or look at the numbers of their tensors."""
+
+
 HINTS: dict[str, Hint] = {
+    **dict.fromkeys(("Transformer", "TransformerEncoder", "TransformerDecoder"), transformer),
+    "bilinear": bilinear_function, "cross": crossed, "cov": matrix, "corrcoef": matrix, "unravel_index": unravelled,
+    **dict.fromkeys(("diagonal_scatter", "select_scatter", "index_fill", "index_put", "put"), scattered),
+    **dict.fromkeys(("broadcast_tensors", "meshgrid", "cartesian_prod", "block_diag"), several),
+
     "linear": weighted, "layer_norm": weighted, "rms_norm": weighted, "group_norm": weighted, "batch_norm": weighted,
     "prelu": weighted, "Embedding": embedding, "EmbeddingBag": embedding, "embedding": embedding,
     "RNN": recurrent, "LSTM": recurrent, "GRU": recurrent, "MultiheadAttention": attention,
     "TransformerEncoderLayer": attention, "TransformerDecoderLayer": attention,
-    "scaled_dot_product_attention": attended, "Bilinear": bilinear, "bilinear": bilinear,
+    "scaled_dot_product_attention": attended, "Bilinear": bilinear,
     "CrossEntropyLoss": classes, "cross_entropy": classes, "NLLLoss": classes, "nll_loss": classes,
     "MultiMarginLoss": classes, "multi_margin_loss": classes, "CTCLoss": ctc, "ctc_loss": ctc,
     "cat": joined, "concat": joined, "concatenate": joined, "stack": joined, "hstack": joined, "vstack": joined,
@@ -762,5 +874,7 @@ HINTS: dict[str, Hint] = {
 PATTERNS: tuple[tuple[str, Hint], ...] = (
     (r"Conv(Transpose)?[123]d", convolution),
     (r"conv(_transpose)?[123]d", conv_function),
+    (r"(MaxUnpool|max_unpool)[123]d", unpooled),
+    (r"bitwise_.*|gcd|lcm", whole),
     (r".*Loss|.*_loss|.*_entropy|.*_with_logits|kl_div", pairs),
 )

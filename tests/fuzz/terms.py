@@ -61,6 +61,14 @@ class Dtype:
     name: str
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A layer that is a setting of another."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
 @dataclass
 class Frame:
     """What is known while a body runs."""
@@ -95,6 +103,8 @@ def write(value: Any) -> str:
             return f"{base} + {step} * round"
         case Ref(name) | Dtype(name):
             return name
+        case Recipe(name, settings):
+            return name + arguments((), dict(settings))
         case list() | tuple():
             return f"[{', '.join(map(write, value))}]"
     return repr(value)
@@ -104,6 +114,8 @@ def resolve(value: Any, frame: Frame) -> Any:
     """A value as torch takes it."""
     match value:
         case Sym(name, times):
+            if name not in frame.sizes:
+                raise Refused(f"no {name}")
             return frame.sizes[name] * times
         case Round(base, step):
             return base + step * frame.round
@@ -472,8 +484,6 @@ def _flat(names: Any) -> list[str]:
 def _unpack(names: Any, value: Any, into: dict[str, Any]) -> None:
     if isinstance(names, str):
         if names != "_":
-            if not isinstance(value, torch.Tensor):
-                raise Refused("one name for several tensors")
             into[names] = value
         return
     if not isinstance(value, tuple | list) or len(value) != len(names):
@@ -532,6 +542,10 @@ class Program:
     statements: list[Any]
     sizes: dict[str, int]
     where: list[str] = field(default_factory=list)
+
+    def bodies(self) -> list[Any]:
+        """The statements of the model and of its blocks."""
+        return [*self.statements, *(statement for block in self.blocks for statement in block.statements)]
 
     def text(self, where: Sequence[str] = ()) -> str:
         """The program as `.exp`; it gives every name that its body binds."""

@@ -158,8 +158,10 @@ def triplet(call: Call) -> TensorType:
             refuse(call, "takes vectors, not scalars")
     batched(call, found[0], 2, "vectors of a batch [N, D]")
     dims = broadcast(call, *found)
-    dtype = promote(promote(found[0].dtype, found[1].dtype), found[2].dtype)
-    return reduced(call, floated(dtype), dims[:-1])
+    # Each distance is computed on its own, and of whole numbers in f32.
+    near, far, swapped = (floated(promote(found[a].dtype, found[b].dtype)) for a, b in ((0, 1), (0, 2), (1, 2)))
+    dtype = promote(near, far)
+    return reduced(call, promote(dtype, swapped) if call["swap"] else dtype, dims[:-1])
 
 
 def triplet_with_distance(call: Call) -> TensorType:

@@ -79,6 +79,8 @@ def _spread(call: Call) -> TensorType:
 def _extreme(call: Call) -> TensorType:
     """Amax and amin: the elements stay what they are."""
     x = call.tensor()
+    if 0 in x.dims and call["dim"] in (None, (), []):
+        refuse(call, f"there is no largest or smallest element in {x}, which is empty: write dim")
     return TensorType(x.dtype, reduced(call, x), x.classes)
 
 
