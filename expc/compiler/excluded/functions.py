@@ -111,6 +111,7 @@ _GROUPS: Final = (
     ("Torch calls it deprecated: write interpolate.", """upsample upsample_bilinear upsample_nearest"""),
     ("Torch calls it deprecated: write arange, whose end is not included.", """range"""),
     ("Torch calls it deprecated: write matmul for each product.", """chain_matmul"""),
+    ("It is linear and cross_entropy in one step, to save memory: write those.", """linear_cross_entropy"""),
     ("Torch calls it deprecated: write norm.", """frobenius_norm nuclear_norm"""),
     (
         "Torch calls it deprecated for a function of torch.linalg, and that namespace is not in the language.",

@@ -4,7 +4,10 @@ from dataclasses import replace
 from typing import Final
 
 from expc.compiler.ops import arithmetic, joining, pointwise, products, reshaping, statistics
-from expc.compiler.ops.declare import Operator
+from expc.compiler.ops.arguments import dim
+from expc.compiler.ops.declare import Call, Operator
+from expc.compiler.ops.rules import INPUT
+from expc.compiler.types import TensorType
 
 SAME: Final = {
     # the second name: the first
@@ -42,4 +45,26 @@ def _again(operator: Operator, name: str) -> Operator:
 
 _FAMILIES: Final = (arithmetic, joining, pointwise, products, reshaping, statistics)
 _ORIGINALS: Final[dict[str, Operator]] = {op.name: op for family in _FAMILIES for op in family.OPERATORS}
-OPERATORS: Final = tuple(_again(_ORIGINALS[original], name) for name, original in SAME.items())
+
+
+def _true_divide(call: Call) -> TensorType:
+    call.values["rounding_mode"] = None
+    result: TensorType = _ORIGINALS["div"].shape(call)
+    return result
+
+
+def _swapaxes(call: Call) -> TensorType:
+    call.values.update(dim0=call["axis0"], dim1=call["axis1"])
+    result: TensorType = _ORIGINALS["transpose"].shape(call)
+    return result
+
+
+OPERATORS: Final = (
+    *(_again(_ORIGINALS[original], name) for name, original in SAME.items()),
+    replace(
+        _again(_ORIGINALS["transpose"], "swapaxes"),
+        arguments=(INPUT, dim(name="axis0"), dim(name="axis1")),
+        shape=_swapaxes,
+    ),
+    replace(_again(_ORIGINALS["div"], "true_divide"), arguments=_ORIGINALS["div"].arguments[:2], shape=_true_divide),
+)

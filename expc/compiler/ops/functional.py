@@ -1,9 +1,10 @@
 """Functions that do what layers without weights do: attention, resizing, pooling, distances, patches."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler.dimensions import Size
-from expc.compiler.ops import distance, pooling, resizing, shaping
+from expc.compiler.ops import distance, normalization, pooling, resizing, shaping
 from expc.compiler.ops.arguments import (
     floated,
     function,
@@ -17,7 +18,18 @@ from expc.compiler.ops.arguments import (
 )
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
-from expc.compiler.ops.kinds import BOOL, FLOAT, POSITIVE, PROBABILITY, choice, integer, list_of, optional, sizes
+from expc.compiler.ops.kinds import (
+    BOOL,
+    FLOAT,
+    POSITIVE,
+    PROBABILITY,
+    choice,
+    integer,
+    list_of,
+    number,
+    optional,
+    sizes,
+)
 from expc.compiler.ops.resizing import resized
 from expc.compiler.ops.rules import EXAMPLES, FORMS, INPUT, SIDES, Window, expect_rank, fit, product, refuse, spread
 from expc.compiler.types import DTYPES, FLOATING, TensorType, result_dtype
@@ -90,7 +102,7 @@ def _of_layer(layer: Operator, name: str, *order: str, doc: str = "", shape: Sha
     settings = {param.name: param for param in layer.settings}
     arguments = (*layer.arguments, *(settings[key] for key in order or settings))
     example = layer.example.replace(layer.name, name)
-    more = {"home": "torch.nn.functional", "mode": layer.mode}
+    more = {"home": "torch.nn.functional", "mode": layer.mode, "random": layer.random}
     return function(
         name, doc or layer.doc, arguments, shape or layer.shape, example, dict(layer.example_inputs), **more
     )
@@ -105,16 +117,37 @@ def _pools() -> tuple[Operator, ...]:
         *(_of_layer(layers[f"AvgPool{n}d"], f"avg_pool{n}d") for n in (1, 2, 3)),
         *(_of_layer(layers[f"AdaptiveAvgPool{n}d"], f"adaptive_avg_pool{n}d") for n in (1, 2, 3)),
         *(_of_layer(layers[f"AdaptiveMaxPool{n}d"], f"adaptive_max_pool{n}d") for n in (1, 2, 3)),
+        *(_of_layer(layers[f"LPPool{n}d"], f"lp_pool{n}d") for n in (1, 2, 3)),
+        *(_fractional(layers[f"FractionalMaxPool{n}d"], n) for n in (2, 3)),
+        *(_unpool(layers[f"MaxUnpool{n}d"], f"max_unpool{n}d") for n in (1, 2, 3)),
     )
 
 
+def _fractional(layer: Operator, count: int) -> Operator:
+    """Over two dimensions torch's function, unlike its class, takes the ratio only as a list."""
+    made = _of_layer(layer, f"fractional_max_pool{count}d")
+    if count == 3:
+        return made
+    listed = optional(list_of(number(0.0, 1.0), 2))
+    arguments = (replace(p, kind=listed) if p.name == "output_ratio" else p for p in made.arguments)
+    return replace(made, arguments=tuple(arguments))
+
+
+def _unpool(layer: Operator, name: str) -> Operator:
+    """Here the size wanted is the last argument."""
+    made = _of_layer(layer, name)
+    (size,) = (param for param in made.arguments if param.name == "output_size")
+    return replace(made, arguments=(*(param for param in made.arguments if param is not size), size))
+
+
 def _shuffles() -> tuple[Operator, ...]:
-    layers = {layer.name: layer for layer in (*shaping.OPERATORS, *distance.OPERATORS)}
+    layers = {layer.name: layer for layer in (*shaping.OPERATORS, *distance.OPERATORS, *normalization.OPERATORS)}
     names = {
         "PixelShuffle": "pixel_shuffle",
         "PixelUnshuffle": "pixel_unshuffle",
         "ChannelShuffle": "channel_shuffle",
         "CosineSimilarity": "cosine_similarity",
+        "LocalResponseNorm": "local_response_norm",
     }
     pairwise = _of_layer(layers["PairwiseDistance"], "pairwise_distance", shape=_pairwise)
     return (*(_of_layer(layers[layer], name) for layer, name in names.items()), pairwise)

@@ -218,7 +218,7 @@ OPERATORS: Final = (
     _of_square("det", "The determinants of square matrices.", _det),
     _of_square("logdet", "The logarithms of the determinants of square matrices.", _det),
     _of_square("slogdet", "The signs of determinants, and the logarithms of their absolute values.", _slogdet),
-    _of_square("inverse", "The inverses of square matrices.", _square),
+    _of_square("inverse", "The inverses of square matrices.", _square, example="x + eye(8) -> inverse"),
     _of_square("pinverse", "The pseudo-inverses of matrices.", _pinverse, Param("rcond", FLOAT, 1e-15)),
     _of_square("matrix_exp", "The exponentials of square matrices.", _matrix_exp),
     _of_square(

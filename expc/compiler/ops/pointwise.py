@@ -224,7 +224,7 @@ OPERATORS: Final = (
     function("sgn", "The same as sign.", (INPUT,), lambda c: TensorType(c.tensor().dtype, c.tensor().dims)),
     function("positive", "The tensor itself, if it is of numbers.", (INPUT,), NUMERIC),
     function("frac", "What each element has after the point.", (INPUT,), FLOATING_ONLY),
-    function("bitwise_not", "Each element with its bits inverted.", (INPUT,), _BITS),
+    function("bitwise_not", "Each element with its bits inverted.", (INPUT,), _BITS, None, {"x": "i64[N, 8]"}),
     function("frexp", "Each element as a number from 0.5 to 1 times a power of 2, and that power.", (INPUT,), _frexp),
     function(
         "mvlgamma",

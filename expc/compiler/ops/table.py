@@ -42,6 +42,7 @@ _FAMILIES: Final = (
     "functional",
     "patches",
     "weighted",
+    "applied",
     "aliases",
     "losses",
     "adaptive",

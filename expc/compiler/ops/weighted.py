@@ -24,7 +24,7 @@ BIAS: Final = optional_tensor("bias")
 NOT_BOOL: Final = DTYPES - {"bool"}
 
 
-def _of_size(call: Call, name: str, *wanted: Size, dtype: str | None = None) -> None:
+def of_size(call: Call, name: str, *wanted: Size, dtype: str | None = None) -> None:
     """The tensor `name`, where given, must have the sizes `wanted`."""
     given = call[name]
     if given is None:
@@ -44,7 +44,7 @@ def _linear(call: Call) -> TensorType:
     need_rank(call, weight, (1, 2), "a weight [out, in]")
     need_same_dtype(call, x, weight)
     call.require_equal(weight.dims[-1], x.dims[-1], "the last dimension of the input")
-    _of_size(call, "bias", *weight.dims[:-1], dtype=x.dtype)
+    of_size(call, "bias", *weight.dims[:-1], dtype=x.dtype)
     return TensorType(x.dtype, (*x.dims[:-1], *weight.dims[:-1]))
 
 
@@ -92,7 +92,7 @@ def _conv(count: int) -> Callable[[Call], TensorType]:
         groups: Size = call["groups"]
         call.require_equal(weight.dims[1] * groups, x.dims[1], "the number of input channels")
         call.require_divisible(weight.dims[0], groups, "the number of output channels")
-        _of_size(call, "bias", weight.dims[0], dtype=x.dtype)
+        of_size(call, "bias", weight.dims[0], dtype=x.dtype)
         each = _windows(call, weight, count)
         if call["padding"] == "same":
             if any(window.stride != 1 for window in each):
@@ -115,7 +115,7 @@ def _transpose(count: int) -> Callable[[Call], TensorType]:
         call.require_equal(weight.dims[0], x.dims[1], "the number of input channels")
         call.require_divisible(weight.dims[0], groups, "the number of input channels")
         channels = weight.dims[1] * groups
-        _of_size(call, "bias", channels, dtype=x.dtype)
+        of_size(call, "bias", channels, dtype=x.dtype)
         extra = spread(call["output_padding"], count)
         sides: list[Size] = []
         for size, window, more in zip(x.dims[2:], _windows(call, weight, count), extra, strict=True):
@@ -147,7 +147,7 @@ def _normalized(call: Call) -> TensorType:
         call.require_equal(size, x.dims[at], f"dimension {at} of the input")
     for name in ("weight", "bias"):
         if call.values.get(name) is not None:
-            _of_size(call, name, *wanted, dtype=x.dtype if str(call.operator) == "layer_norm" else None)
+            of_size(call, name, *wanted, dtype=x.dtype if str(call.operator) == "layer_norm" else None)
     return TensorType(x.dtype, x.dims)
 
 
@@ -159,7 +159,7 @@ def _group_norm(call: Call) -> TensorType:
     call.require_divisible(x.dims[1], groups, "the number of channels")
     call.require_at_least(product((x.dims[0], x.dims[1] // groups, *x.dims[2:])), 2, "the number of values per group")
     for name in ("weight", "bias"):
-        _of_size(call, name, x.dims[1], dtype=x.dtype)
+        of_size(call, name, x.dims[1], dtype=x.dtype)
     return TensorType(x.dtype, x.dims)
 
 
@@ -168,7 +168,7 @@ def _batch_norm(call: Call) -> TensorType:
     need_floating(call, x)
     expect_rank(call, x, "N, C, *")
     for name in ("running_mean", "running_var", "weight", "bias"):
-        _of_size(call, name, x.dims[1], dtype=x.dtype)
+        of_size(call, name, x.dims[1], dtype=x.dtype)
     return TensorType(x.dtype, x.dims)
 
 

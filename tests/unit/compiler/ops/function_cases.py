@@ -689,6 +689,8 @@ PARTS: dict[str, Callable[[Random], Values]] = {
     },
     **{name: lambda r: {"input": t(r, dims(r, 2, 5))} for name in ("dropout1d", "dropout2d", "dropout3d")},
 }
+PARTS["swapaxes"] = lambda r: {"input": t(r), "axis0": r.choice(AXES), "axis1": r.choice(AXES)}
+PARTS["true_divide"] = pair
 PARTS |= {alias: PARTS[original] for alias, original in aliases.SAME.items() if original in PARTS}
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 from function_cases import Random, Values, dims, near, pair, some, t
 
-from expc.compiler.ops import functional, weighted
+from expc.compiler.ops import applied, functional, weighted
 from expc.compiler.ops.declare import Operator
 from expc.compiler.types import TensorType
 
-OPERATORS: dict[str, Operator] = {op.name: op for op in (*functional.OPERATORS, *weighted.OPERATORS)}
+OPERATORS: dict[str, Operator] = {
+    op.name: op for op in (*applied.OPERATORS, *functional.OPERATORS, *weighted.OPERATORS)
+}
 FLOATS = ("f32", "f32", "f32", "f64", "bf16", "i64")
 
 
@@ -183,6 +185,50 @@ def mapped(r: Random) -> Values:
     return {"theta": t(r, theta, ("f32", "f64", "i64")), "size": size, "align_corners": False}
 
 
+def fractional(r: Random, count: int) -> Values:
+    values = {"input": image(r, count), "kernel_size": each(r, count, 1, 2)}
+    which = r.choice(({"output_size": each(r, count, 1, 2, 3)}, {"output_ratio": r.choice((0.5, [0.7] * count))}, {}))
+    return {**values, **which, **some(r, return_indices=(True,))}
+
+
+def unpooled(r: Random, count: int) -> Values:
+    x = TensorType(r.choice(FLOATS), (2, 4, *sides(r, count, 1, 4)))
+    sizes = x.dims if r.random() < 0.9 else dims(r)
+    values = {"input": x, "indices": TensorType(r.choice(("i64", "i64", "i64", "i32")), sizes, 1)}
+    return {**values, "kernel_size": each(r, count, 1, 2, 3), **some(r, stride=(1, 2, 3), padding=(0, 1))}
+
+
+def instances(r: Random) -> Values:
+    x = t(r, (2, 4, *dims(r, 0, 3)), FLOATS)
+    values: Values = {"input": x, **some(r, use_input_stats=(True, True, False))}
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        if r.random() < (0.6 if name.startswith("running") else 0.4):
+            values[name] = TensorType(x.dtype, (4 if r.random() < 0.95 else 3,))
+    return values
+
+
+def sequences(r: Random) -> Values:
+    dtype = r.choice(FLOATS)
+    x = TensorType(dtype, (r.choice((1, 3, 5)), 2, 4) if r.random() < 0.95 else (3, 4))
+    weight = TensorType(dtype, (r.choice((1, 2, 3)), r.choice((4, 4, 4, 3)), 3))
+    bias = TensorType(dtype if r.random() < 0.95 else "i64", (r.choice((3, 3, 3, 2)),))
+    return {"input": x, "weight": weight, "bias": bias, **some(r, pad=(0, 1))}
+
+
+def bags(r: Random) -> Values:
+    index = r.choice(("i64", "i64", "i32"))
+    x = TensorType(index if r.random() < 0.95 else "f32", dims(r, 1, 2), 3)
+    values: Values = {
+        "input": x,
+        "weight": TensorType(r.choice(("f32", "f32", "f64", "i64")), (r.choice((4, 3, 2)), 2)),
+    }
+    if (len(x.dims) == 1) == (r.random() < 0.9):
+        values["offsets"] = TensorType(index, (1,), 1)
+    if r.random() < 0.3:
+        values["per_sample_weights"] = TensorType(values["weight"].dtype, x.dims)
+    return values | some(r, mode=("sum", "sum", "max"), padding_idx=(0, -1, 5))
+
+
 PARTS: dict[str, Callable[[Random], Values]] = {
     "scaled_dot_product_attention": attended,
     "interpolate": resized,
@@ -221,4 +267,19 @@ PARTS: dict[str, Callable[[Random], Values]] = {
     "group_norm": grouped,
     "batch_norm": batched,
     "prelu": sloped,
+    **{
+        f"lp_pool{n}d": lambda r, n=n: {
+            "input": image(r, n, FLOATS[:4] if n == 3 else FLOATS),
+            "norm_type": r.choice((2, 1.5, -1, 3.0)),
+            "kernel_size": r.choice((1, 2)) if n == 1 else each(r, n, 1, 2, 3),
+            **some(r, stride=(1, 2), ceil_mode=(True,)),
+        }
+        for n in (1, 2, 3)
+    },
+    **{f"fractional_max_pool{n}d": lambda r, n=n: fractional(r, n) for n in (2, 3)},
+    **{f"max_unpool{n}d": lambda r, n=n: unpooled(r, n) for n in (1, 2, 3)},
+    "local_response_norm": lambda r: {"input": t(r, dims(r, 1), FLOATS[:4]), "size": r.choice((1, 2, 3))},
+    "instance_norm": instances,
+    "conv_tbc": sequences,
+    "embedding_bag": bags,
 }

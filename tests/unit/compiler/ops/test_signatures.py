@@ -16,7 +16,7 @@ from expc.compiler.ops.table import operators
 
 OMITTED = {
     *("out", "layout", "device", "pin_memory", "requires_grad", "generator", "memory_format", "names"),
-    *("inplace", "training", "size_average", "reduce", "_stacklevel", "implicit", "output_size"),
+    *("inplace", "training", "size_average", "reduce", "_stacklevel", "_random_samples", "implicit", "output_size"),
 }
 """What torch takes and the language leaves to the run, or that torch calls deprecated."""
 
