@@ -10,7 +10,13 @@ from typing import Final
 from expc.diagnostics import Problem
 from expc.frozen import dataclass
 
-_HOMES: Final = ("expc.spec.errors", "expc.compiler.errors", "expc.compiler.lints", "expc.runtime.errors")
+_HOMES: Final = (
+    "expc.spec.errors",
+    "expc.compiler.errors",
+    "expc.compiler.lints",
+    "expc.runtime.errors",
+    "expc.runtime.later",
+)
 """Where problems are declared: modules, or packages of them. None of these imports torch."""
 
 _FENCE: Final = re.compile(r"^```exp (wrong|right)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

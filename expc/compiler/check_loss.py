@@ -13,6 +13,7 @@ from expc.compiler.errors.experiment import LossNotScalar, NameClash
 from expc.compiler.errors.shapes import TrainingOnly
 from expc.compiler.graph import Model, Record, Result, Value
 from expc.compiler.in_training import in_training_only
+from expc.compiler.penalties import Weights
 from expc.compiler.program import DataPlan, LossPlan
 from expc.compiler.scope import Context, Scope
 from expc.compiler.types import UNKNOWN, TensorType, Type, at, is_known
@@ -87,10 +88,11 @@ def check_loss(
     builder = BodyBuilder("Loss", span)
     inner = Scope(scope)
     try:
-        flow = _enter(model, found, builder, inner, span)
+        flow = enter(model, found, builder, inner, span)
     except ProblemError as error:
         elaborator.add(error.problem)
         return None
+    weights = Weights(elaborator, model, builder, inner)
     if isinstance(value, Table):
         fields: dict[str, Value] = {}
         places: dict[str, Span] = {}
@@ -103,18 +105,19 @@ def check_loss(
                     )
                     continue
                 places[setting.key] = setting.key_span
-                term = _term(elaborator, setting.value, f"the term `{setting.key}`", flow, inner, builder, setting.span)
+                written = weights.spelt_out(setting.value)
+                term = _term(elaborator, written, f"the term `{setting.key}`", flow, inner, builder, setting.span)
                 if term is not None:
                     fields[setting.key] = term
         if len(fields) != len(value.settings) or not fields:
             return None
         training_only = _training_only(elaborator, found, fields, builder, span)
-        return LossPlan(builder.close(Record(fields, training_only)), tuple(fields))
-    single = _term(elaborator, value, "the loss", flow, inner, builder, span)
+        return LossPlan(builder.close(Record(fields, training_only)), tuple(fields), weights.keys)
+    single = _term(elaborator, weights.spelt_out(value), "the loss", flow, inner, builder, span)
     if single is None:
         return None
     _training_only(elaborator, found, {"": single}, builder, span)
-    return LossPlan(builder.close(single), ())
+    return LossPlan(builder.close(single), (), weights.keys)
 
 
 def _training_only(
@@ -131,7 +134,7 @@ def _training_only(
     return names
 
 
-def _enter(model: Model, found: Outcome, builder: BodyBuilder, scope: Scope, span: Span) -> Any:
+def enter(model: Model, found: Outcome, builder: BodyBuilder, scope: Scope, span: Span) -> Any:
     """Bind fields, outputs and sizes; gives (output, target), where both are clear."""
     values: dict[str, Value] = {}
     for name, type_ in (*found.outputs.items(), *found.fields.items()):
@@ -161,18 +164,8 @@ def _term(
     builder: BodyBuilder,
     span: Span,
 ) -> Value | None:
-    if value is UNEVALUATED:
-        return None
-    context = Context(Scope(scope), flow, builder)
-    try:
-        if isinstance(value, Closure) and isinstance(value.expression, syntax.Expr):
-            outer = value.scope.scope
-            result = elaborator.evaluate(value.expression, Context(_joined(scope, outer), flow, builder))
-        else:
-            result = value
-        result = elaborator.wanted(result, context, span)
-    except ProblemError as error:
-        elaborator.add(error.problem)
+    result = applied(elaborator, value, flow, scope, builder, span)
+    if result is None:
         return None
     if not isinstance(result, Value):
         elaborator.add(LossNotScalar(span=span, what=what, found="several tensors"))
@@ -184,6 +177,21 @@ def _term(
         elaborator.add(LossNotScalar(span=span, what=what, found=str(result.type), notes=notes))
         return None
     return result
+
+
+def applied(elaborator: Elaborator, value: Any, flow: Any, scope: Scope, builder: BodyBuilder, span: Span) -> Any:
+    """The tensor, or the tuple of them, that an expression or a recipe gives; none after a problem."""
+    if value is UNEVALUATED:
+        return None
+    context = Context(Scope(scope), flow, builder)
+    try:
+        if isinstance(value, Closure) and isinstance(value.expression, syntax.Expr):
+            outer = value.scope.scope
+            value = elaborator.evaluate(value.expression, Context(_joined(scope, outer), flow, builder))
+        return elaborator.wanted(value, context, span)
+    except ProblemError as error:
+        elaborator.add(error.problem)
+        return None
 
 
 def _joined(scope: Scope, outer: Scope) -> Scope:

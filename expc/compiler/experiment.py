@@ -3,21 +3,31 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from expc.compiler import check_data, check_loss, check_train, externs, feed, roles
+from expc.compiler import (
+    check_data,
+    check_groups,
+    check_loss,
+    check_metrics,
+    check_sections,
+    check_train,
+    externs,
+    feed,
+    roles,
+)
 from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
 from expc.compiler.errors.names import ModelAmbiguous, Recursion
-from expc.compiler.graph import Value
+from expc.compiler.graph import Model, Value
 from expc.compiler.library import Library
 from expc.compiler.lints import rules
 from expc.compiler.loss_hints import LossHints
 from expc.compiler.models import Checked, check_model
 from expc.compiler.names import check_unused, names_in, words_in
 from expc.compiler.patterns import check_setting_type
-from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
+from expc.compiler.program import DataPlan, FreezePlan, LossPlan, Program, TrainPlan, Use, Watch
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import BlockRef, Context, Scope
 from expc.compiler.types import TensorType, is_known
@@ -25,6 +35,9 @@ from expc.diagnostics import ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES, Experiment
 from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, origin
+
+if TYPE_CHECKING:
+    from expc.spec.sections import Train
 
 
 class ExperimentChecker:
@@ -199,6 +212,8 @@ class ExperimentChecker:
                 places = self._span("data", "drop_last"), self._span("train", "accumulate")
                 check_data.check_batches(plans["train"], bound.data, bound.train.accumulate, *places, self.report)
         best = self._best(bound, plans, train)
+        check_sections.check_sections(self.elaborator, bound, None if main is None else main.model, self._span)
+        later = tuple(check_sections.later(bound, self._span))
         return Program(
             name=program.name,
             source=program.source,
@@ -210,6 +225,7 @@ class ExperimentChecker:
             inputs=inputs,
             sources=program.sources,
             lets=self._lets(),
+            later=later,
         )
 
     def _lets(self) -> tuple[Setting, ...]:
@@ -307,40 +323,84 @@ class ExperimentChecker:
         return again is not None and not again.has_errors
 
     def _train(self, bound: Experiment, main: Checked, plans: Any, found: Any) -> TrainPlan | None:
-        train, elaborator = bound.train, self.elaborator
+        train, elaborator, model = bound.train, self.elaborator, main.model
         assert train is not None  # noqa: S101 - the caller looked
+
+        def loss_of(value: Any, span: Span) -> LossPlan | None:
+            if found is None:
+                return None
+            elaborator.conditions = Conditions()
+            return check_loss.check_loss(elaborator, model, found, value, self.file.scope, span)
+
         used = None
         if train.optimizer is not None:
             used = check_train.optimizer(elaborator, train.optimizer, self._span("train", "optimizer"))
-        elaborator.conditions = Conditions()
         loss = None
-        if found is not None and train.loss is not None:
-            span = self._span("train", "loss")
-            loss = check_loss.check_loss(elaborator, main.model, found, train.loss, self.file.scope, span)
+        if train.loss is not None:
+            loss = loss_of(train.loss, self._span("train", "loss"))
         steps = check_data.steps_per_epoch(plans.get("train"), bound.data)
-        parts = check_train.schedule(elaborator, train.schedule, train, steps, self._span("train", "schedule"))
-        groups = check_train.groups(elaborator, train.groups, main.model, used)
-        inits = check_train.inits(elaborator, train.inits, main.model)
+        length = train.epochs, train.steps, steps
+        frozen = check_groups.freeze(elaborator, train.freeze, model, length, self._span("train", "freeze"))
+        moved = self._moved(train, model, used, loss, frozen, loss_of)
+        every = moved.optimizers if moved is not None else (used,) if used is not None else ()
+        parts = check_train.schedule(elaborator, train.schedule, train, steps, every, self._span("train", "schedule"))
+        inits, loads = check_train.inits(elaborator, train.inits, model)
+        recompute = check_groups.modules(elaborator, train.recompute, model, self._span("train", "recompute"))
+        check_sections.check_settings(elaborator, train, every, self._span)
         measured = None
         if found is not None:
-            measured = check_train.metrics(elaborator, train.metrics, found, self._span("train", "metrics"))
+            span = self._span("train", "metrics")
+            measured = check_metrics.Metrics(elaborator, model, found, self.file.scope, span).plan(train.metrics)
             if self._is_lost("train", "metrics"):
                 measured = None
-        roles = self._roles(plans)
+        plan = None
+        if moved is not None and measured is not None and (loss is not None or moved.turns):
+            clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
+            metrics, body = measured
+            plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
+            plan = replace(plan, turns=moved.turns, freeze=frozen, loads=loads, recompute=recompute, measured=body)
+        roles, names = self._roles(plans), _names(plan)
         for watched, place in check_train.watched_by(train.schedule):
-            check_train.check_watched(elaborator, watched, roles, measured, loss, place)
-        stop = check_train.watch(elaborator, train.early_stop, roles, measured, loss, self._span("train", "early_stop"))
-        if used is None or loss is None or measured is None:
-            return None
-        clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
-        return TrainPlan(loss, used, parts, groups, measured, clip, stop, inits)
+            check_metrics.check_watched(elaborator, watched, roles, names, place)
+        stop = check_metrics.watch(elaborator, train.early_stop, roles, names, self._span("train", "early_stop"))
+        return None if plan is None else replace(plan, early_stop=stop)
+
+    def _moved(
+        self,
+        train: "Train",
+        model: Model,
+        used: Use | None,
+        loss: LossPlan | None,
+        frozen: FreezePlan | None,
+        loss_of: check_groups.CheckLoss,
+    ) -> check_groups.Moved | None:
+        """Which optimizer and which loss moves each parameter; none where that is not known."""
+        forever = frozen.keys if frozen is not None and frozen.duration is None else ()
+        groups = check_groups.Groups(self.elaborator, model, used, forever)
+        groups.read(train.groups, loss_of)
+        has_loss, has_optimizer = (self._has(key) for key in ("loss", "optimizer"))
+        moved = groups.check(
+            loss, has_optimizer=has_optimizer, has_loss=has_loss, loss_span=self._span("train", "loss")
+        )
+        return moved if used is not None or not has_optimizer else None
+
+    def _has(self, key: str) -> bool:
+        """Whether `train` has a setting, or one that was surely meant, right or wrong."""
+        items = self.tables["train"].settings
+        return self._is_lost("train", key) or any(
+            (item.name if isinstance(item, Table) else item.key) == key for item in items
+        )
 
     def _best(self, bound: Experiment, plans: Any, train: TrainPlan | None) -> Watch | None:
         if bound.checkpoint is None or bound.checkpoint.best is None:
             return None
-        measured, loss = (train.metrics, train.loss) if train is not None else (None, None)
         span = self._span("checkpoint", "best")
-        return check_train.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), measured, loss, span)
+        return check_metrics.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), _names(train), span)
+
+
+def _names(train: TrainPlan | None) -> check_metrics.Measured | None:
+    """What a run measures; none where that is not known after an error."""
+    return None if train is None else check_metrics.measured_names(train.losses, train.turns, train.metrics)
 
 
 def _declaration(value: Any) -> syntax.Block | syntax.ModelOf | syntax.Extern | None:

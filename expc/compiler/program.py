@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from expc.compiler.graph import Container, InitRule, Model
+from expc.compiler.lints.not_run_yet import NotRunYet
 from expc.compiler.ops.declare import Param, PythonCode
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
@@ -181,11 +182,47 @@ class LossPlan:
     body: Container
     terms: tuple[str, ...]
     """Names of the record's fields; empty for a single loss."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """The inputs of `body` that are parameters of the model: input name -> key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A loss with the parameters that it moves. `name` is what it is logged as where a run has several."""
+
+    name: str
+    loss: LossPlan
+    keys: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class FreezePlan:
+    """What does not learn: the keys of parameters and buffers; for the whole run where `duration` is none."""
+
+    keys: tuple[str, ...]
+    duration: Quantity | None
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class LoadPlan:
+    """`init selector = load(path, drop="prefix.")`: the parameters and buffers that start as a file says."""
+
+    path: str
+    drop: str
+    """What the keys of the file have before those of the model."""
+    keys: tuple[str, ...]
+    span: Span
 
 
 @dataclass(frozen=True, eq=False)
 class MetricPlan:
-    """A metric as logged (`accuracy`), what it is in torchmetrics, and what it compares."""
+    """A metric as logged (`accuracy`), what it is in torchmetrics, and what it compares.
+
+    `torchmetrics_class` is empty where the model's outputs are reduced to one number by the file itself: that number is
+    called `output` then, and the metric is its mean over samples.
+    """
 
     name: str
     torchmetrics_class: str
@@ -219,6 +256,8 @@ class GroupPlan:
     keys: tuple[str, ...]
     settings: Mapping[str, Any]
     span: Span
+    optimizer: Use | None = None
+    """The optimizer of its own, if it has one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,8 +274,10 @@ class Watch:
 class TrainPlan:
     """How the model learns, resolved. Plain settings are in `Program.experiment.train`."""
 
-    loss: LossPlan
-    optimizer: Use
+    loss: LossPlan | None
+    """What `train` itself says; none where only groups have a loss."""
+    optimizer: Use | None
+    """What `train` itself says; none where groups have one for every parameter."""
     schedule: tuple[SchedulePart, ...]
     groups: tuple[GroupPlan, ...]
     metrics: tuple[MetricPlan, ...]
@@ -244,6 +285,27 @@ class TrainPlan:
     """(`norm` or `value`, limit)."""
     early_stop: Watch | None
     inits: tuple[InitRule, ...]
+    turns: tuple[Turn, ...] = ()
+    """The losses in the order in which they take turns, where a group has its own; else empty."""
+    freeze: FreezePlan | None = None
+    loads: tuple[LoadPlan, ...] = ()
+    recompute: tuple[str, ...] = ()
+    """Paths of the modules that compute their activations anew."""
+    measured: Container | None = None
+    """What computes the outputs and targets of the metrics that a table names; its inputs are as those of a loss."""
+
+    @property
+    def losses(self) -> tuple[LossPlan, ...]:
+        """Every loss of the run."""
+        if self.turns:
+            return tuple(turn.loss for turn in self.turns)
+        return () if self.loss is None else (self.loss,)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """What is logged of the losses besides their sum, which is called `loss`."""
+        own = tuple(turn.name for turn in self.turns if turn.name)
+        return (*own, *(term for loss in self.losses for term in loss.terms))
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,3 +326,5 @@ class Program:
     """Every file that was read, the experiment's own first."""
     lets: tuple[Setting, ...] = ()
     """The values of the file's `let`s, and who set each."""
+    later: tuple[NotRunYet, ...] = ()
+    """What is checked, and cannot be run yet."""

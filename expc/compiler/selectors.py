@@ -1,7 +1,7 @@
 """Selectors of parameters: globs over whole keys, and classes with an optional parameter."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from expc.compiler.graph import Container, Weight
 from expc.spec.suggest import nearest
@@ -34,6 +34,31 @@ def matching(selector: str, is_glob: bool, container: Container, entries: Sequen
         for entry in entries
         if any(entry.key.startswith(p) and pattern.fullmatch(entry.key[len(p) :]) for p in prefixes)
     ]
+
+
+def matching_modules(selector: str, is_glob: bool, container: Container) -> list[str]:
+    """The paths of the modules that a selector matches, outermost ones only: what is inside them goes with them."""
+    pattern = glob(selector)
+    found: list[str] = []
+    for path, title in _modules(container):
+        fits = pattern.fullmatch(path) if is_glob else title == selector
+        if fits and not any(path.startswith(f"{outer}.") for outer in found):
+            found.append(path)
+    return found
+
+
+def module_paths(container: Container) -> list[str]:
+    """The paths of all modules under a container."""
+    return [path for path, _ in _modules(container)]
+
+
+def _modules(container: Container, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Path and class of every module, outer ones first."""
+    for name, child in container.children.items():
+        path = f"{prefix}{name}"
+        yield path, child.title if isinstance(child, Container) else child.operator.name
+        if isinstance(child, Container):
+            yield from _modules(child, f"{path}.")
 
 
 def nearest_key(selector: str, entries: Sequence[Weight]) -> str | None:

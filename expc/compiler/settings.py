@@ -19,8 +19,10 @@ from expc.spec.suggest import nearest
 from expc.spec.values import (
     UNEVALUATED,
     Closure,
+    Lasting,
     Part,
     Pipeline,
+    Quantity,
     Recipe,
     Setting,
     Table,
@@ -28,10 +30,15 @@ from expc.spec.values import (
     origin,
 )
 
-_DEFERRED: Final = {"train": ("loss",)}
+_DEFERRED: Final = {"train": ("loss",), "group": ("loss",)}
 """Settings whose names are those of fields and outputs, which are known only when the model is."""
 
 _DEFERRED_TABLES: Final = ("loss", "metrics")
+
+_SELECTORS: Final = {"train": ("freeze", "recompute"), "distributed": ("shard",)} | dict.fromkeys(
+    ("quantize", "prune"), ("targets",)
+)
+"""Settings that are lists of selectors, in which a class or a block is no recipe."""
 
 
 class Settings:
@@ -115,6 +122,8 @@ class Settings:
             value: Any = UNEVALUATED
         elif key is not None and (key in _DEFERRED.get(section, ()) or _is_unknown(section, key)):
             value = UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
+        elif key in _SELECTORS.get(section, ()):
+            value = self._selectors(statement.value, context)
         else:
             value = self._evaluate(statement.value, context)
         if key is None:
@@ -169,6 +178,24 @@ class Settings:
         if isinstance(node, syntax.Constant | syntax.Template):
             return self.evaluator.evaluate(node, context)
         return Word(node.span.text.replace(" ", ""))
+
+    def _selectors(self, node: syntax.Expr, context: Context) -> Any:
+        """A list of selectors, which may say how long they count; anything else as it is, for binding to refuse."""
+        if isinstance(node, syntax.Lasting):
+            whole = self._evaluate(node, context) if not isinstance(node.stage, syntax.ListExpr) else None
+            if whole is not None:
+                return whole
+            duration = self._evaluate(node.duration, context)
+            fits = isinstance(duration, Quantity | int) and not isinstance(duration, bool)
+            return Lasting(self._selectors(node.stage, context), duration, node.duration.span) if fits else UNEVALUATED
+        if not isinstance(node, syntax.ListExpr):
+            return self._evaluate(node, context)
+        items = []
+        for item in node.items:
+            head = item.value if isinstance(item, syntax.Attribute) else item
+            named = isinstance(head, syntax.Name) and head.id[:1].isupper()
+            items.append(self._selector(item, context) if named else self._evaluate(item, context))
+        return tuple(items)
 
     def _loop(self, section: str, statement: syntax.For, context: Context, settings: list[Setting | Table]) -> None:
         items = self.evaluator.evaluate(statement.iterable, context)

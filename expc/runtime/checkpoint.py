@@ -7,7 +7,7 @@ torch's generators in `random.safetensors`, and the rest as plain values in `sta
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,20 +55,27 @@ class Checkpoints:
                 shutil.rmtree(old)
 
 
-def optimizer_state(optimizer: Optimizer, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state as tensors and as plain values, each called by what it is and its parameter's key."""
+def optimizer_state(optimizers: Sequence[Optimizer], model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizers' state as tensors and as plain values, each called by what it is and its parameter's key.
+
+    A list of tensors is written one by one: `old_dirs.0/conv1.weight`.
+    """
     keys: dict[Tensor, str] = {parameter: key for key, parameter in model.named_parameters()}
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            key = f"{name}/{keys[parameter]}"
-            if isinstance(value, Tensor):
-                tensors[key] = value
-            else:
-                plain[key] = value
+    for optimizer in optimizers:
+        for parameter, values in optimizer.state.items():
+            for name, value in values.items():
+                key = keys[parameter]
+                if isinstance(value, Tensor):
+                    tensors[f"{name}/{key}"] = value
+                elif isinstance(value, list) and any(isinstance(item, Tensor) for item in value):
+                    tensors |= {f"{name}.{i}/{key}": item for i, item in enumerate(value) if isinstance(item, Tensor)}
+                else:
+                    plain[f"{name}/{key}"] = value
     groups = [
         {"params": [keys[p] for p in group["params"]], **{k: v for k, v in group.items() if k != "params"}}
+        for optimizer in optimizers
         for group in optimizer.param_groups
     ]
     return tensors, {"state": plain, "groups": groups}

@@ -407,3 +407,50 @@ class DataNotGiven(Problem):
     template: ClassVar[str] = 'no tensors are given for `Tensors("{set}")`: `experiment.run(data={{"{set}": ...}})`'
 
     set: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsRefused(Problem):
+    """A file that parameters should start from cannot be read, or does not have them.
+
+    Every parameter that the selector of the `init` matches must be in the file, under its own key after the prefix that
+    is dropped, and in its own shape. A new head is left out by a selector that does not match it.
+
+    ```exp wrong
+    train { init "*" = load("resnet18.safetensors") }
+    ```
+
+    ```exp right
+    train { init "layer*" = load("resnet18.safetensors", drop="backbone.") }
+    ```
+    """
+
+    code: ClassVar[str] = "E0815"
+    name: ClassVar[str] = "weights-refused"
+    template: ClassVar[str] = "cannot start from `{path}`: {reason}"
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageMissing(Problem):
+    """A data set is in a format that torchvision reads with a package that is not installed.
+
+    Install it beside torch, for instance with `pip install scipy`. Nothing else needs it.
+
+    ```exp wrong
+    data { train = SVHN("data") -> ToTensor }
+    ```
+
+    ```exp right
+    data { train = MNIST("data") -> ToTensor }
+    ```
+    """
+
+    code: ClassVar[str] = "E0817"
+    name: ClassVar[str] = "package-missing"
+    template: ClassVar[str] = "`{dataset}` needs the package {package}, which is not installed: `pip install {package}`"
+
+    dataset: str
+    package: str

@@ -45,7 +45,7 @@ class Evaluator:
                         named = self.task.named(batch)
                         losses = self.task.losses(named, samples)
                     means.add(losses, samples)
-                    self.metrics.update(named)
+                    self.metrics.update({**named, **self.task.measured(named, samples)}, samples)
                     self.progress.step()
                 return {**means.read(), **self.metrics.read()}
         finally:

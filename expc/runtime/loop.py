@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
-from torch.optim import Optimizer
 
 from expc.compiler.program import TrainPlan
 from expc.frozen import dataclass, field
+from expc.runtime.average import Average
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
 from expc.runtime.errors import LossNotFinite, RunError
@@ -18,11 +18,12 @@ from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping
 from expc.runtime.metrics import Means, Metrics
-from expc.runtime.optim import Schedules
+from expc.runtime.optim import Chains
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
 from expc.runtime.task import Batch, Task, samples_in, split
+from expc.runtime.turns import Turn
 from expc.runtime.watch import Every, Watcher
 
 
@@ -34,13 +35,16 @@ class Training:
     task: Task
     loader: Loader
     validation: Loader | None
-    optimizer: Optimizer
-    schedules: Schedules
+    turns: tuple[Turn, ...]
+    schedules: Chains
+    average: Average
     precision: Precision
     metrics: Metrics
     evaluator: Evaluator
     device: torch.device
     total_steps: int
+    thaws_after: int | None
+    """The step after which what is frozen learns too; none where nothing is, or for the whole run."""
     accumulate: int
     log_every: Every
     early_stop: Watcher | None
@@ -81,6 +85,8 @@ def train(run: Training) -> None:
     for batch in batches(run):
         if run.step == 1:
             run.records.graph(run.task.model, run.task.inputs(batch))
+        if run.thaws_after is not None and run.step > run.thaws_after:
+            run.task.thaw()
         learn(run, batch)
         if run.log_every.due(run.step):
             log(run)
@@ -105,25 +111,59 @@ def batches(run: Training) -> Iterator[Batch]:
 
 
 def learn(run: Training, batch: Batch) -> None:
-    """One optimizer step. Each part of a batch weighs as much as it has samples: together they are the mean of all."""
-    samples = samples_in(batch)
-    for part in split(batch, run.accumulate):
+    """One step: one turn, or one for each loss. Parts of a batch weigh as much as they have samples."""
+    parts = split(batch, run.accumulate)
+    for turn in run.turns:
+        with turn.alone():
+            take(run, turn, parts)
+    run.schedules.step()
+    run.average.update()
+
+
+def take(run: Training, turn: Turn, parts: list[Batch]) -> None:
+    """Move what one loss moves."""
+    measured = False
+
+    def closure() -> Tensor:
+        nonlocal measured
+        for optimizer in turn.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss = gradients(run, turn, parts, measure=not measured)
+        measured = True
+        return loss
+
+    if turn.plain:
+        closure()
+        run.precision.step(turn.plain)
+    for searching in turn.searching:
+        searching.step(closure)  # type: ignore[no-untyped-call]
+    for optimizer in turn.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+
+
+def gradients(run: Training, turn: Turn, parts: list[Batch], *, measure: bool) -> Tensor:
+    """The gradients of the mean loss over all parts, clipped; gives the loss itself."""
+    samples = sum(map(samples_in, parts))
+    total = torch.zeros((), device=run.device)
+    first = turn is run.turns[0]
+    for part in parts:
         size = samples_in(part)
         with run.precision.autocast():
             named = run.task.named(part)
-            losses = run.task.losses(named, size)
+            losses = run.task.losses(named, size, turn.index)
         run.precision.backward(losses["loss"] * (size / samples))
-        run.window.add(losses, size)
-        run.metrics.update(named)
+        total += losses["loss"].detach() * (size / samples)
+        if measure:
+            run.window.add(losses, size, again=not first)
+        if measure and first:
+            run.metrics.update({**named, **run.task.measured(named, size)}, size)
     if run.plan.clip is not None:
-        run.precision.unscale(run.optimizer)
-        clip(run.plan.clip, [p for group in run.optimizer.param_groups for p in group["params"]])
-    run.precision.step(run.optimizer)
-    run.optimizer.zero_grad(set_to_none=True)
-    run.schedules.step()
+        run.precision.unscale(turn.plain)
+        clip(run.plan.clip, turn.parameters)
+    return total
 
 
-def clip(how: tuple[str, float], parameters: list[Tensor]) -> None:
+def clip(how: tuple[str, float], parameters: Sequence[Tensor]) -> None:
     """Limit the norm of all gradients together, or each value of them."""
     kind, limit = how
     if kind == "norm":
@@ -184,6 +224,6 @@ def finite(run: Training, losses: dict[str, float], phase: str) -> dict[str, flo
     for term, value in losses.items():
         if not math.isfinite(value):
             when = f"between steps {run.window_start + 1} and {run.step}"
-            span = run.plan.loss.body.span
+            span = run.plan.losses[0].body.span
             raise RunError(LossNotFinite(span=span, phase=phase, term=term, value=str(value), when=when))
     return losses

@@ -39,12 +39,12 @@ class Means:
         """Sums over samples, by name."""
         self.samples = 0
 
-    def add(self, values: Mapping[str, Tensor], samples: int) -> None:
-        """Take in means over `samples` samples."""
+    def add(self, values: Mapping[str, Tensor], samples: int, *, again: bool = False) -> None:
+        """Take in means over `samples` samples; `again`: over samples that are counted already."""
         for name, value in values.items():
             weighted = value.detach().double() * samples
             self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
-        self.samples += samples
+        self.samples += 0 if again else samples
 
     def merge(self, other: "Means") -> None:
         """Take in all that `other` has taken in."""
@@ -73,10 +73,13 @@ class Metrics:
         self._metrics: Final = [_make(plan).to(device) for plan in plans]
         self._scores: Final = scores
 
-    def update(self, named: Mapping[str, Tensor]) -> None:
-        """Take in a batch: outputs and fields by name."""
+    def update(self, named: Mapping[str, Tensor], samples: int) -> None:
+        """Take in a batch: outputs and fields by name, and what the file computes for its metrics."""
         with torch.no_grad():
             for plan, metric in zip(self._plans, self._metrics, strict=True):
+                if isinstance(metric, _Mean):
+                    metric.update(named[plan.output], samples)
+                    continue
                 output, target = named[plan.output].detach().float(), named[plan.target]
                 metric.update(*_prepared(plan.torchmetrics_class, output, target, self._scores))
 
@@ -90,9 +93,32 @@ class Metrics:
             metric.reset()
 
 
-def scores_of(loss: Container) -> Scores:
-    """What a loss takes the model's outputs for. torchmetrics would guess from the numbers of each batch."""
-    names = set(_operators(loss))
+class _Mean:
+    """A metric that the file computes itself: the mean over samples of one number for each batch."""
+
+    def __init__(self) -> None:
+        self._means: Final = Means()
+
+    def to(self, device: torch.device) -> "_Mean":  # noqa: ARG002 - the sum lives where the numbers do
+        """Itself."""
+        return self
+
+    def update(self, value: Tensor, samples: int) -> None:
+        """Take in the mean over `samples` samples."""
+        self._means.add({"mean": value}, samples)
+
+    def compute(self) -> float:
+        """The mean so far."""
+        return self._means.read().get("mean", float("nan"))
+
+    def reset(self) -> None:
+        """Start again."""
+        self._means.reset()
+
+
+def scores_of(losses: Sequence[Container]) -> Scores:
+    """What the losses take the model's outputs for. torchmetrics would guess from the numbers of each batch."""
+    names = {name for loss in losses for name in _operators(loss)}
     if names & PROBABILITIES:
         return "probabilities"
     return "logits" if names & LOGITS else None
@@ -108,6 +134,8 @@ def _operators(container: Container) -> Iterator[str]:
 
 
 def _make(plan: MetricPlan) -> Any:
+    if not plan.target:
+        return _Mean()
     if plan.python is not None:
         return ExternMetric(plan.python, plan.arguments)
     from expc.runtime.torchvision_compat import import_torchvision

@@ -1,27 +1,53 @@
 """The optimizer with its parameter groups, and the chain of schedules that moves their learning rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from expc.compiler.ops.declare import REQUIRED
-from expc.compiler.program import GroupPlan, SchedulePart, Use
+from expc.compiler.program import GroupPlan, SchedulePart, TrainPlan, Use
 from expc.compiler.schedules import settings_in_steps, steps_of
 from expc.runtime.externs import extern_optimizer, extern_schedule
 
 
-def make_optimizer(use: Use, groups: Sequence[GroupPlan], model: nn.Module) -> Optimizer:
-    """The optimizer over all parameters that learn.
+def make_optimizers(plan: TrainPlan, model: nn.Module) -> tuple[Optimizer, ...]:
+    """The optimizers over all parameters that learn: that of `train` first, then those of groups."""
+    frozen = plan.freeze.keys if plan.freeze is not None and plan.freeze.duration is None else ()
+    named = dict(model.named_parameters(remove_duplicate=False))
+    still = {named[key] for key in frozen if key in named}
+    uses: dict[nn.Parameter, Use | None] = {
+        parameter: plan.optimizer for parameter in named.values() if parameter.requires_grad and parameter not in still
+    }
+    for group in plan.groups:
+        if group.optimizer is not None:
+            uses |= {named[key]: group.optimizer for key in group.keys if named[key] in uses}
+    wanted = dict.fromkeys((plan.optimizer, *(group.optimizer for group in plan.groups)))
+    return tuple(
+        make_optimizer(use, plan.groups, model, [parameter for parameter, mine in uses.items() if mine is use])
+        for use in wanted
+        if use is not None and use in uses.values()
+    )
+
+
+def make_optimizer(
+    use: Use, groups: Sequence[GroupPlan], model: nn.Module, only: Collection[nn.Parameter] | None = None
+) -> Optimizer:
+    """An optimizer over the parameters `only`, or over all that learn.
 
     A parameter that several groups match takes each setting from the last of them that says it. Parameters with the
     same settings share a group of the optimizer; those that no group changes come first, and their learning rate is the
     one that is logged.
     """
-    parameters = {key: p for key, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
+    chosen = None if only is None else set(only)
+    parameters = {
+        key: p
+        for key, p in model.named_parameters(remove_duplicate=False)
+        if p.requires_grad and (chosen is None or p in chosen)
+    }
     changes: dict[nn.Parameter, dict[str, Any]] = {parameter: {} for parameter in parameters.values()}
     for group in groups:
         for key in group.keys:
@@ -70,7 +96,10 @@ class Schedules:
         # A step without gradients moves nothing. It tells torch that the optimizer goes first even if f16 skips its
         # first step; torch would warn otherwise.
         optimizer.zero_grad()
-        optimizer.step()
+        if isinstance(optimizer, LBFGS):
+            optimizer.step(lambda: torch.zeros(()))  # type: ignore[no-untyped-call]
+        else:
+            optimizer.step()
 
         self.rate = float(optimizer.param_groups[0]["lr"])
         """The learning rate of the first group in the last step, or in the first one before any is taken."""
@@ -120,6 +149,33 @@ class Schedules:
         schedule = getattr(torch.optim.lr_scheduler, use.name)(self._optimizer, **settings)
         assert isinstance(schedule, LRScheduler)  # noqa: S101 - the table names schedules only
         return schedule
+
+
+class Chains:
+    """The same chain of schedules over each of several optimizers."""
+
+    def __init__(self, chains: Sequence[Schedules]) -> None:
+        self._chains: Final = chains
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the first optimizer's first group in the last step."""
+        return self._chains[0].rate
+
+    def step(self) -> None:
+        """Set the learning rates for the next step."""
+        for chain in self._chains:
+            chain.step()
+
+    def validated(self, values: Mapping[str, float]) -> None:
+        """Take in what a validation measured."""
+        for chain in self._chains:
+            chain.validated(values)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold: that of the one chain, or of all of them under `chains`."""
+        states = [chain.state() for chain in self._chains]
+        return states[0] if len(states) == 1 else {"chains": states}
 
 
 _PLAIN: Final = (int, float, str, list, type(None))

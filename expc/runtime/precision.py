@@ -1,5 +1,6 @@
 """In which precision a run computes: weights stay f32, and torch's autocast chooses for each operator."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -34,13 +35,15 @@ class Precision:
         """Add the gradients of `loss` to the parameters, scaled."""
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
-    def unscale(self, optimizer: Optimizer) -> None:
+    def unscale(self, optimizers: Sequence[Optimizer]) -> None:
         """Make gradients what they are, to be clipped."""
-        self._scaler.unscale_(optimizer)
+        for optimizer in optimizers:
+            self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> None:
+    def step(self, optimizers: Sequence[Optimizer]) -> None:
         """Move the weights; with f16, skipped when a gradient overflowed."""
-        self._scaler.step(optimizer)
+        for optimizer in optimizers:
+            self._scaler.step(optimizer)
         self._scaler.update()
 
     def state(self) -> dict[str, float]:

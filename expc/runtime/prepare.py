@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 
 from expc.compiler.program import Program, TrainPlan, Watch
+from expc.compiler.schedules import steps_of
 from expc.diagnostics import Span
 from expc.frozen import dataclass
+from expc.runtime.average import Average
 from expc.runtime.checkpoint import Checkpoints
 from expc.runtime.data.datasets import data_root
 from expc.runtime.data.declared import Given
@@ -17,14 +19,16 @@ from expc.runtime.errors import NothingToTrain, RunError
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping
+from expc.runtime.later import refuse_what_comes_later
 from expc.runtime.loop import Training
 from expc.runtime.metrics import Metrics, scores_of
-from expc.runtime.optim import Schedules, make_optimizer
+from expc.runtime.optim import Chains, Schedules, make_optimizers
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress
 from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory
 from expc.runtime.task import Task
+from expc.runtime.turns import make_turns
 from expc.runtime.watch import Every, Watcher
 from expc.spec.sections import Checkpoint, Data, Log, Train
 
@@ -48,6 +52,7 @@ class Prepared:
 def prepare(program: Program, device: str, given: Given | None = None) -> Prepared:
     """Open the data, `given` for `Tensors`, and build the model. Raises `RunError` where something is missing."""
     experiment, plan = program.experiment, program.train
+    refuse_what_comes_later(program)
     if program.model is None:
         raise _incomplete(program, "model")
     if plan is None or experiment.train is None:
@@ -75,9 +80,18 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
     """The training of a prepared run, which writes to `directory`."""
     steps_per_epoch = len(run.loaders["train"])
     total_steps = run.train.steps or (run.train.epochs or 0) * steps_per_epoch
-    optimizer = make_optimizer(run.plan.optimizer, run.plan.groups, run.task.model)
+    optimizers = make_optimizers(run.plan, run.task.model)
+    turns = make_turns(run.plan, run.task.model, optimizers)
+    thaws_after = None
+    if run.plan.freeze is not None:
+        run.task.freeze(run.plan.freeze.keys)
+        if run.plan.freeze.duration is not None:
+            thaws_after = steps_of(run.plan.freeze.duration, steps_per_epoch)
+    average = Average(run.task, run.train.ema)
     directions = {metric.name: bool(metric.higher_is_better) for metric in run.plan.metrics}
-    schedules = Schedules(run.plan.schedule, optimizer, steps_per_epoch, total_steps, directions)
+    schedules = Chains(
+        [Schedules(run.plan.schedule, each, steps_per_epoch, total_steps, directions) for each in optimizers]
+    )
     best = _best(run)
     early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)
     keeping = Keeping(
@@ -85,27 +99,32 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         checkpoints=Checkpoints(directory, run.checkpoint.keep),
         every=Every(run.checkpoint.every, steps_per_epoch),
         model=run.task.model,
-        optimizer=optimizer,
+        average=average,
+        optimizers=optimizers,
         schedules=schedules,
         precision=run.precision,
         device=run.device,
         best=None if best is None else Watcher(best),
         early_stop=early_stop,
     )
-    scores = scores_of(run.plan.loss.body)
+    scores = scores_of([loss.body for loss in run.plan.losses])
     measuring = Metrics(run.plan.metrics, run.device, scores)
     return Training(
         plan=run.plan,
         task=run.task,
         loader=run.loaders["train"],
         validation=run.loaders.get("val"),
-        optimizer=optimizer,
+        turns=turns,
         schedules=schedules,
+        average=average,
         precision=run.precision,
         metrics=Metrics(run.plan.metrics, run.device, scores),
-        evaluator=Evaluator(run.task, measuring, run.precision, run.device, run.train.seed, interrupts, progress),
+        evaluator=Evaluator(
+            average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress
+        ),
         device=run.device,
         total_steps=total_steps,
+        thaws_after=thaws_after,
         accumulate=run.train.accumulate,
         log_every=Every(run.log.every, steps_per_epoch),
         early_stop=early_stop,

@@ -1,14 +1,19 @@
 """What is learnt: the network and its loss, fed from batches by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from copy import copy
+from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from expc.compiler.dimensions import Symbol
+from expc.compiler.graph import Container
 from expc.compiler.lower import lower, lower_container
-from expc.compiler.program import Program
+from expc.compiler.program import LossPlan, Program
+from expc.runtime.loading import load_weights
+from expc.runtime.recompute import recompute
 
 Batch = dict[str, Tensor]
 """The fields of a batch by name, each `[N, ...]`."""
@@ -24,13 +29,33 @@ class Task:
     def __init__(self, program: Program, device: torch.device, seed: int) -> None:
         assert program.model is not None  # noqa: S101 - a run has checked it
         assert program.train is not None  # noqa: S101
-        self.model: Final = lower(program.model, device=device, seed=seed, inits=program.train.inits)
+        plan, settings = program.train, program.experiment.train
+        self.model = lower(program.model, device=device, seed=seed, inits=plan.inits)
+        load_weights(self.model, plan.loads, Path(program.source.name).parent)
+        recompute(self.model, plan.recompute)
+        self._compiled: Final = settings is not None and settings.compile
+        self._run = self._runner()
         body = program.model.body
         self._feeds: Final = [program.inputs[name] for name in body.input_names]
-        plan = program.train.loss
-        self.loss: Final = lower_container(plan.body, device=device, seed=seed)
-        self._loss_inputs: Final = tuple(zip(plan.body.input_names, plan.body.inputs, strict=True))
-        self._terms: Final = plan.terms
+        self._losses: Final = [_Part(loss.body, loss, device, seed) for loss in plan.losses]
+        self._names: Final = [turn.name for turn in plan.turns]
+        self._measures: Final = None if plan.measured is None else _Part(plan.measured, None, device, seed)
+        self._frozen: tuple[nn.Module, ...] = ()
+        self._resting: tuple[nn.Parameter, ...] = ()
+
+    def _runner(self) -> Callable[..., Any]:
+        return torch.compile(self.model) if self._compiled else self.model
+
+    def with_model(self, model: nn.Module) -> "Task":
+        """The same task with other weights."""
+        other = copy(self)
+        other.use(model)
+        return other
+
+    def use(self, model: nn.Module) -> None:
+        """Go on with other weights, of which nothing is frozen."""
+        self.model, self._frozen, self._resting = model, (), ()
+        self._run = self._runner()
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """The model's inputs, in its order."""
@@ -38,7 +63,7 @@ class Task:
 
     def named(self, batch: Batch) -> dict[str, Any]:
         """Run the model on a batch."""
-        result = self.model(*self.inputs(batch))
+        result = self._run(*self.inputs(batch))
         if isinstance(result, Mapping):
             outputs = dict(result)
         elif isinstance(result, tuple):
@@ -48,25 +73,94 @@ class Task:
         target = next((field for field in batch if field not in self._feeds), None)
         return {**({} if target is None else {"target": batch[target]}), **batch, **outputs}
 
-    def losses(self, named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
-        """The loss, called `loss`, and its terms where they have names: scalars."""
-        # The loss takes every output, used or not; those that exist in training only are none in evaluation.
-        arguments = [samples if isinstance(kind, Symbol) else named.get(name) for name, kind in self._loss_inputs]
-        result = self.loss(*arguments)
-        if not self._terms:
+    def losses(self, named: Mapping[str, Any], samples: int, turn: int | None = None) -> dict[str, Tensor]:
+        """The loss, called `loss`, and its terms where they have names: scalars.
+
+        `turn` is which of several losses is meant; without it, they are summed.
+        """
+        if len(self._losses) == 1:
+            return self._loss(0, named, samples)
+        if turn is not None:
+            found = self._loss(turn, named, samples)
+            return {**found, self._names[turn]: found["loss"]} if self._names[turn] else found
+        turns = [self.losses(named, samples, index) for index in range(len(self._losses))]
+        total = torch.stack([found["loss"].float() for found in turns]).sum()
+        return {**{name: value for found in turns for name, value in found.items()}, "loss": total}
+
+    def _loss(self, index: int, named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
+        part = self._losses[index]
+        result = part(named, samples, self.model)
+        if not part.terms:
             return {"loss": result}
-        terms = {name: result[name] for name in self._terms if name in result}
+        terms = {name: result[name] for name in part.terms if name in result}
         return {"loss": torch.stack([term.float() for term in terms.values()]).sum(), **terms}
 
+    def measured(self, named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
+        """What the file computes for its metrics, by name."""
+        if self._measures is None:
+            return {}
+        with torch.no_grad():
+            return dict(self._measures(named, samples, self.model))
+
     def train(self) -> None:
-        """Let model and loss act as in training."""
+        """Let model and loss act as in training; what is frozen acts as in evaluation."""
         self.model.train()
-        self.loss.train()
+        for module in self._frozen:
+            module.eval()
+        for loss in self._losses:
+            loss.module.train()
 
     def eval(self) -> None:
         """Let model and loss act as in evaluation."""
         self.model.eval()
-        self.loss.eval()
+        for part in (*self._losses, *([] if self._measures is None else [self._measures])):
+            part.module.eval()
+
+    def freeze(self, keys: Collection[str]) -> None:
+        """Let these parameters learn nothing. Modules that are frozen as a whole act as in evaluation."""
+        frozen = set(keys)
+        named = dict(self.model.named_parameters(remove_duplicate=False))
+        self._resting = tuple(named[key] for key in keys if key in named and named[key].requires_grad)
+        for parameter in self._resting:
+            parameter.requires_grad_(False)
+        entries = self.model.state_dict().keys()
+        whole = []
+        for name, module in self.model.named_modules():
+            inside = {key for key in entries if not name or key.startswith(f"{name}.")}
+            if inside and inside <= frozen:
+                whole.append(module)
+        self._frozen = tuple(whole)
+
+    def thaw(self) -> None:
+        """Let everything learn that was frozen."""
+        for parameter in self._resting:
+            parameter.requires_grad_(True)
+        for module in self._frozen:
+            module.train()
+        self._frozen = self._resting = ()
+
+
+class _Part:
+    """A loss, or what computes the metrics: a container fed by name."""
+
+    def __init__(self, body: Container, loss: LossPlan | None, device: torch.device, seed: int) -> None:
+        self.module: Final = lower_container(body, device=device, seed=seed)
+        self.terms: Final = () if loss is None else loss.terms
+        self._weights: Final = {} if loss is None else loss.weights
+        self._inputs: Final = tuple(zip(body.input_names, body.inputs, strict=True))
+
+    def __call__(self, named: Mapping[str, Any], samples: int, model: nn.Module) -> Any:
+        """Its result. It takes every output, used or not; those that exist in training only are none in evaluation."""
+        parameters = dict(model.named_parameters(remove_duplicate=False)) if self._weights else {}
+        arguments = [
+            samples
+            if isinstance(kind, Symbol)
+            else parameters[self._weights[name]]
+            if name in self._weights
+            else named.get(name)
+            for name, kind in self._inputs
+        ]
+        return self.module(*arguments)
 
 
 def samples_in(batch: Batch) -> int:

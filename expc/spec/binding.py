@@ -16,7 +16,6 @@ from expc.spec.errors.names import (
     ContradictingKeys,
     DuplicateKey,
     MissingKey,
-    NotAvailableYet,
     OutOfRange,
     UndefinedInSetting,
     UnknownKey,
@@ -28,7 +27,7 @@ from expc.spec.errors.names import (
 from expc.spec.experiment import Experiment
 from expc.spec.fields import choices, note, words
 from expc.spec.repairs import repairs
-from expc.spec.sections import PLANNED, PLANNED_SECTIONS, SECTIONS, Settings, keys
+from expc.spec.sections import SECTIONS, Settings, keys
 from expc.spec.suggest import advice, enumeration, nearest
 from expc.spec.values import UNEVALUATED, Dtype, Quantity, Table, Word, origin, show
 
@@ -51,10 +50,8 @@ def bind(name: str, tables: Mapping[str, Table], report: Report, names: Collecti
     for section, table in tables.items():
         if section in SECTIONS:
             sections[section] = _Section(section, table, report, names).bind(origins, stray)
-        elif section in PLANNED_SECTIONS:
-            report.add(NotAvailableYet(span=_name_span(table), what=section))
         else:
-            near = nearest(section, (*SECTIONS, *PLANNED_SECTIONS))
+            near = nearest(section, SECTIONS)
             span = _name_span(table)
             report.add(
                 UnknownSection(span=span, section=section, advice=advice(near), fixes=_rename(span, near, "safe"))
@@ -131,10 +128,6 @@ class _Section:
         value, field = setting.value, self.fields.get(key)
         if value is UNEVALUATED or field is None:
             return value
-        if field.json_schema_extra == PLANNED:
-            if value != field.default:
-                self.report.add(NotAvailableYet(span=setting.key_span, what=key))
-            return UNEVALUATED
         if choices(field):
             if isinstance(value, str):
                 self._complain(key, setting, "choice")

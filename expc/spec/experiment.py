@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from expc.frozen import dataclass, field
 
 if TYPE_CHECKING:
-    from expc.spec.sections import Checkpoint, Data, Distributed, Log, Train
+    from expc.spec.sections import Checkpoint, Data, Distributed, Export, Log, Prune, Quantize, Train
 
 ROLES: Final = ("train", "val", "test", "predict")
 """The names of `data` that a run uses; others are local to the section."""
@@ -27,5 +27,8 @@ class Experiment:
     distributed: "Distributed | None" = None
     checkpoint: "Checkpoint | None" = None
     log: "Log | None" = None
+    quantize: "Quantize | None" = None
+    prune: "Prune | None" = None
+    export: "Export | None" = None
     origins: Mapping[str, str] = field(default_factory=dict)
     """Who set each value: `train.epochs` -> `mnist.exp:28`, `--set train.epochs=1` or `default`."""

@@ -26,6 +26,7 @@ from expc.spec.values import (
     Recipe,
     Table,
     Watched,
+    Word,
     show,
 )
 
@@ -126,6 +127,43 @@ def _best(value: Any) -> Verdict:
     return "type" if verdict == "fits" and len(value.arguments) > 1 else verdict
 
 
+def _selector(value: Any) -> Verdict:
+    return "fits" if isinstance(value, str) or (isinstance(value, Word) and value.name[:1].isupper()) else "type"
+
+
+def _selectors(value: Any) -> Verdict:
+    return "fits" if value == () else _each(_selector)(value)
+
+
+def _freeze(value: Any) -> Verdict:
+    if not isinstance(value, Lasting):
+        return _selectors(value)
+    verdict = _selectors(value.stage)
+    if verdict != "fits":
+        return verdict
+    if not isinstance(value.duration, Quantity):
+        return "range" if value.duration < 1 else "fits"
+    return _interval(value.duration) if value.duration.unit in ("step", "epoch") else "unit"
+
+
+def _recompute(value: Any) -> Verdict:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "fits" if value >= 1 else "range"
+    return _selectors(value)
+
+
+def _share(value: Any) -> Verdict:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "type"
+    return "fits" if 0 < value < 1 else "range"
+
+
+def _amount(value: Any) -> Verdict:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "type"
+    return "fits" if (isinstance(value, int) and value >= 1) or 0 < value < 1 else "range"
+
+
 def _metrics(value: Any) -> Verdict:
     return "fits" if isinstance(value, Table) else _each(_instance(Recipe))(value)
 
@@ -164,7 +202,22 @@ Interval = Annotated[
     Quantity,
     Kind("an interval above 0 with its unit, such as `50 steps`, `1 epochs` or `30 min`, or `none`", _interval),
 ]
-Patterns = Annotated[tuple[str, ...], Kind('a list of names such as `["layer3.*"]`', _each(_instance(str)))]
+Patterns = Annotated[
+    tuple[str | Word, ...],
+    Kind('a list of names such as `["layer3.*"]`, or of classes and blocks such as `[Conv2d]`', _selectors),
+]
+Freeze = Annotated[
+    tuple[str | Word, ...] | Lasting,
+    Kind('a list of names such as `["conv1.*"]`, or one with a time, `["conv1.*"] for 2 epochs`', _freeze),
+]
+Recompute = Annotated[
+    tuple[str | Word, ...] | int,
+    Kind('a list of names such as `["layer3.*"]`, or the number of segments', _recompute),
+]
+Share = Annotated[float, Kind("a number between 0 and 1, such as `0.999`", _share)]
+Amount = Annotated[
+    float | int, Kind("a share between 0 and 1, such as `0.3`, or a whole number of at least 1", _amount)
+]
 Groups = Annotated[
     tuple[Table, ...], Kind('a section such as `group "*.bias" { weight_decay = 0 }`', _each(_instance(Table)))
 ]
@@ -190,6 +243,8 @@ def _words(annotation: Any, metadata: tuple[Any, ...]) -> str:
         return enumeration([f"`{choice}`" for choice in get_args(annotation)], "or")
     if annotation is bool:
         return "`true` or `false`"
+    if annotation is str:
+        return 'a string such as `"net.onnx"`'
     if annotation is int:
         least = next((item.ge for item in _flat(metadata) if getattr(item, "ge", None) is not None), None)
         return "a whole number" if least is None else f"a whole number of at least {least}"

@@ -14,7 +14,7 @@ from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.errors.names import BadOverride, UnknownSection
 from expc.spec.parser import parse_value
-from expc.spec.sections import PLANNED_SECTIONS, SECTIONS, keys
+from expc.spec.sections import SECTIONS, keys
 from expc.spec.suggest import advice, nearest
 
 _OPTION = re.compile(r"\s*(?P<path>[^=]*?)\s*=(?P<value>.*)", re.DOTALL)
@@ -85,8 +85,8 @@ def _advice(name: str, lets: Sequence[str]) -> str:
 
 def _with_setting(file: syntax.File, override: Override, report: Report) -> syntax.File:
     section, key = override.path
-    if section not in SECTIONS and section not in PLANNED_SECTIONS:
-        near = nearest(section, (*SECTIONS, *PLANNED_SECTIONS))
+    if section not in SECTIONS:
+        near = nearest(section, SECTIONS)
         report.add(UnknownSection(span=_part(override, 0), section=section, advice=advice(near)))
         return file
     pattern = syntax.Pattern(key, span=_part(override, 1))

@@ -5,15 +5,16 @@ which reference page, completion and JSON Schema are made. Only `expc.spec.bindi
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
 
 from expc.spec.fields import (
+    Amount,
     Best,
     Clip,
     EarlyStop,
+    Freeze,
     Groups,
     Inits,
     Interval,
@@ -21,16 +22,15 @@ from expc.spec.fields import (
     Metrics,
     Optimizer,
     Patterns,
+    Recompute,
     Samples,
     Schedule,
+    Share,
 )
 from expc.spec.values import Quantity
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-
-PLANNED: Final[JsonDict] = {"planned": True}
-"""Marks a setting that belongs to the language, and that this version of expc cannot carry out yet."""
 
 
 class Settings(BaseModel):
@@ -76,14 +76,16 @@ class Train(Settings):
     accumulate: Count = Field(default=1, description="Parts that a batch is computed in, to save memory.")
     clip: Clip | None = Field(default=None, description="The greatest norm, or the greatest value, of gradients.")
     early_stop: EarlyStop | None = Field(default=None, description="What ends the run when it gets no better.")
-    ema: Any = Field(default=None, description="Average the weights over the run.", json_schema_extra=PLANNED)
-    compile: bool = Field(default=False, description="Use `torch.compile`.", json_schema_extra=PLANNED)
-    recompute: Any = Field(
-        default=None,
-        description="Modules that compute their activations anew, to save memory.",
-        json_schema_extra=PLANNED,
+    ema: Share | None = Field(
+        default=None, description="Keep a running average of the weights with this decay, and measure that."
     )
-    freeze: Any = Field(default=None, description="Parameters that do not learn.", json_schema_extra=PLANNED)
+    compile: bool = Field(default=False, description="Use `torch.compile`.")
+    recompute: Recompute | None = Field(
+        default=None, description="Modules that compute their activations anew, to save memory; or how many segments."
+    )
+    freeze: Freeze | None = Field(
+        default=None, description="Parameters that do not learn, for the whole run or at its start."
+    )
     seed: Natural = Field(default=0, description="What all random numbers of the run follow from.")
     deterministic: bool = Field(default=False, description="Allow only algorithms that give the same bits each time.")
     groups: Groups = Field(default=(), alias="group", description="What some parameters do differently.")
@@ -132,17 +134,54 @@ class Log(Settings):
     images: Natural = Field(default=0, description="How many validation images to write.")
 
 
+class Quantize(Settings):
+    """Arithmetic in whole numbers, for a model that is deployed."""
+
+    mode: Literal["dynamic", "static", "qat"] = Field(
+        default="dynamic", description="Weights only; activations too, after calibration; or learnt (qat)."
+    )
+    backend: Literal["auto", "x86", "fbgemm", "onednn", "qnnpack"] = Field(
+        default="auto", description="The kernels that it is for."
+    )
+    targets: Patterns | None = Field(default=None, description="Modules that are quantized; none: all that can be.")
+    calibrate: Count | None = Field(
+        default=None, description="Training batches that a static quantization measures activations on; none: 32."
+    )
+
+
+class Prune(Settings):
+    """Parameters that are set to zero, by `torch.nn.utils.prune`."""
+
+    method: Literal["l1_unstructured", "random_unstructured", "ln_structured", "random_structured"] = Field(
+        default="l1_unstructured", description="Which parameters go: single ones, or whole slices."
+    )
+    amount: Amount | None = Field(default=None, description="The share that goes, or their number.")
+    targets: Patterns | None = Field(default=None, description="Parameters that are pruned; none: every weight.")
+    n: Count | None = Field(default=None, description="Which norm `ln_structured` goes by; none: 2.")
+    dim: int | None = Field(default=None, description="The dimension whose slices a structured method takes; none: 0.")
+    every: Interval | None = Field(default=None, description="Between two prunings; none: once, at the end.")
+
+
+class Export(Settings):
+    """Files that other programs run the model from."""
+
+    onnx: str | None = Field(default=None, description="Where an ONNX file is written.")
+    pt2: str | None = Field(default=None, description="Where a program of `torch.export` is written.")
+    opset: Count | None = Field(default=None, description="The ONNX operator set; none: torch's own choice.")
+    weights: Literal["best", "final"] = Field(default="best", description="Which weights of the run are written.")
+
+
 SECTIONS: Final[Mapping[str, type[Settings]]] = {
     "data": Data,
     "train": Train,
     "distributed": Distributed,
     "checkpoint": Checkpoint,
     "log": Log,
+    "quantize": Quantize,
+    "prune": Prune,
+    "export": Export,
 }
 """The sections of a file, by name."""
-
-PLANNED_SECTIONS: Final = ("quantize", "prune", "export")
-"""Sections that belong to the language, and that this version of expc cannot carry out yet."""
 
 
 def keys(section: type[Settings]) -> dict[str, str]:

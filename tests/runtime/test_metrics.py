@@ -31,10 +31,10 @@ def measure(name, output, target, types, scores="logits", **settings):
     path, arguments = entry.complete({p.name: p.default for p in entry.settings} | settings, *types)
     plan = MetricPlan("m", path, arguments, "output", "target", True, SPAN)
     metric = Metrics([plan], torch.device("cpu"), scores)
-    metric.update({"output": output, "target": target})
+    metric.update({"output": output, "target": target}, len(output))
     metric.reset()
     for start, end in ((0, 7), (7, 8), (8, 50)):
-        metric.update({"output": output[start:end], "target": target[start:end]})
+        metric.update({"output": output[start:end], "target": target[start:end]}, end - start)
     return metric.read()["m"]
 
 
@@ -138,4 +138,4 @@ def test_the_loss_tells_what_outputs_are(operator, scores):
     step = Apply(declared, None, {}, None, SPAN)
     inner = Container("Body", (), (), {}, (step,), None, {}, {}, {}, (), SPAN)
     outer = Container("Loss", (), (), {}, (), None, {"0": inner}, {}, {}, (), SPAN)
-    assert scores_of(inner) == scores_of(outer) == scores
+    assert scores_of([inner]) == scores_of([outer]) == scores

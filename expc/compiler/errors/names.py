@@ -389,8 +389,8 @@ class NotYet(Problem):
     data { train = MNIST("data") -> ToTensor }
     model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
     train {
-      epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
-      group "*.bias" { loss = CrossEntropyLoss }
+      epochs = 9, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
+      group "*.bias" { schedule = StepLR(3) }
     }
     ```
 

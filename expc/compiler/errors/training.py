@@ -1,4 +1,4 @@
-"""E05xx: training. Losses against their targets."""
+"""E05xx: training. Losses against their targets, optimizers against their parameters, settings against each other."""
 
 from typing import ClassVar
 
@@ -132,3 +132,93 @@ class TargetShape(Problem):
     output: str
     target: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRefused(Problem):
+    """An optimizer cannot move the parameters that it is given, or its settings do not go together.
+
+    `Muon` moves matrices only, `SparseAdam` only embeddings with sparse gradients, and the parameters of `LBFGS` cannot
+    differ in their settings. A `group` gives parameters an optimizer of their own.
+
+    ```exp wrong
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = Muon(lr=0.02) }
+    ```
+
+    ```exp right
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train {
+      epochs = 1, loss = CrossEntropyLoss, optimizer = AdamW
+      group "*.weight" { optimizer = Muon(lr=0.02) }
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0504"
+    name: ClassVar[str] = "optimizer-refused"
+    template: ClassVar[str] = "`{optimizer}`: {reason}"
+
+    optimizer: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsContradict(Problem):
+    """Settings that are right one by one make no sense together.
+
+    ```exp wrong
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1), freeze = ["*"] }
+    ```
+
+    ```exp right
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1), freeze = ["*.bias"] }
+    ```
+    """
+
+    code: ClassVar[str] = "E0505"
+    name: ClassVar[str] = "settings-contradict"
+    template: ClassVar[str] = "{reason}"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotMoved(Problem):
+    """No loss, or no optimizer, moves some parameter.
+
+    Groups with a loss of their own move only their parameters. The loss of `train` moves all others; without it, each
+    parameter needs a group with a loss. The same holds for optimizers.
+
+    ```exp wrong
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> body: Linear(16) -> ReLU -> head: Linear(10) }
+    train {
+      epochs = 1, optimizer = SGD(lr=0.1)
+      group "head.*" { loss = CrossEntropyLoss }
+    }
+    ```
+
+    ```exp right
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> body: Linear(16) -> ReLU -> head: Linear(10) }
+    train {
+      epochs = 1, optimizer = SGD(lr=0.1), freeze = ["body.*"]
+      group "head.*" { loss = CrossEntropyLoss }
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0506"
+    name: ClassVar[str] = "parameter-not-moved"
+    template: ClassVar[str] = "no {what} moves `{key}`{more}"
+
+    what: str
+    key: str
+    more: str

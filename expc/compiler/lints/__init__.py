@@ -26,6 +26,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "batch_axis_mismatch": _SEQUENCES,
     "batchnorm_batch_of_one": _BATCH_NORM,
     "monitor_direction": ("min", "max"),
+    "not_run_yet": (),
 }
 """The modules beside this one that hold rules, and the words of which a file must have one for the rule to say
 anything: operators, data sets, optimizers, schedules, sections, keys. A rule without words looks at every file.

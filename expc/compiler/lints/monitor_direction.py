@@ -44,7 +44,7 @@ def check(program: Program) -> Iterator[Problem]:
     if program.train is None:
         return
     higher = {metric.name: metric.higher_is_better for metric in program.train.metrics}
-    higher |= dict.fromkeys(("loss", *program.train.loss.terms), False)
+    higher |= dict.fromkeys(("loss", *program.train.terms), False)
     for watch in (program.best, program.train.early_stop):
         if watch is None:
             continue

@@ -45,11 +45,11 @@ def check(program: Program) -> Iterator[Problem]:
     """A softmax or sigmoid whose result reaches cross entropy unchanged."""
     if program.train is None or program.model is None:
         return
-    loss = program.train.loss.body
-    producers = Producers(loss)
     model = Producers(program.model.body)
     outputs = named_outputs(program)
-    for step, _, _ in applications(loss):
+    bodies = [loss.body for loss in program.train.losses]
+    for step, loss in ((step, body) for body in bodies for step, _, _ in applications(body)):
+        producers = Producers(loss)
         if step.operator.name not in _LOSSES:
             continue
         value = input_of(step)

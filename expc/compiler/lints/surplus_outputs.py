@@ -47,7 +47,7 @@ def check(program: Program) -> Iterator[Problem]:
     """Cross entropy whose class axis is wider than the target has classes."""
     if program.train is None or program.model is None:
         return
-    for step, _, _ in applications(program.train.loss.body):
+    for step in (step for loss in program.train.losses for step, _, _ in applications(loss.body)):
         if step.operator.name not in _LOSSES:
             continue
         scores, target = step.arguments.get("input"), step.arguments.get("target")

@@ -199,47 +199,6 @@ class UndefinedInSetting(Problem):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotAvailableYet(Problem):
-    """A setting or a section belongs to the language, but this version of expc cannot carry it out.
-
-    To run the rest as if it were not there would give another experiment than the one that is written.
-
-    ```exp wrong
-    data {
-      train = MNIST("data", download=true) -> ToTensor
-      batch = 64
-    }
-    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
-    train {
-      epochs    = 1
-      loss      = CrossEntropyLoss
-      optimizer = AdamW(lr=1e-3)
-      ema       = 0.999
-    }
-    ```
-
-    ```exp right
-    data {
-      train = MNIST("data", download=true) -> ToTensor
-      batch = 64
-    }
-    model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(10) }
-    train {
-      epochs    = 1
-      loss      = CrossEntropyLoss
-      optimizer = AdamW(lr=1e-3)
-    }
-    ```
-    """
-
-    code: ClassVar[str] = "E0208"
-    name: ClassVar[str] = "not-available-yet"
-    template: ClassVar[str] = "`{what}` is part of the language, but not available in this version"
-
-    what: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class ContradictingKeys(Problem):
     """Two settings of a section contradict each other.
 

@@ -12,7 +12,7 @@ import torch
 from programs import checked, inferred, measured
 
 from expc.compiler.datasets import datasets
-from expc.compiler.dimensions import substitute, symbols
+from expc.compiler.dimensions import substitute, symbol, symbols
 from expc.compiler.lower import lower
 from expc.compiler.metrics import metrics
 from expc.compiler.ops.declare import Operator

@@ -88,8 +88,19 @@ def mended(text, problem):
         ('distributed { backend = "nccl" }', "E0206", '"nccl"', 'but is the string "nccl"', "nccl"),
         (f"train {{ {NEEDS}, precision = f64 }}", "E0206", "f64", "`f32`, `bf16`, `f16` or `auto`, but is `f64`", None),
         ("data { batch = bach }", "E0207", "bach", "`bach` is not defined; did you mean `bache`?", "bache"),
-        (f"train {{ {NEEDS}, ema = 0.99 }}", "E0208", "ema", "`ema` is part of the language, but not available", None),
-        ("quantize { mode = qat }", "E0208", "quantize", "`quantize` is part of the language, but not available", None),
+        (f"train {{ {NEEDS}, ema = 1.5 }}", "E0205", "1.5", "a number between 0 and 1", None),
+        (
+            f'train {{ {NEEDS}, freeze = ["a.*"] for 0 epochs }}',
+            "E0205",
+            '["a.*"] for 0 epochs',
+            "a list of names",
+            None,
+        ),
+        (f'train {{ {NEEDS}, freeze = ["a.*"] for 5 min }}', "E0212", '["a.*"] for 5 min', "a list of names", None),
+        (f"train {{ {NEEDS}, recompute = 0 }}", "E0205", "0", "the number of segments", None),
+        (f'train {{ {NEEDS}, freeze = "a.*" }}', "E0204", '"a.*"', "a list of names", '["a.*"]'),
+        ("prune { amount = 1.5 }", "E0205", "1.5", "a share between 0 and 1", None),
+        ("quantize { mode = int8 }", "E0206", "int8", "`dynamic`, `static` or `qat`", None),
         ("chekpoint { keep = 2 }", "E0210", "chekpoint", "there is no section `chekpoint`; did you", "checkpoint"),
         ("log { every = 4 GiB }", "E0212", "4 GiB", "but is the quantity `4 GiB`", None),
     ],
@@ -218,7 +229,8 @@ def test_the_examples_of_a_page_are_wrong_and_right(page):
 
 
 def test_codes_are_those_of_settings_and_none_is_used_twice():
-    assert sorted(page.code for page in PAGES) == [f"E{number:04}" for number in range(201, 201 + len(PAGES))]
+    codes = {f"E{number:04}" for number in range(201, 202 + len(PAGES))} - {"E0208"}  # a run has that one
+    assert sorted(page.code for page in PAGES) == sorted(codes)
     assert len(PAGES) <= 19
 
 
