@@ -1,6 +1,8 @@
 """What the pages say is true: examples of problems, commands, names, versions."""
 
+import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +101,15 @@ def test_the_language_page_lists_what_there_is(part: str, table: str) -> None:
     assert row is not None
     listed = re.findall(r"\b[A-Z]\w+", row[1])
     assert listed == sorted(getattr(Library(), table))
+
+
+def test_the_reference_is_what_the_tables_say() -> None:
+    """Renew it with EXPC_RENEW=1, or with `python docs/reference.py`."""
+    wanted = runpy.run_path(str(ROOT / "docs" / "reference.py"))["page"]()
+    path = ROOT / "docs" / "operators.md"
+    if os.environ.get("EXPC_RENEW"):
+        path.write_text(wanted, "utf-8")
+    assert path.read_text("utf-8").splitlines() == wanted.splitlines(), "write it anew: python docs/reference.py"
 
 
 def test_readme_commands_are_what_ci_runs_and_what_there_is() -> None:

@@ -12,7 +12,7 @@ from expc.spec.values import show
 @click.command("ops", short_help="List the operators, or show one.")
 @click.argument("name", required=False)
 def command(name: str | None) -> int:
-    """List all layers, functions and losses, or say what the one called NAME takes."""
+    """List all layers, functions and losses, or say what the one called NAME takes, or why it is left out."""
     from expc.compiler.ops.table import operators
 
     known = operators()
@@ -26,8 +26,13 @@ def command(name: str | None) -> int:
             click.echo()
         return OK
     if name not in known:
+        from expc.compiler.excluded import reason
         from expc.spec.suggest import advice, nearest
 
+        left_out = reason(name)
+        if left_out is not None:
+            click.echo(f"{name} is left out of the language\n\n{left_out}")
+            return OK
         raise click.UsageError(f"no operator is called `{name}`{advice(nearest(name, known))}")
     click.echo("\n".join(_page(known[name])))
     return OK

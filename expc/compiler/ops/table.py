@@ -8,7 +8,7 @@ from typing import Final
 
 from expc.compiler.ops.declare import Operator
 
-_FAMILIES: Final = (
+FAMILIES: Final = (
     "linear",
     "convolution",
     "pooling",
@@ -58,7 +58,7 @@ def operators() -> Mapping[str, Operator]:
     The families are imported at the first call, so that a command that checks nothing does not pay for them.
     """
     found: dict[str, Operator] = {}
-    for family in _FAMILIES:
+    for family in FAMILIES:
         for operator in import_module(f"expc.compiler.ops.{family}").OPERATORS:
             if operator.name in found:
                 raise ValueError(f"two operators are called {operator.name}")
