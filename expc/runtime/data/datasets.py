@@ -5,7 +5,6 @@ when they are asked for.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +14,10 @@ import torch
 from torch import Tensor
 
 from expc.compiler.program import Use
-from expc.diagnostics import Span
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
-from expc.runtime.errors import DataDamaged, DataNotFound, RunError, TooLittleData, UnexpectedData
+from expc.runtime.data.refusing import damaged, need_samples, not_found, read, unexpected
+from expc.runtime.errors import RunError, TooLittleData
 from expc.runtime.torchvision_compat import import_torchvision
 
 Raw = dict[str, Tensor | list[Tensor]]
@@ -44,7 +43,11 @@ def data_root(folder: Path) -> Path:
 
 def open_dataset(use: Use, root: Path) -> Samples:
     """The data set that `use` declares, its relative path starting at `root`. Raises `RunError`."""
-    return _OPEN[use.name](use, root)
+    if use.name in _OPEN:
+        return _OPEN[use.name](use, root)
+    from expc.runtime.data.vision import open_vision
+
+    return open_vision(use, root)
 
 
 class Stored:
@@ -124,7 +127,7 @@ class Folder:
         try:
             pixels = np.array(self._load(path))
         except Exception as error:  # Pillow raises whatever a decoder meets, SyntaxError included
-            raise _damaged(self._dataset, self._span, Path(path), str(error)) from error
+            raise damaged(self._dataset, self._span, Path(path), str(error)) from error
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -148,21 +151,21 @@ def _open_mnist(use: Use, root: Path) -> Samples:
         wanted = [str(raw / name) for other, pair in pairs.items() if not there[other] for name in pair]
         fetch(use, folder, lambda temporary: reader(temporary, download=True), wanted)
     elif missing:
-        raise _not_found(use, folder / raw, root, f"there is no {' and no '.join(missing)}")
-    images = _read(use, folder / raw / pairs[part][0], read_image_file)
-    labels = _read(use, folder / raw / pairs[part][1], read_label_file)
+        raise not_found(use, folder / raw, root, f"there is no {' and no '.join(missing)}")
+    images = read(use, folder / raw / pairs[part][0], read_image_file)
+    labels = read(use, folder / raw / pairs[part][1], read_label_file)
     _verify_mnist(use, folder / raw, images, labels)
     return Stored({"image": images[:, None], "label": labels})
 
 
 def _verify_mnist(use: Use, path: Path, images: Tensor, labels: Tensor) -> None:
     if images.shape[1:] != (28, 28):
-        raise _unexpected(use, path, "images of 28 x 28", f"{images.shape[1]} x {images.shape[2]}")
+        raise unexpected(use, path, "images of 28 x 28", f"{images.shape[1]} x {images.shape[2]}")
     if len(images) != len(labels):
-        raise _damaged(use.name, use.span, path, f"it holds {len(images)} images and {len(labels)} labels")
+        raise damaged(use.name, use.span, path, f"it holds {len(images)} images and {len(labels)} labels")
     if len(labels) and int(labels.max()) >= 10:
-        raise _unexpected(use, path, "10 classes", f"a label {int(labels.max())}")
-    _need_samples(use, len(images))
+        raise unexpected(use, path, "10 classes", f"a label {int(labels.max())}")
+    need_samples(use, len(images))
 
 
 def _open_cifar(use: Use, root: Path) -> Samples:
@@ -174,13 +177,13 @@ def _open_cifar(use: Use, root: Path) -> Samples:
     path = folder / reader.base_folder
     if not path.exists():
         if not use.settings["download"]:
-            raise _not_found(use, path, root, "there are no files")
+            raise not_found(use, path, root, "there are no files")
         fetch(use, folder, lambda temporary: reader(temporary, download=True), [reader.base_folder])
 
-    def read(_: str) -> Any:
+    def batches(_: str) -> Any:
         return reader(str(folder), train=use.settings["train"])
 
-    found = _read(use, path, read)
+    found = read(use, path, batches)
     images = torch.from_numpy(np.ascontiguousarray(found.data.transpose(0, 3, 1, 2)))
     return Stored({"image": images, "label": torch.tensor(found.targets)})
 
@@ -195,28 +198,28 @@ def _open_image_folder(use: Use, root: Path) -> Samples:
 
     folder = root / use.settings["root"]
     if not folder.is_dir():
-        raise _not_found(use, folder, root, "there is no folder")
+        raise not_found(use, folder, root, "there is no folder")
     try:
         found = ImageFolder(str(folder), allow_empty=use.settings["allow_empty"])
     except OSError as error:
-        raise _not_found(use, folder, root, f"{str(error).split(chr(10))[0].rstrip('.')},") from error
+        raise not_found(use, folder, root, f"{str(error).split(chr(10))[0].rstrip('.')},") from error
     if len(found.classes) != use.settings["classes"]:
         folders = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")
-        raise _unexpected(use, folder, f"classes={use.settings['classes']}", f"{len(found.classes)} folders: {folders}")
-    _need_samples(use, len(found.samples))
+        raise unexpected(use, folder, f"classes={use.settings['classes']}", f"{len(found.classes)} folders: {folders}")
+    need_samples(use, len(found.samples))
     return Folder(use, found.samples, found.loader)
 
 
 def _open_text(use: Use, root: Path) -> Samples:
     path = root / use.settings["path"]
     if not path.is_file():
-        raise _not_found(use, path, root, "there is no file")
-    tokens = _read(use, path, _bytes if use.settings["tokens"] == "byte" else _characters)
+        raise not_found(use, path, root, "there is no file")
+    tokens = read(use, path, _bytes if use.settings["tokens"] == "byte" else _characters)
     window = use.settings["window"]
     if use.settings["tokens"] == "char":
         count = int(tokens.max()) + 1 if len(tokens) else 0
         if count != use.settings["vocab"]:
-            raise _unexpected(use, path, f"vocab={use.settings['vocab']}", f"{count} different characters")
+            raise unexpected(use, path, f"vocab={use.settings['vocab']}", f"{count} different characters")
     if len(tokens) <= window:
         needed = f"{window + 1} tokens"
         problem = TooLittleData(span=use.span, what=f"a window of {window}", needed=needed, found=len(tokens))
@@ -238,49 +241,10 @@ def _characters(path: str) -> Tensor:
 _OPEN: Mapping[str, Callable[[Use, Path], Samples]] = {
     "MNIST": _open_mnist,
     "FashionMNIST": _open_mnist,
+    "KMNIST": _open_mnist,
     "CIFAR10": _open_cifar,
     "CIFAR100": _open_cifar,
     "FakeData": _open_fake_data,
     "ImageFolder": _open_image_folder,
     "Text": _open_text,
 }
-
-
-# ------------------------------------------------------------------------------------------------ refusing
-
-
-def _read(use: Use, path: Path, read: Callable[[str], Any]) -> Any:
-    """What `read` makes of the file. Readers of foreign formats raise anything when a file is damaged."""
-    try:
-        with warnings.catch_warnings():
-            # CIFAR's files were pickled by Python 2, which numpy now remarks upon.
-            warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
-            return read(str(path))
-    except UnicodeDecodeError as error:
-        reason = f"it is not a text in UTF-8 (byte {error.start})"
-        raise _damaged(use.name, use.span, path, reason, 'tokens="byte" reads any file') from error
-    except Exception as error:
-        told = str(error).split("\n")[0]
-        reason = "it is not a whole file of this format" + (f" ({told})" if told else "")
-        raise _damaged(use.name, use.span, path, reason) from error
-
-
-def _damaged(dataset: str, span: Span, path: Path, reason: str, *notes: str) -> RunError:
-    return RunError(DataDamaged(span=span, dataset=dataset, path=str(path), reason=reason, notes=notes))
-
-
-def _not_found(use: Use, path: Path, root: Path, reason: str) -> RunError:
-    notes = [f"relative paths start at {root}; the environment variable EXPC_DATA names another folder"]
-    if use.settings.get("download") is False:
-        notes.append("`download=true` fetches the data where there is a network")
-    problem = DataNotFound(span=use.span, dataset=use.name, path=str(path), reason=reason, notes=tuple(notes))
-    return RunError(problem)
-
-
-def _unexpected(use: Use, path: Path, declared: str, found: str) -> RunError:
-    return RunError(UnexpectedData(span=use.span, dataset=use.name, path=str(path), declared=declared, found=found))
-
-
-def _need_samples(use: Use, found: int) -> None:
-    if not found:
-        raise RunError(TooLittleData(span=use.span, what=f"`{use.name}`", needed="1 sample", found=0))

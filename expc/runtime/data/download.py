@@ -13,8 +13,10 @@ PATIENCE = 30.0
 """Seconds to wait for an answer from the network."""
 
 
-def fetch(use: Use, folder: Path, download: Callable[[str], object], names: Sequence[str]) -> None:
+def fetch(use: Use, folder: Path, download: Callable[[str], object], names: Sequence[str] | None = None) -> None:
     """Let `download` fill an empty folder, and move those of `names` that `folder` does not have into it.
+
+    Without `names`, everything that was fetched is moved.
 
     What was fetched is complete before it is moved, so that an interruption leaves nothing half done. Raises
     `RunError`.
@@ -23,7 +25,7 @@ def fetch(use: Use, folder: Path, download: Callable[[str], object], names: Sequ
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
             _download(use, folder, download, temporary)
-            for name in names:
+            for name in sorted(path.name for path in Path(temporary).iterdir()) if names is None else names:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists():

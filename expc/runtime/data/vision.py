@@ -1,0 +1,215 @@
+"""Opening torchvision's data sets by torchvision's own classes: its files, its order, its labels.
+
+A class reads what says which samples there are when it is made. Arrays are held in memory from then on; photographs
+are decoded when they are asked for, and become RGB or grey as the checker says. Every sample is held against its
+declared type.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expc.compiler.program import SampleField, Use
+from expc.compiler.types import TORCH_NAMES, TensorType
+from expc.diagnostics import Span
+from expc.runtime.data.download import fetch
+from expc.runtime.data.randomness import Indices
+from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected
+from expc.runtime.errors import PackageMissing, RunError, UnexpectedData, from_os_error
+from expc.runtime.torchvision_compat import import_torchvision
+
+Raw = dict[str, Tensor | list[Tensor]]
+
+NEEDS: Final[Mapping[str, str]] = {
+    "Caltech101": "scipy",
+    "Flowers102": "scipy",
+    "LSUN": "lmdb",
+    "PCAM": "h5py",
+    "SBDataset": "scipy",
+    "StanfordCars": "scipy",
+    "SVHN": "scipy",
+}
+"""The packages that torchvision needs for a data set, and does not install."""
+
+IGNORED: Final = -100
+"""The class that torch's losses leave out by default; what has no class in a mask becomes this."""
+
+
+def open_vision(use: Use, root: Path) -> "Arrays | Decoded":
+    """A data set of `torchvision.datasets`. Raises `RunError`."""
+    package = NEEDS.get(use.name)
+    if package is not None and find_spec(package) is None:
+        raise RunError(PackageMissing(span=use.span, dataset=use.name, package=package))
+    folder = root / use.settings["root"]
+    made = _made(use, folder, root)
+    fields = use.declaration.sample(use.settings)
+    need_samples(use, len(made))
+    expected = use.declaration.length(use.settings)
+    if expected is not None and expected != len(made):
+        raise unexpected(use, folder, f"{expected} samples", f"{len(made)}: the data is incomplete")
+    _verify_classes(use, folder, made, fields)
+    if isinstance(getattr(made, "data", None), np.ndarray | Tensor):
+        return Arrays(use, folder, made, fields)
+    return Decoded(use, folder, made, fields)
+
+
+def _made(use: Use, folder: Path, root: Path) -> Any:
+    """Torchvision's object, after fetching the data where it is missing and the experiment says so."""
+    import_torchvision()
+    from torchvision import datasets
+
+    reader = getattr(datasets, use.name)
+    given = {name: value for name, value in use.settings.items() if name not in ("root", "download")}
+    if use.name == "INaturalist":
+        del given["classes"]
+    present = {**given, "download": False} if "download" in use.settings else given
+    try:
+        return _constructed(use, reader, folder, present, root)
+    except RunError as error:
+        if error.problem.code != "E0801" or not use.settings.get("download"):
+            raise
+    fetch(use, folder, lambda temporary: reader(temporary, **{**given, "download": True}))
+    return _constructed(use, reader, folder, present, root)
+
+
+def _constructed(use: Use, reader: Any, folder: Path, given: Mapping[str, Any], root: Path) -> Any:
+    try:
+        return reader(str(folder), **given)
+    except ImportError as error:
+        raise RunError(PackageMissing(span=use.span, dataset=use.name, package=error.name or str(error))) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        reason = f"there is no {Path(error.filename).name}" if error.filename else str(error).split("\n")[0].rstrip(".")
+        raise not_found(use, folder, root, f"{reason},") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise from_os_error(error, str(folder), use.span) from error
+        raise damaged(use.name, use.span, folder, str(error)) from error
+    except RuntimeError as error:
+        if any(words in str(error) for words in ("not found", "not present")):
+            raise not_found(use, folder, root, "there are no files, or not all of them,") from error
+        raise damaged(use.name, use.span, folder, str(error).split("\n")[0]) from error
+    except Exception as error:  # readers of foreign formats raise anything when a file is damaged
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise damaged(use.name, use.span, folder, f"it is not whole ({reason})") from error
+
+
+def _verify_classes(use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) -> None:
+    """As many classes must be there as the checker says, where torchvision's object tells."""
+    label = next((field for field in fields if field.name == "label"), None)
+    found = getattr(made, "classes", None)
+    if use.name == "INaturalist":
+        level = use.settings["target_type"]
+        found = made.all_categories if level == "full" else made.categories_index[level]
+    if label is None or label.type.classes is None or found is None or len(found) == label.type.classes:
+        return
+    raise unexpected(use, folder, f"{label.type.classes} classes", f"{len(found)}")
+
+
+class Arrays:
+    """Images that torchvision holds in one array, `[n, H, W]` or `[n, C, H, W]`, with their labels."""
+
+    def __init__(self, use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) -> None:
+        images = torch.as_tensor(made.data)
+        labels = torch.as_tensor(made.labels if hasattr(made, "labels") else made.targets).long()
+        if use.name == "QMNIST" and use.settings["compat"]:
+            labels = labels[:, 0]
+        self._values = {"image": images[:, None] if images.ndim == 3 else images, "label": labels}
+        for field in fields:
+            values = self._values[field.name]
+            if (found := _wrong(values[0], field.type)) or (found := _outside(values, field.type)):
+                raise unexpected(use, folder, f"`{field.name}` of {field.type}", found)
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self._values["image"])
+
+    def fetch(self, indices: Indices) -> Raw:
+        """One indexing operation for each field."""
+        rows = torch.from_numpy(indices)
+        return {name: values.index_select(0, rows) for name, values in self._values.items()}
+
+
+class Decoded:
+    """Samples that torchvision's object makes one by one."""
+
+    def __init__(self, use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) -> None:
+        self._dataset, self._span, self._folder = use.name, use.span, folder
+        self._made, self._fields = made, fields
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self._made)
+
+    def fetch(self, indices: Indices) -> Raw:
+        """Each field as one tensor where its size is fixed, else as a list. Raises `RunError`."""
+        samples = [self._sample(int(index)) for index in indices]
+        made: Raw = {}
+        for place, field in enumerate(self._fields):
+            values = [sample[place] for sample in samples]
+            fixed = all(isinstance(size, int) for size in field.type.dims)
+            made[field.name] = torch.stack(values) if fixed else values
+        return made
+
+    def _sample(self, index: int) -> list[Tensor]:
+        try:
+            parts = list(_flat(self._made[index]))
+            values = [_tensor(self._dataset, part, field.type) for part, field in zip(parts, self._fields, strict=True)]
+        except Exception as error:  # Pillow raises whatever a decoder meets, SyntaxError included
+            reason = str(error).split("\n")[0]
+            raise damaged(self._dataset, self._span, self._folder, f"sample {index}: {reason}") from error
+        for value, field in zip(values, self._fields, strict=True):
+            found = _wrong(value, field.type) or _outside(value, field.type)
+            if found:
+                raise _other_sample(self._dataset, self._span, self._folder, index, field, found)
+        return values
+
+
+def _other_sample(dataset: str, span: Span, folder: Path, index: int, field: SampleField, found: str) -> RunError:
+    declared, found = f"`{field.name}` of {field.type}", f"{found} at sample {index}"
+    return RunError(UnexpectedData(span=span, dataset=dataset, path=str(folder), declared=declared, found=found))
+
+
+def _flat(sample: Any) -> Iterator[Any]:
+    for part in sample:
+        if isinstance(part, tuple | list):
+            yield from _flat(part)
+        else:
+            yield part
+
+
+def _tensor(dataset: str, part: Any, type_: TensorType) -> Tensor:
+    """One field of a sample, in the dtype that is declared."""
+    dtype = getattr(torch, TORCH_NAMES[type_.dtype])
+    if type_.dtype == "u8" and type_.rank == 3:
+        pixels = np.array(part.convert("RGB" if type_.dims[0] == 3 else "L"))
+        image = torch.from_numpy(pixels)
+        return image.permute(2, 0, 1).contiguous() if image.ndim == 3 else image[None]
+    values = torch.as_tensor(np.array(part) if not isinstance(part, Tensor) else part).to(dtype)
+    if dataset == "VOCSegmentation":
+        return values.where(values != 255, IGNORED)
+    # The three classes of a pet's mask are numbered from 1.
+    return values - 1 if dataset == "OxfordIIITPet" and type_.rank == 2 else values
+
+
+def _wrong(value: Tensor, type_: TensorType) -> str:
+    """How the shape of one sample differs from what is declared; empty where it does not."""
+    same = len(value.shape) == type_.rank and all(
+        said == actual for said, actual in zip(type_.dims, value.shape, strict=True) if isinstance(said, int)
+    )
+    return "" if same else f"{list(value.shape)}"
+
+
+def _outside(values: Tensor, type_: TensorType) -> str:
+    """A class that is none of those declared; empty where there is none."""
+    if type_.classes is None or not values.numel():
+        return ""
+    known = values[values != IGNORED] if type_.rank else values
+    if not known.numel():
+        return ""
+    low, high = int(known.min()), int(known.max())
+    return f"a class {low if low < 0 else high}" if low < 0 or high >= int(str(type_.classes)) else ""
