@@ -227,11 +227,21 @@ def weights(container: Container, prefix: str = "") -> Iterator[Weight]:
         if isinstance(child, Container):
             yield from weights(child, inside)
             continue
-        for weight, dims in child.weights.items():
-            tied = prefix + ".".join(child.tied[weight]) if weight in child.tied else None
-            yield Weight(inside + weight, dims, child.operator.name, child.span, is_buffer=False, tied_to=tied)
-        for buffer, dims in child.buffers.items():
-            yield Weight(inside + buffer, dims, child.operator.name, child.span, is_buffer=True)
+        for key, dims in ordered(child.weights, child.buffers).items():
+            tied = prefix + ".".join(child.tied[key]) if key in child.tied else None
+            buffer = key in child.buffers
+            yield Weight(inside + key, dims, child.operator.name, child.span, is_buffer=buffer, tied_to=tied)
+
+
+def ordered(
+    weights: Mapping[str, tuple[Size, ...]], buffers: Mapping[str, tuple[Size, ...]]
+) -> dict[str, tuple[Size, ...]]:
+    """The parameters and buffers of one layer in torch's order: those of numbered parts, `0.weight`, part by part."""
+    keys = {**weights, **buffers}
+    parts = {key: key.partition(".")[0] for key in keys}
+    if not all(part.isdigit() for part in parts.values()):
+        return keys
+    return {key: keys[key] for key in sorted(keys, key=lambda key: int(parts[key]))}
 
 
 def has_python(container: Container) -> bool:

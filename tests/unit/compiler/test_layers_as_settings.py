@@ -64,6 +64,13 @@ PROGRAMS: dict[str, tuple[str, str, Callable[[], nn.Module]]] = {
         "Conv2dNormActivation(6, norm_layer=GroupNorm(2, eps=1e-3), activation_layer=LeakyReLU(0.2), inplace=false)",
         lambda: vision().Conv2dNormActivation(4, 6, norm_layer=grouped, activation_layer=leaky, inplace=False),
     ),
+    "a convolution with weights after its buffers": (
+        IMAGE,
+        "Conv2dNormActivation(6, norm_layer=BatchNorm2d(affine=false), activation_layer=PReLU, inplace=none)",
+        lambda: vision().Conv2dNormActivation(
+            4, 6, norm_layer=lambda n: nn.BatchNorm2d(n, affine=False), activation_layer=nn.PReLU, inplace=None
+        ),
+    ),
     "a convolution alone": (
         IMAGE,
         "Conv2dNormActivation(6, kernel_size=5, norm_layer=none, activation_layer=none)",

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from expc.compiler import lower_layers
 from expc.compiler.dimensions import substitute, symbol
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, SettingRefused
+from expc.compiler.graph import ordered
 from expc.compiler.lower_values import home, made
 from expc.compiler.ops.declare import REQUIRED, Call, Fault, Operator, Requirement
 from expc.compiler.ops.inner import Inner
@@ -214,7 +215,7 @@ def check_parameters(operator: Operator, call: Call, module: nn.Module) -> None:
     buffers = {} if operator.buffers is None else operator.buffers(call)
     assert list(weights.items()) == [(key, tuple(p.shape)) for key, p in module.named_parameters()], call.values
     assert list(buffers.items()) == [(key, tuple(b.shape)) for key, b in module.named_buffers()], call.values
-    assert list(module.state_dict()) == [*weights, *buffers], call.values
+    assert list(module.state_dict()) == [*ordered(weights, buffers)], call.values
 
 
 def check_symbolic(
