@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from expc.compiler import externs
 from expc.compiler.arguments import match_settings
-from expc.compiler.data_bodies import LostError
-from expc.compiler.data_stages import Sample, go_through
+from expc.compiler.data_stages import LostError, Sample, go_through
 from expc.compiler.datasets import split_fractions, split_length
 from expc.compiler.dimensions import symbols
 from expc.compiler.errors.data import DataUndeclared, SplitParts, VaryingSize
@@ -15,7 +14,6 @@ from expc.compiler.evaluate import Evaluator
 from expc.compiler.library import Library
 from expc.compiler.ops.declare import Fault
 from expc.compiler.program import DataPlan, SampleField, SplitUse, Use
-from expc.compiler.sources import check_filled
 from expc.diagnostics import ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
@@ -70,6 +68,8 @@ def _plan(evaluator: Evaluator, role: str, value: Any, span: Span) -> DataPlan |
         unknown = not sample.types
         go_through(evaluator, stage, sample, span)
         if unknown:
+            from expc.compiler.sources import check_filled
+
             check_filled(dataset, sample.types)
     if not sample.types:
         reason = "say its fields first: `-> as (features: f32[12], label: class(3))`"

@@ -7,21 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from expc.compiler import calls
-from expc.compiler.data_stages import Sample, transform, used
+from expc.compiler.data_stages import LostError, Sample, transform, used
 from expc.compiler.data_types import declare
 from expc.compiler.errors.experiment import NotData
 from expc.compiler.errors.names import CannotUnpack, DuplicateName, Misplaced, UnknownName, WrongDeclaredType
 from expc.compiler.evaluate import Evaluator
+from expc.compiler.names import names_in
 from expc.compiler.program import Fields
 from expc.compiler.scope import MISSING, Context
 from expc.diagnostics import Edit, Fix, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Closure, Pipeline, Recipe
-
-
-class LostError(Exception):
-    """A stage could not be worked out, which was reported."""
 
 
 class Body:
@@ -85,6 +82,8 @@ class Body:
         for (name, place), register in zip(targets, registers, strict=True):
             if name == "_":
                 continue
+            if name == "flow":
+                raise ProblemError(Misplaced(span=place, what="`flow` is what flows, and no name of a field"))
             if name in self.bound:
                 raise ProblemError(DuplicateName(span=place, word=name))
             self.bound[name] = place
@@ -150,6 +149,9 @@ class Body:
                 reason = "it is a field, and a transform stands after an arrow"
                 raise ProblemError(NotData(span=node.span, what=f"`{node.id}`", reason=reason))
             self._refuse_unknown(node, context)
+        elif (field := next((name for name in names_in(node) if name in self.names), None)) is not None:
+            reason = f"`{field}` goes through transforms here; what is computed with it belongs in the model"
+            raise ProblemError(NotData(span=node.span, what=f"`{node.span.text}`", reason=reason))
         stage = calls.after_arrow(self.evaluator, node, context)
         for part in stage.stages if isinstance(stage, Pipeline) else (stage,):
             values = self._one(part, values, node.span)

@@ -13,7 +13,6 @@ from expc.compiler.evaluate import Evaluator
 from expc.compiler.field_transforms import CAST, completed
 from expc.compiler.ops.declare import Fault
 from expc.compiler.program import Declared, Fields, Mixer, SampleField, SplitUse, Step, Transform, Use
-from expc.compiler.transforms.combining import CHAINS
 from expc.compiler.types import TensorType
 from expc.diagnostics import ProblemError, Span
 from expc.frozen import dataclass, field
@@ -22,6 +21,10 @@ from expc.spec.suggest import nearest
 from expc.spec.values import Closure, Dtype, Labelled, Lasting, Pipeline, Recipe
 
 Stage = Step | SplitUse | Fields | Declared
+
+
+class LostError(Exception):
+    """A stage could not be worked out, which was reported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,8 @@ def used(evaluator: Evaluator, stage: Any, span: Span) -> Use:
         near = nearest(stage.name, library.transforms)
         hint = f"; did you mean `{near}`?" if near else ""
         raise ProblemError(NotData(span=place, what=f"`{stage.name}`", reason=f"it is {kind}, not a transform{hint}"))
+    from expc.compiler.transforms.combining import CHAINS  # the tables are of no use to a file without data
+
     settings = match_settings(stage.name, declaration.settings, declaration.settings, stage.arguments, place)
     chains = {param.name for param in declaration.settings if param.kind is CHAINS}
     return Use(declaration, {k: _chains(evaluator, v, place) if k in chains else v for k, v in settings.items()}, place)

@@ -73,6 +73,8 @@ def _type(evaluator: Evaluator, node: syntax.TypeExpr, context: Context) -> Tens
     found = declared(evaluator, node, context, symbol)
     if found is None:
         raise ProblemError(WrongDeclaredType(span=node.span, reason="its sizes are not known"))
+    if isinstance(found.classes, int) and found.classes < 1:
+        raise ProblemError(WrongDeclaredType(span=node.span, reason=f"there are no {found.classes} classes"))
     return found
 
 

@@ -87,6 +87,12 @@ def check_filled(use: Use, fields: Mapping[str, TensorType]) -> None:
             columns = f"{count} column{'s' * (count != 1)}"
             reason = f"`{name}` is {fields[name]} and takes {size} of them, but `{name}=` names {columns}"
             raise ProblemError(DeclaredField(span=use.span, reason=reason))
+    names = use.settings.get("classes")
+    labels = {name: type_ for name, type_ in fields.items() if type_.classes is not None}
+    if names is not None and all(type_.classes != len(names) for type_ in labels.values()):
+        shown = " and ".join(f"`{name}` is {type_}" for name, type_ in labels.items()) or "no field is a class"
+        reason = f"`classes=` names {len(names)} classes, but {shown}"
+        raise ProblemError(DeclaredField(span=use.span, reason=reason))
     for name, type_ in fields.items():
         if use.name == "Csv" and not all(isinstance(dim, int) for dim in type_.dims):
             reason = f"a row of a table has as many cells as any other: say the sizes of `{name}`, {type_}"
