@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from expc.compiler.dimensions import Size, as_symbol, substitute
@@ -205,7 +206,7 @@ def checked(get: Getter, step: Apply, slots: Mapping[Value | str, int]) -> Gette
         result = get(module, env)
         found = _taken_apart(result, code.results) if several else (result,)
         known: dict[str, Size] = {name: env[slot].shape[axis] for name, (slot, axis) in sizes.items()}
-        if found is None or not all(_fits(value, type_, known) for value, type_ in zip(found, types, strict=True)):
+        if found is None or not _fit(found, types, known):
             raise wrong_result(code, types, result, step.span, known)
         return found if several else result
 
@@ -231,15 +232,24 @@ def _taken_apart(result: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
     return tuple(result) if isinstance(result, tuple | list) and len(result) == len(names) else None
 
 
+def _fit(values: Sequence[Any], types: Sequence[TensorType], known: Mapping[str, Size]) -> bool:
+    return all(_fits(value, type_, known) for value, type_ in zip(values, types, strict=True))
+
+
 def _fits(value: Any, type_: TensorType, known: Mapping[str, Size]) -> bool:
     if not isinstance(value, Tensor) or value.dim() != type_.rank:
         return False
     if value.dtype != torch_dtype(type_.dtype) and not _reduced(value, type_):
         return False
     for size, expected in zip(value.shape, type_.dims, strict=True):
-        wanted = expected if isinstance(expected, int) else substitute(expected, dict(known))
-        if isinstance(wanted, int) and wanted != size:
-            return False
+        if isinstance(expected, int):
+            if expected != size:
+                return False
+        # torch.compile cannot follow the arithmetic of sizes, and would break the graph at it.
+        elif not torch.compiler.is_compiling():
+            wanted = substitute(expected, dict(known))
+            if isinstance(wanted, int) and wanted != size:
+                return False
     return True
 
 

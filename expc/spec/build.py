@@ -4,9 +4,9 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from expc.diagnostics import Problem, Source, Span
+from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.spec import syntax
-from expc.spec.errors.syntax import BadNumber, BadTarget, ChainedComparison, UnknownExtern
+from expc.spec.errors.syntax import BadNumber, BadTarget, ChainedComparison, OpenChoice, UnknownExtern
 from expc.spec.lexing import Token
 from expc.spec.strings import Text, read_text
 from expc.spec.suggest import nearest
@@ -234,7 +234,12 @@ class Builder:
     # ------------------------------------------------------------------------------------------------ chains
 
     def _on_chain(self, parts: Parts, span: Span) -> syntax.Chain:
-        return syntax.Chain(tuple(parts), span=span)
+        chain = syntax.Chain(tuple(parts), span=span)
+        for stage in chain.stages[:-1]:
+            bare = stage.stage if isinstance(stage, syntax.Labelled) else stage
+            if isinstance(bare, syntax.Conditional):
+                self._complain(_open_choice(bare, chain))
+        return chain
 
     def _on_labelled(self, parts: Parts, span: Span) -> syntax.Labelled:
         label, stage = parts
@@ -337,6 +342,21 @@ class Builder:
         if isinstance(path, syntax.Constant):
             return path
         return syntax.Constant("", span=path.span)
+
+
+def _open_choice(choice: syntax.Conditional, chain: syntax.Chain) -> OpenChoice:
+    """The problem of a choice that an arrow follows, with the text of both ways to read it."""
+
+    def around(span: Span) -> tuple[Edit, ...]:
+        start, end = Span(span.source, span.start, span.start), Span(span.source, span.end, span.end)
+        return Edit(start, "("), Edit(end, ")")
+
+    last = Span(chain.span.source, choice.orelse.span.start, chain.span.end)
+    fixes = (
+        Fix(f"send only the last through it: `else ({last.text})`", around(last)),
+        Fix("send what is chosen through it", around(choice.span)),
+    )
+    return OpenChoice(span=choice.span, choice=choice.span.text, fixes=fixes)
 
 
 def _present(parts: Parts) -> tuple[syntax.Statement, ...]:

@@ -431,3 +431,34 @@ class UnknownExtern(Problem):
 
     kind: str
     kinds: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenChoice(Problem):
+    """An arrow follows `a if condition else b`, and it is not plain what goes through it.
+
+    `->` binds loosest of all, so that `x if same else x -> Conv2d(8, 1)` would send what is chosen through the
+    convolution, `x` too. Parentheses say what is meant.
+
+    ```exp wrong
+    let same = true
+    model Net(x: f32[N, 8]) -> f32[N, 8] {
+      skip = x if same else x -> Linear(8)
+      Linear(8) -> add(skip)
+    }
+    ```
+
+    ```exp right
+    let same = true
+    model Net(x: f32[N, 8]) -> f32[N, 8] {
+      skip = x if same else (x -> Linear(8))
+      Linear(8) -> add(skip)
+    }
+    ```
+    """
+
+    code = "E0120"
+    name = "open-choice"
+    template = "an arrow follows `{choice}`: does the last of both go through it, or what is chosen? Parentheses say it"
+
+    choice: str
