@@ -67,7 +67,7 @@ def wants_flow(elaborator: "Elaborator", operator: Operator, given: Sequence[Giv
     tensors = takewhile(lambda param: param.tensor and param.required, operator.positional)
     wanted = [param for param in tensors if param.name not in named] or [first]
     without_flow = zip(wanted, positional, strict=False)
-    fits = all(_may_be_tensor(value) or accepts(param, value) for param, value in without_flow)
+    fits = all(_may_be(param, value) for param, value in without_flow)
     return len(positional) < len(wanted) or not fits
 
 
@@ -91,8 +91,11 @@ def _pattern(flow: tuple[Any, ...], names: Iterator[str] | None = None) -> str:
 # ---------------------------------------------------------------------------------------------------- arguments
 
 
-def _may_be_tensor(value: Any) -> bool:
-    return isinstance(value, (Value, *_APPLICABLE)) or value is UNEVALUATED
+def _may_be(param: Param, value: Any) -> bool:
+    """Whether a value may be what a tensor argument takes."""
+    if param.kind is TENSORS and isinstance(value, tuple):
+        return True
+    return isinstance(value, (Value, *_APPLICABLE)) or value is UNEVALUATED or accepts(param, value)
 
 
 def _function_arguments(

@@ -100,7 +100,9 @@ def _known(program: Program) -> Program | None:
 
 
 def _another_dtype(d: Draw, program: Program, entry: Input) -> Program:
-    entry.dtype = d.choice([name for name in ("f32", "f64", "f16", "bf16", "i64", "i32", "u8", "bool") if name != entry.dtype])
+    entry.dtype = d.choice(
+        [name for name in ("f32", "f64", "f16", "bf16", "i64", "i32", "u8", "bool") if name != entry.dtype]
+    )
     entry.classes = None
     return program
 

@@ -20,10 +20,28 @@ from fuzz.terms import Recipe, Refused, resolve
 if TYPE_CHECKING:
     from fuzz.terms import Frame, Operate
 
-ERRORS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AssertionError, ArithmeticError, AttributeError, Warning, Refused)
+ERRORS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    NotImplementedError,
+    AssertionError,
+    ArithmeticError,
+    AttributeError,
+    Warning,
+    Refused,
+)
 """What torch raises when it refuses; warnings are errors in the tests."""
 
-HARMLESS = ("degrees of freedom", "batchmean", "zero-padded copy", "fused implementation", "non-contiguous", "dropout option adds")
+HARMLESS = (
+    "degrees of freedom",
+    "batchmean",
+    "zero-padded copy",
+    "fused implementation",
+    "non-contiguous",
+    "dropout option adds",
+)
 """Warnings that say nothing about types."""
 
 LAST = {"in_features", "in1_features", "input_size", "embed_dim", "d_model"}
@@ -37,11 +55,12 @@ BATCHED = {
     )},
     "RNN": (3,), "LSTM": (3,), "GRU": (3,), "MultiheadAttention": (3,), "RNNCell": (2,), "LSTMCell": (2,),
     "GRUCell": (2,), "TransformerEncoderLayer": (3,), "TransformerDecoderLayer": (3,), "TransformerEncoder": (3,),
-    "TransformerDecoder": (3,), "Transformer": (3,), "Softmax2d": (4,), "Fold": (3,), "Unfold": (4,), "FrozenBatchNorm2d": (4,), "FeatureAlphaDropout": (2, 3, 4, 5, 6),
+    "TransformerDecoder": (3,), "Transformer": (3,), "Softmax2d": (4,), "Fold": (3,), "Unfold": (4,), "FrozenBatchNorm2d": (4,), **dict.fromkeys(("FeatureAlphaDropout", "feature_alpha_dropout"), (2, 3, 4, 5, 6)),
+    "Embedding": (1, 2, 3, 4, 5, 6),
     "PixelShuffle": (4, 5, 6), "PixelUnshuffle": (4, 5, 6), "ChannelShuffle": (3, 4, 5, 6),
     "unfold": (4,), "fold": (3,), "pixel_shuffle": (4, 5, 6), "pixel_unshuffle": (4, 5, 6), "channel_shuffle": (3, 4, 5, 6),
     **{f"{kind}{n}d": (n + 2,) for n in (1, 2, 3) for kind in (
-        "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool", "max_unpool",
+        "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool", "max_unpool", "fractional_max_pool",
     )},
     **dict.fromkeys(("Linear", "Bilinear", "LayerNorm", "RMSNorm", "PairwiseDistance"), (2, 3, 4, 5, 6)),
     **dict.fromkeys(
@@ -135,14 +154,20 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
             if inferred is not None:
                 settings[param.name] = inferred
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    if settings.get("stride") == 0:
+        raise Refused("a stride of 0")
     for name, value in settings.items():
         if isinstance(value, Recipe):
             settings[name] = _inner(name, value, first, frame.device)
+    if use.name.startswith("DropBlock"):
+        frame.notes.add("a block is made smaller where a side is")
     module = _make(use.name, settings, frame.device)
     state = [tuple(weight.shape) for weight in (*module.parameters(), *module.buffers())]
     if use.name in NORMALIZING and state and first.dtype is not torch.float32:
         raise Refused("weights of another dtype")
-    frame.weights.append((state, sorted((name, str(value)) for name, value in settings.items() if not isinstance(value, nn.Module))))
+    frame.weights.append(
+        (state, sorted((name, str(value)) for name, value in settings.items() if not isinstance(value, nn.Module)))
+    )
     if use.name.startswith(("BatchNorm", "SyncBatchNorm")):
         module.eval()  # in training it wants more than one sample, which is not a matter of types
     if use.label is not None:
@@ -151,7 +176,17 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
     return module(**tensors, **given) if given else module(*tensors.values())
 
 
-ENCODED = ("cross_entropy", "crossentropy", "nll", "multi_margin", "multimargin", "ctc", "multilabel_margin", "multilabelmargin", "triplet")
+ENCODED = (
+    "cross_entropy",
+    "crossentropy",
+    "nll",
+    "multi_margin",
+    "multimargin",
+    "ctc",
+    "multilabel_margin",
+    "multilabelmargin",
+    "triplet",
+)
 """Losses whose target is not of the outputs' shape."""
 
 
@@ -166,6 +201,8 @@ def _loss(name: str, tensors: list[Any]) -> None:
         return
     if "multilabelsoft" in plain.replace("_", "") and not tensors[1].is_floating_point():
         raise Refused("a target of whole numbers")
+    if "cosineembedding" in plain.replace("_", "") and tensors[2].shape != tensors[0].shape[:-1]:
+        raise Refused("a loss of two shapes")
     compared = tensors[:2]
     if "margin_ranking" in name or "MarginRanking" in name:
         compared = tensors
@@ -235,7 +272,16 @@ class _Swish(nn.Module):
 
 # ------------------------------------------------------------------------------------------------ functions
 
-_TRAINING = {"dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "batch_norm", "rrelu"}
+_TRAINING = {
+    "dropout",
+    "alpha_dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_alpha_dropout",
+    "batch_norm",
+    "rrelu",
+}
 
 
 @cache
@@ -263,6 +309,14 @@ def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "F
         count, along = _chunks(*positional[1:], **named)
         if -positional[0].dim() <= along < positional[0].dim() and count and positional[0].shape[along] % count:
             frame.notes.add("unequal parts")
+    if name.startswith("fractional"):
+        if {"output_size", "output_ratio"} <= named.keys():
+            raise Refused("two settings for one thing")
+        ratio = named.get("output_ratio", 0.5)
+        if not all(0 < part < 1 for part in (ratio if isinstance(ratio, list) else [ratio])):
+            raise Refused("a ratio that is none")
+    if name == "linear" and any(part.dim() != 1 for part in [*positional[2:], *_bias(named)]):
+        raise Refused("a bias that is no vector")
     if name == "einsum" and len({part.dtype for part in positional[1:] if isinstance(part, torch.Tensor)}) > 1:
         raise Refused("a product of several dtypes")
     if name.startswith("add") and not positional[0].is_floating_point() and isinstance(named.get("alpha"), float):
@@ -272,6 +326,10 @@ def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "F
     if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
         raise Refused("an implicit dim")
     return _callable(name)(*positional, **named)
+
+
+def _bias(named: dict[str, Any]) -> list[torch.Tensor]:
+    return [named["bias"]] if isinstance(named.get("bias"), torch.Tensor) else []
 
 
 def _chunks(chunks: int = 0, dim: int = 0, **_: Any) -> tuple[int, int]:

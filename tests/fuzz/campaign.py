@@ -67,7 +67,7 @@ def smallest(whole: Program, number: int, verdict: Verdict) -> Verdict:
         for candidate in _smaller(whole):
             try:
                 found = compare(candidate, number)
-            except Exception:  # noqa: BLE001, S112 - what is cut too far is no program
+            except Exception:  # noqa: BLE001 - what is cut too far is no program
                 continue
             if (found.outcome, found.code) == (verdict.outcome, verdict.code):
                 whole, verdict, shrunk = candidate, found, True

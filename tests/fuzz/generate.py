@@ -14,6 +14,7 @@ from fuzz.hints import NO_META, use_of
 from fuzz.terms import (
     NAMES,
     TORCH,
+    Again,
     As,
     Bind,
     Block,
@@ -34,7 +35,6 @@ from fuzz.terms import (
     Subscript,
     Sym,
     UseBlock,
-    Again,
 )
 
 SYMBOLS = {"N": (5, 7), "T": (9, 11, 12), "H": (10, 14, 16), "W": (13, 18, 20), "L": (15, 17)}
@@ -106,7 +106,7 @@ class Builder:
     def fresh(self, dtype: str, dims: tuple[Any, ...], classes: int | None = None) -> Ref:
         """A new tensor from outside: an input of the model, or a parameter of it."""
         plain = all(isinstance(size, int) for size in dims)
-        if plain and 0 < len(dims) and dtype == "f32" and self.parent is None and self.d.chance(0.15):
+        if plain and len(dims) > 0 and dtype == "f32" and self.parent is None and self.d.chance(0.15):
             made = Declare(self.name("p"), dtype, dims, self.d.choice(("param", "buffer")))
             made.run(self.frame)
             self.pending.append(made)
@@ -236,7 +236,9 @@ class Builder:
         return use_of(self, entry)
 
     def infix(self) -> Any:
-        sign = self.d.choice(("+", "-", "*", "/", "+", "*", "//", "%", "**", "@", "<", "<=", ">", ">=", "==", "!=", "neg"))
+        sign = self.d.choice(
+            ("+", "-", "*", "/", "+", "*", "//", "%", "**", "@", "<", "<=", ">", ">=", "==", "!=", "neg")
+        )
         left = self.tensor(dtypes=ANY)
         if sign == "neg":
             return Infix("-", left)
@@ -272,9 +274,7 @@ class Builder:
         ref = self.tensor(dtypes=ANY)
         shape = self.symbolic(self.shape(ref))
         names = tuple(self.name("D").upper() for _ in shape)
-        dims = tuple(
-            None if isinstance(size, int) and self.d.chance(0.3) else size for size in shape
-        )
+        dims = tuple(None if isinstance(size, int) and self.d.chance(0.3) else size for size in shape)
         return Refs([ref]), [As(NAMES[self.real(ref).dtype], dims, names)]
 
     def again(self) -> tuple[Any, list[Any]]:
@@ -303,7 +303,9 @@ class Builder:
         ref = self.tensor()
         kind = self.d.integer(0, 9)
         if kind < 3:
-            body: list[Any] = [Operate("Linear", is_function=False, positional=[self.d.choice((4, Round(4, 2), 8))], named={})]
+            body: list[Any] = [
+                Operate("Linear", is_function=False, positional=[self.d.choice((4, Round(4, 2), 8))], named={})
+            ]
             value = self.real(ref)
         else:
             body, value = [], self.real(ref)
@@ -353,7 +355,13 @@ class Builder:
             inputs.append(entry)
             reals[entry.name] = value
         settings = {"k": self.d.choice((2, 3, 4))} if self.d.chance(0.5) else {}
-        inner = Builder(self.d, Frame(dict(reals), {**sizes, **settings}, self.frame.device, [], []), tag, settings=settings, parent=self)
+        inner = Builder(
+            self.d,
+            Frame(dict(reals), {**sizes, **settings}, self.frame.device, [], []),
+            tag,
+            settings=settings,
+            parent=self,
+        )
         for _ in range(self.d.integer(1, 3)):
             inner.statement()
         results = [Ref(name) for statement in inner.statements for name in statement.bound]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fuzz.terms import Dtype, Operate, Ref, Recipe, Refs, Sym
+from fuzz.terms import Dtype, Operate, Recipe, Ref, Refs, Sym
 
 if TYPE_CHECKING:
     from fuzz.generate import Builder
@@ -122,7 +122,28 @@ def divisor(b: "Builder", number: int) -> int:
     return b.d.choice([part for part in range(1, max(number, 1) + 1) if number % part == 0] or [1])
 
 
-POOL = (1, 2, 3, 4, 0, -1, 0.5, 1.5, 0.1, 1e-05, 8, True, False, None, [1, 2], [1], [1, 1], "mean", Dtype("f32"), Dtype("i64"))
+POOL = (
+    1,
+    2,
+    3,
+    4,
+    0,
+    -1,
+    0.5,
+    1.5,
+    0.1,
+    1e-05,
+    8,
+    True,
+    False,
+    None,
+    [1, 2],
+    [1],
+    [1, 1],
+    "mean",
+    Dtype("f32"),
+    Dtype("i64"),
+)
 
 
 def value(b: "Builder", entry: Any, param: Any, shape: tuple[int, ...]) -> Any:
@@ -235,7 +256,9 @@ def anything(b: "Builder", entry: Any, flow: Any) -> Values:
     return settings(b, entry, shape, given)
 
 
-def first_of(b: "Builder", flow: Any, ranks: tuple[int, ...], dtypes: tuple[str, ...] = FLOAT, known: tuple[int, ...] = ()) -> Ref:
+def first_of(
+    b: "Builder", flow: Any, ranks: tuple[int, ...], dtypes: tuple[str, ...] = FLOAT, known: tuple[int, ...] = ()
+) -> Ref:
     return flow or b.tensor(ranks, dtypes, known=known)
 
 
@@ -455,7 +478,10 @@ def products(b: "Builder", entry: Any, flow: Any) -> Values:
         "baddbmm": [(batch, rows, columns), (batch, rows, inner), (batch, inner, columns)],
         "addbmm": [(rows, columns), (batch, rows, inner), (batch, inner, columns)],
         "cdist": [(batch, rows, inner), (batch, columns, inner)],
-        "matmul": [b.d.choice([(inner,), (rows, inner), (batch, rows, inner)]), b.d.choice([(inner,), (inner, columns), (batch, inner, columns)])],
+        "matmul": [
+            b.d.choice([(inner,), (rows, inner), (batch, rows, inner)]),
+            b.d.choice([(inner,), (inner, columns), (batch, inner, columns)]),
+        ],
     }
     sizes = shapes.get(name, [(batch, inner)] * len(names))
     first = b.tensor(dtypes=dtypes, dims=sizes[0])
@@ -608,12 +634,14 @@ def created(b: "Builder", entry: Any, flow: Any) -> Values:
     dims = [b.d.choice((*b.visible(), 1, 2, 3, 4)) for _ in range(b.d.integer(1, 3))]
     name, found = entry.name, dict[str, Any]()
     if name == "arange":
-        found = {"start": b.d.choice((*b.visible(), 3, 5))} if b.d.chance(0.6) else {"start": 1, "end": b.d.choice((4, 7)), "step": b.d.choice((1, 2))}
+        found = (
+            {"start": b.d.choice((*b.visible(), 3, 5))}
+            if b.d.chance(0.6)
+            else {"start": 1, "end": b.d.choice((4, 7)), "step": b.d.choice((1, 2))}
+        )
     elif name == "eye":
         found = {"n": dims[0], **({"m": dims[-1]} if b.d.chance(0.4) else {})}
-    elif name == "linspace":
-        found = {"start": 0, "end": 1, "steps": dims[0]}
-    elif name == "logspace":
+    elif name == "linspace" or name == "logspace":
         found = {"start": 0, "end": 1, "steps": dims[0]}
     elif name == "tensor":
         found = {"data": b.d.choice((1.5, 2, True, [1, 2, 3], [1.0, 2.0], [[1, 2], [3, 4]], [[0.5]]))}
@@ -752,7 +780,14 @@ def transformer(b: "Builder", entry: Any, flow: Any) -> Values:
         dims = (shape[0], 3, shape[2]) if first else (3, shape[1], shape[2])
         given[names[1]] = b.tensor(dtypes=("f32",), dims=b.symbolic(dims))
     if entry.name == "Transformer":
-        return {**given, "nhead": heads, "batch_first": first, "num_encoder_layers": 1, "num_decoder_layers": 1, "dim_feedforward": 4}
+        return {
+            **given,
+            "nhead": heads,
+            "batch_first": first,
+            "num_encoder_layers": 1,
+            "num_decoder_layers": 1,
+            "dim_feedforward": 4,
+        }
     inner = Recipe(f"{entry.name}Layer", (("nhead", heads), ("batch_first", first), ("dim_feedforward", 4)))
     norm = {"norm": Recipe("LayerNorm")} if b.d.chance(0.5) else {}
     return {**given, entry.settings[0].name: inner, "num_layers": b.d.integer(1, 2), **norm}
@@ -760,7 +795,9 @@ def transformer(b: "Builder", entry: Any, flow: Any) -> Values:
 
 def unpooled(b: "Builder", entry: Any, flow: Any) -> Values:
     x = first_of(b, flow, (spatial(entry.name) + 2,), ("f32",))
-    return settings(b, entry, b.shape(x), {"input": x, "indices": b.like(x, ("i64",)), "kernel_size": b.d.integer(1, 3)}, 0.1)
+    return settings(
+        b, entry, b.shape(x), {"input": x, "indices": b.like(x, ("i64",)), "kernel_size": b.d.integer(1, 3)}, 0.1
+    )
 
 
 def bilinear_function(b: "Builder", entry: Any, flow: Any) -> Values:

@@ -219,8 +219,7 @@ class As:
     def run(self, flow: Any, frame: Frame) -> Any:
         fits = flow.dtype == TORCH[self.dtype] and flow.dim() == len(self.dims)
         if not fits or any(
-            size is not None and resolve(size, frame) != real
-            for size, real in zip(self.dims, flow.shape, strict=True)
+            size is not None and resolve(size, frame) != real for size, real in zip(self.dims, flow.shape, strict=True)
         ):
             raise Refused("another type")
         return flow
@@ -323,8 +322,10 @@ class UseBlock:
         inner = frame.inner(names, sizes)
         for statement in self.block.statements:
             statement.run(inner)
-        return tuple(resolve(ref, inner) for ref in self.block.results) if len(self.block.results) > 1 else resolve(
-            self.block.results[0], inner
+        return (
+            tuple(resolve(ref, inner) for ref in self.block.results)
+            if len(self.block.results) > 1
+            else resolve(self.block.results[0], inner)
         )
 
 
@@ -386,7 +387,9 @@ class Subscript:
     items: list[Any]
 
     def text(self) -> str:
-        texts = [item.text() if isinstance(item, Slice) else "..." if item is ... else write(item) for item in self.items]
+        texts = [
+            item.text() if isinstance(item, Slice) else "..." if item is ... else write(item) for item in self.items
+        ]
         return f"{write(self.value)}[{', '.join(texts)}]"
 
     def run(self, frame: Frame) -> Any:
@@ -404,7 +407,6 @@ class Subscript:
             self._note(value, items, frame)
         frame.log.append(measured(result))
         return result
-
 
     def _note(self, value: Any, items: tuple[Any, ...], frame: Frame) -> None:
         """Slices beyond the end of a dimension: torch cuts off, which the language refuses of unknown sizes."""

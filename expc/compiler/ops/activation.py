@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from expc.compiler.dimensions import Size
 from expc.compiler.ops.declare import Call, Operator, Param
-from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, choice, optional
+from expc.compiler.ops.kinds import BOOL, FLOAT, INT, POSITIVE, choice, number, optional
 from expc.compiler.ops.rules import (
     ANY,
     EXAMPLES,
@@ -133,7 +133,7 @@ OPERATORS: Final = (
     ),
     elementwise("Softsign", "x / (1 + |x|).", shape=_floated(NUMBERS)),
     elementwise("Hardshrink", "x, or 0 where |x| <= lambd.", Param("lambd", FLOAT, 0.5)),
-    elementwise("Softshrink", "x moved towards 0 by lambd.", Param("lambd", FLOAT, 0.5)),
+    elementwise("Softshrink", "x moved towards 0 by lambd.", Param("lambd", number(0.0), 0.5)),
     elementwise(
         "Threshold",
         "x where above the threshold, else value.",

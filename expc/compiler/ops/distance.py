@@ -6,7 +6,7 @@ from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param
 from expc.compiler.ops.kinds import BOOL, FLOAT, INT, TENSOR
 from expc.compiler.ops.rules import NUMBERS, axis, expect_dtype, expect_rank
-from expc.compiler.types import FLOATING, TensorType, promote
+from expc.compiler.types import FLOATING, TensorType, promote, result_dtype
 
 _ARGUMENTS: Final = (Param("x1", TENSOR, tensor=True), Param("x2", TENSOR, tensor=True))
 _EXAMPLE: Final = {"x": "f32[N, 8]", "y": "f32[N, 8]"}
@@ -31,7 +31,8 @@ def _pairwise(call: Call) -> TensorType:
     both = _together(call)
     expect_rank(call, both, "N, *, C")
     dims = (*both.dims[:-1], 1) if call["keepdim"] else both.dims[:-1]
-    return TensorType(both.dtype if both.dtype in FLOATING else "f32", dims)
+    dtype = result_dtype([(x.dtype, x.rank) for x in (call.tensor("x1"), call.tensor("x2"))])  # it subtracts
+    return TensorType(dtype if dtype in FLOATING else "f32", dims)
 
 
 OPERATORS: Final = (

@@ -24,7 +24,7 @@ from expc.compiler.ops.targets import (
     reduced,
     same_shape,
 )
-from expc.compiler.types import FLOATING, INTEGER, TensorType, promote
+from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType, promote
 
 
 def indices(output: TensorType) -> frozenset[str]:
@@ -111,6 +111,7 @@ def kl_div(call: Call) -> TensorType:
 def gaussian(call: Call) -> TensorType:
     """Means against targets, with variances of their shape, or of 1 in the last dimension."""
     output, target = compared(call)
+    need_dtype(call, target, DTYPES - {"bool"}, "a target of numbers, not booleans (write `-> f32`)")
     variance = call["var"]
     if isinstance(variance, TensorType):
         need_floating(call, variance)
@@ -135,6 +136,7 @@ def ranking(call: Call) -> TensorType:
     a, b, target = call.tensor("input1"), call.tensor("input2"), call.tensor("target")
     need_floating(call, a, b)
     same_shape(call, a, b)
+    need_dtype(call, target, DTYPES - {"bool"}, "a target of 1 and -1, not booleans")
     same_shape(call, a, target)
     return reduced(call, promote(promote(a.dtype, b.dtype), target.dtype), a.dims)
 
@@ -151,6 +153,8 @@ def cosine(call: Call) -> TensorType:
 
 def triplet(call: Call) -> TensorType:
     """Three vectors [N, ..., D] at a time; their shapes broadcast."""
+    if not call["margin"] > 0:
+        refuse(call, "margin must be greater than 0")
     found = [call.tensor(name) for name in ("anchor", "positive", "negative")]
     for type_ in found:
         need_rank(call, type_, (found[0].rank,), f"tensors of equally many dimensions, here {found[0].rank}")
@@ -166,10 +170,10 @@ def triplet(call: Call) -> TensorType:
 
 def triplet_with_distance(call: Call) -> TensorType:
     """As `triplet`, with a distance of one's own between two tensors at a time."""
-    if not call["margin"] > 0:
-        refuse(call, "margin must be greater than 0")
     if call["distance_function"] is None:
         return triplet(call)
+    if not call["margin"] > 0:
+        refuse(call, "margin must be greater than 0")
     anchor, positive, negative = (call.tensor(name) for name in ("anchor", "positive", "negative"))
     pairs = [(anchor, positive), (anchor, negative), *([(positive, negative)] if call["swap"] else [])]
     for type_ in (positive, negative):

@@ -16,7 +16,7 @@ from expc.compiler.ops.arguments import (
     operand,
 )
 from expc.compiler.ops.declare import Call, Operator, Param, ShapeRule
-from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, PROBABILITY, choice, either, optional
+from expc.compiler.ops.kinds import BOOL, FLOAT, INT, NATURAL, POSITIVE, PROBABILITY, choice, either, number, optional
 from expc.compiler.ops.rules import INPUT, axis, refuse
 from expc.compiler.types import DTYPES, FLOATING, TensorType
 
@@ -307,7 +307,7 @@ OPERATORS: Final = (
     ),
     _activation("softsign", "x / (1 + |x|).", shape=_softsign),
     _activation("tanhshrink", "x - tanh(x).", shape=_softsign),
-    _activation("softshrink", "x drawn towards 0 by lambd.", Param("lambd", FLOAT, 0.5)),
+    _activation("softshrink", "x drawn towards 0 by lambd.", Param("lambd", number(0.0), 0.5)),
     _activation("hardshrink", "x where it is farther from 0 than lambd, else 0.", Param("lambd", FLOAT, 0.5)),
     _activation("logsigmoid", "log(sigmoid(x)), stable."),
     _activation(
