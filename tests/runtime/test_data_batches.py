@@ -18,6 +18,7 @@ from expc.runtime.data.randomness import Draws, permutation, philox
 from expc.runtime.data.transforms import apply
 from expc.runtime.errors import RunError
 from expc.runtime.torchvision_compat import import_torchvision
+from expc.spec.values import Dtype
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,6 +67,12 @@ def test_an_order_has_every_sample_once_and_each_epoch_its_own():
 
 # ------------------------------------------------------------------------------------------------ transforms
 
+
+def chain(name, **settings):
+    """One transform as an item of a list of them."""
+    return (use(name, **settings),)
+
+
 STEPS = [
     ("ToTensor", {}),
     ("Normalize", {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.1]}),
@@ -80,13 +87,43 @@ STEPS = [
     ("RandomHorizontalFlip", {"p": 0.5}),
     ("RandomVerticalFlip", {"p": 0.5}),
     ("Pad", {"padding": [2, 1], "padding_mode": "symmetric"}),
+    ("ToDtype", {"dtype": Dtype("f64"), "scale": True}),
+    ("RandomResizedCrop", {"size": 8}),
+    ("RandomRotation", {"degrees": 40, "interpolation": "bilinear", "fill": [1, 2, 3]}),
+    ("RandomAffine", {"degrees": 9, "translate": [0.2, 0.2], "scale": [0.5, 2], "shear": [-9, 9, -5, 5]}),
+    ("RandomPerspective", {}),
+    ("ElasticTransform", {"sigma": 1.0}),
+    ("Grayscale", {}),
+    ("RandomGrayscale", {"p": 0.5}),
+    ("ColorJitter", {"brightness": 0.4, "contrast": 0.4, "saturation": [0.5, 2], "hue": 0.2}),
+    ("RandomPhotometricDistort", {}),
+    ("RandomChannelPermutation", {}),
+    ("RandomInvert", {}),
+    ("RandomEqualize", {}),
+    ("RandomAutocontrast", {}),
+    ("RandomPosterize", {"bits": 3}),
+    ("RandomSolarize", {"threshold": 1}),
+    ("RandomAdjustSharpness", {"sharpness_factor": 2}),
+    ("GaussianBlur", {"kernel_size": 5}),
+    ("GaussianNoise", {"sigma": 0.2}),
+    ("JPEG", {"quality": [20, 90]}),
+    ("RandomErasing", {"value": "random"}),
+    ("RandAugment", {}),
+    ("TrivialAugmentWide", {}),
+    ("AutoAugment", {"policy": "svhn"}),
+    ("AugMix", {}),
+    ("RandomApply", {"transforms": (chain("RandomInvert", p=1), chain("RandomRotation", degrees=20)), "p": 0.5}),
+    ("RandomChoice", {"transforms": (chain("RandomInvert"), chain("ColorJitter", hue=0.3)), "p": [1, 2]}),
+    ("RandomOrder", {"transforms": (chain("RandomSolarize", threshold=1), chain("RandomEqualize", p=1))}),
 ]
+TORCHVISIONS_WAYS = {"ToTensor", "JPEG", "GaussianNoise", "RandomApply", "RandomChoice", "RandomOrder"}
+"""Transforms that are not torchvision's object with parameters that are drawn here."""
 
 
 @pytest.mark.parametrize(("name", "written"), STEPS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_a_sample_is_the_same_alone_and_in_a_batch(name, written, dtype):
-    dtype = {"ToTensor": torch.uint8, "Normalize": torch.float32}.get(name, dtype)
+    dtype = {"ToTensor": torch.uint8, "JPEG": torch.uint8, "Normalize": torch.float32}.get(name, dtype)
     images = torch.randint(0, 256, (8, 3, 13, 16), generator=torch.Generator().manual_seed(0)).to(dtype)
     settings, indices = use(name, **written).settings, np.array([5, 3, 90, 4, 7, 7, 1, 0])
     whole = apply(name, images.clone(), settings, Draws(1, 2, indices, 3))
@@ -94,6 +131,7 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(name, written, dtype):
         alone = apply(name, images[i : i + 1].clone(), settings, Draws(1, 2, indices[i : i + 1], 3))
         assert torch.equal(whole[i], alone[0])
     assert whole.is_contiguous() or name == "CenterCrop"
+    assert len({image.sum().item() for image in whole}) > 1
 
 
 @pytest.mark.parametrize(
