@@ -11,10 +11,11 @@ from expc.compiler.errors.names import Misplaced, NotAStage
 from expc.compiler.errors.shapes import ResultMismatch, SizeMismatch, TrainingOnly
 from expc.compiler.graph import Record, Result, Step, Value
 from expc.compiler.in_training import in_training_only
+from expc.compiler.lints.unfixed_size import UnfixedSize
 from expc.compiler.names import is_broken
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import declared, match
-from expc.compiler.scope import Context
+from expc.compiler.scope import MISSING, Context
 from expc.compiler.trail import refused
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
@@ -66,6 +67,7 @@ def fit(elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Any,
     def require(expected: Size, found: Size, name: str) -> None:
         elaborator.conditions.require(("equal", expected, found, name), what, type_.span)
 
+    _warn_of_unfixed(elaborator, type_, inner)
     try:
         match(elaborator, type_, value.type, inner, require, what)
     except Fault as fault:
@@ -73,6 +75,16 @@ def fit(elaborator: "Elaborator", what: str, type_: syntax.TypeExpr, value: Any,
     except ProblemError as error:
         elaborator.add(error.problem)
     return value
+
+
+def _warn_of_unfixed(elaborator: "Elaborator", type_: syntax.TypeExpr, inner: Context) -> None:
+    """Say which names of sizes in a result nothing has bound: they would stand for whatever it is."""
+    for node in getattr(type_, "dims", None) or ():
+        if isinstance(node, syntax.Name) and node.id[0].isupper() and inner.scope.lookup(node.id) is MISSING:
+            sizes = [name for name in inner.scope.names() if name[0].isupper()]
+            near = nearest(node.id, sizes)
+            fixes = () if near is None else (Fix(f"write `{near}`", (Edit(node.span, near),)),)
+            elaborator.add(UnfixedSize(span=node.span, word=node.id, hint=advice(near), fixes=fixes))
 
 
 def _record(elaborator: "Elaborator", statement: syntax.Block, type_: syntax.RecordTypeExpr, inner: Context) -> Record:
