@@ -67,6 +67,26 @@ def _glu(call: Call) -> TensorType:
     return replace(x, dims=(*x.dims[:dim], half, *x.dims[dim + 1 :]))
 
 
+def _hardtanh(call: Call) -> TensorType:
+    low = call["min_val"] if call["min_value"] is None else call["min_value"]
+    high = call["max_val"] if call["max_value"] is None else call["max_value"]
+    if not high > low:
+        refuse(call, f"max_val={high} must be greater than min_val={low}")
+    return same_shape(NUMBERS - {"u8"})(call)
+
+
+def _rrelu(call: Call) -> TensorType:
+    if call["lower"] > call["upper"]:
+        refuse(call, f"lower={call['lower']} must not be greater than upper={call['upper']}")
+    return same_shape()(call)
+
+
+def _celu(call: Call) -> TensorType:
+    if call["alpha"] == 0:
+        refuse(call, "alpha must not be 0")
+    return same_shape()(call)
+
+
 def _one_beta(call: Call) -> Shapes:
     return {"beta": ()} if call["learnable"] else {}
 
@@ -99,12 +119,15 @@ OPERATORS: Final = (
         Param("lower", FLOAT, 1 / 8),
         Param("upper", FLOAT, 1 / 3),
         INPLACE,
+        shape=_rrelu,
         random=True,
         mode=True,
     ),
     elementwise("ELU", "x where positive, else alpha * (exp(x) - 1).", Param("alpha", FLOAT, 1.0), INPLACE),
     elementwise("SELU", "A scaled ELU that keeps mean 0 and variance 1.", INPLACE),
-    elementwise("CELU", "ELU with a continuous slope for every alpha.", Param("alpha", FLOAT, 1.0), INPLACE),
+    elementwise(
+        "CELU", "ELU with a continuous slope for every alpha.", Param("alpha", FLOAT, 1.0), INPLACE, shape=_celu
+    ),
     elementwise(
         "GELU",
         "x times the probability that a standard normal variable is below x.",
@@ -122,7 +145,7 @@ OPERATORS: Final = (
         INPLACE,
         Param("min_value", optional(FLOAT), None),
         Param("max_value", optional(FLOAT), None),
-        dtypes=NUMBERS - {"u8"},
+        shape=_hardtanh,
     ),
     elementwise("Sigmoid", "1 / (1 + exp(-x)).", shape=_floated(ANY)),
     elementwise("LogSigmoid", "log(sigmoid(x))."),

@@ -1,6 +1,7 @@
 """A softmax over very many classes, of which the rare ones are worked out only where they are the target."""
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final
 
 from expc.compiler.dimensions import Size
@@ -47,7 +48,7 @@ def _weights(call: Call) -> Shapes:
     shapes: Shapes = {"head.weight": (head, size)}
     if call["head_bias"]:
         shapes["head.bias"] = (head,)
-    for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(bounds)):
         inside = _inner_size(call, number)
         shapes[f"tail.{number}.0.weight"] = (inside, size)
         shapes[f"tail.{number}.1.weight"] = (high - low, inside)

@@ -4,7 +4,7 @@ from typing import Final
 
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Operator, Param
-from expc.compiler.ops.kinds import BOOL, FLOAT, INT, TENSOR
+from expc.compiler.ops.kinds import BOOL, FLOAT, INT, TENSOR, number
 from expc.compiler.ops.rules import NUMBERS, axis, expect_dtype, expect_rank
 from expc.compiler.types import FLOATING, TensorType, promote, result_dtype
 
@@ -40,7 +40,7 @@ OPERATORS: Final = (
         "CosineSimilarity",
         "layer",
         "The cosine of the angle between two inputs along `dim`.",
-        settings=(Param("dim", INT, 1), Param("eps", FLOAT, 1e-8)),
+        settings=(Param("dim", INT, 1), Param("eps", number(0.0), 1e-8)),
         arguments=_ARGUMENTS,
         shape=_cosine,
         example="(x, y) -> CosineSimilarity",

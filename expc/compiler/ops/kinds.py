@@ -44,6 +44,11 @@ def number(minimum: float | None = None, maximum: float | None = None) -> Kind:
     return Kind("a number" + _range(minimum, maximum), accepts)
 
 
+def above(bound: float) -> Kind:
+    """A number greater than `bound`."""
+    return Kind(f"a number greater than {bound}", lambda value: is_number(value) and value > bound)
+
+
 def choice(*words: str) -> Kind:
     """One of a few strings."""
     return Kind("one of " + ", ".join(f'"{word}"' for word in words), lambda value: value in words, words)

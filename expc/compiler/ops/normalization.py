@@ -5,7 +5,7 @@ from typing import Any, Final
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.shapes import RankMismatch
 from expc.compiler.ops.declare import Call, Operator, Param
-from expc.compiler.ops.kinds import BOOL, FLOAT, POSITIVE, optional, sizes
+from expc.compiler.ops.kinds import BOOL, FLOAT, POSITIVE, above, optional, sizes
 from expc.compiler.ops.rules import EXAMPLES, F32, FORMS, INPUT, SIDES, expect_dtype, expect_rank, product, same_shape
 from expc.compiler.types import FLOATING, TensorType
 
@@ -36,7 +36,7 @@ def _settings(*, on: bool) -> tuple[Param, ...]:
     """What batch and instance normalisation share; `on` is the default of `affine` and `track_running_stats`."""
     return (
         Param("num_features", POSITIVE, inferred=True),
-        Param("eps", FLOAT, 1e-5),
+        Param("eps", above(0.0) if on else FLOAT, 1e-5),
         Param("momentum", optional(FLOAT) if on else FLOAT, 0.1),
         Param("affine", BOOL, on),
         Param("track_running_stats", BOOL, on),

@@ -496,10 +496,13 @@ CASES: dict[str, Callable[[Random], Use]] = {
     "UpsamplingBilinear2d": _upsampling,
     **{
         name: alone(_inplace, ANY_RANK)
-        for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "ELU", "CELU", "LeakyReLU")
+        for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "ELU", "LeakyReLU")
     },
     **{name: alone(_nothing, ANY_RANK) for name in ("Sigmoid", "LogSigmoid", "Tanh", "Tanhshrink", "Softsign")},
-    **{name: alone(_nothing, ANY_RANK) for name in ("Hardtanh", "Softplus", "Hardshrink", "Softshrink", "RReLU")},
+    **{name: alone(_nothing, ANY_RANK) for name in ("Softplus", "Hardshrink", "Softshrink")},
+    "Hardtanh": alone(lambda rng: some(rng, min_val=pick(rng, 0, -2.0, 1.0), max_val=pick(rng, 1, 0.5)), ANY_RANK),
+    "RReLU": alone(lambda rng: some(rng, lower=pick(rng, 0.0, 0.3), upper=pick(rng, 0.2, 0.3, 0.5)), ANY_RANK),
+    "CELU": alone(lambda rng: some(rng, alpha=pick(rng, 0, 0.5, -1.0)), ANY_RANK),
     "PReLU": alone(lambda rng: some(rng, num_parameters=rng.randint(1, 3)), ANY_RANK),
     "GELU": alone(lambda rng: some(rng, approximate=pick(rng, "none", "tanh")), ANY_RANK),
     "Threshold": alone(lambda rng: {"threshold": 1, "value": 2} | _inplace(rng), ANY_RANK),
