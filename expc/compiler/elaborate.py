@@ -374,9 +374,12 @@ class Elaborator(Evaluator):
         try:
             takes_it = self.mentions_flow(node)
             value = calls.after_arrow(self, node, context if takes_it else context.setting())
-            if self.ignores_flow(value) and not takes_it:
+            complete = isinstance(value, Recipe) and not stages.takes_flow(self, value)
+            if (complete or self.ignores_flow(value)) and not takes_it:
                 what = f"`{node.span.text}`"
                 reason = "it ignores the value that arrives; a stage takes it, or mentions `flow`"
+                if complete and _has_tensor(value):
+                    reason = f"it has all its tensors; {reason}, and an optional tensor has its name"
                 raise ProblemError(NotAStage(span=node.span, what=what, reason=reason))
             return self.wanted(value, context, node.span)
         except ProblemError as error:
@@ -444,3 +447,8 @@ class Elaborator(Evaluator):
         if not isinstance(ref, ModuleRef):
             return super().attribute(node, context)
         return stages.weight_ref(ref, tuple(path), node.span)
+
+
+def _has_tensor(recipe: Recipe) -> bool:
+    """Whether a recipe was given a tensor."""
+    return any(isinstance(argument.value, Value) for argument in recipe.arguments)

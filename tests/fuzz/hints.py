@@ -79,7 +79,7 @@ def _function(b: "Builder", entry: Any, values: Values) -> tuple[Any, Operate]:
     positional: list[Any] = []
     for param in order:
         if param.name not in values or (not param.required and (param.tensor or b.d.chance(0.4))):
-            break  # a tensor that is not required has its name, or it could be the leading one
+            break  # a tensor that is not required has its name: written in its place, it could be the leading one
         value = values.pop(param.name)
         if param.variadic and isinstance(value, list | tuple):
             spread = b.d.chance(0.5) or param.tensor
