@@ -61,8 +61,8 @@ class Library:
 
         return metrics()
 
-    WORDS = ("split", "norm", "value")
-    """Words of settings that take arguments: `split(0.9)`, `clip = norm(1.0)`."""
+    WORDS = ("split", "norm", "value", "load")
+    """Words of settings that take arguments: `split(0.9)`, `clip = norm(1.0)`, `init "*" = load("a.safetensors")`."""
 
     def knows(self, name: str) -> bool:
         """Whether the name stands for something."""

@@ -77,7 +77,7 @@ def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
     declaration = elaborator.library.initialisers.get(value.name)
     if declaration is None:
         if value.name == "load":
-            raise ProblemError(NotYet(span=span, what="`load`"))
+            raise ProblemError(NotYet(span=span, what="`load` in a model (`init` in `train` has it)"))
         reason = f"it is {elaborator.library.kind(value.name)}, not an initialiser"
         raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
     settings = operators.match_settings(value.name, declaration.settings, declaration.settings, value.arguments, span)

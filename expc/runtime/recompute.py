@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -31,12 +33,19 @@ def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], Abstract
 
 @contextmanager
 def _without_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch statistics were taken in already: the second time they are computed, and not kept."""
-    keeping = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
-    for inner in keeping:
-        inner.track_running_stats = False  # type: ignore[assignment]
+    """Batch statistics were taken in the first time: meanwhile they are computed, and not taken in."""
+    keeping = [
+        (m, m.momentum, m.num_batches_tracked)
+        for m in module.modules()
+        if isinstance(m, _BatchNorm | _InstanceNorm) and m.track_running_stats and m.training
+    ]
+    counts = [None if count is None else count.clone() for _, _, count in keeping]
+    for inner, _, _ in keeping:
+        inner.momentum = 0.0
     try:
         yield
     finally:
-        for inner in keeping:
-            inner.track_running_stats = True  # type: ignore[assignment]
+        for (inner, momentum, count), before in zip(keeping, counts, strict=True):
+            inner.momentum = momentum
+            if count is not None and before is not None:
+                count.copy_(before)

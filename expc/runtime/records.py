@@ -72,7 +72,7 @@ class Records:
         """Write the model's graph for TensorBoard, if torch can trace it; the model and its random numbers stay."""
         if self._events is None or not self._graph:
             return
-        training = model.training
+        training = [module for module in model.modules() if module.training]
         few = tuple(tensor[:2] for tensor in inputs)
         devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
         try:
@@ -83,7 +83,9 @@ class Records:
         except Exception:  # noqa: BLE001, S110 - tracing fails in many ways, and a picture is no reason to stop a run
             pass
         finally:
-            model.train(training)
+            # One by one: what is frozen acts as in evaluation while the rest trains.
+            for module in training:
+                module.training = True
 
     def close(self) -> None:
         """Write what is left."""

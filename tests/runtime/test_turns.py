@@ -1,0 +1,352 @@
+"""What groups, freezing, averages and the like do, against the same training written by hand in plain torch."""
+
+import json
+from copy import deepcopy
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import cross_entropy, softplus
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from expc.compiler.session import check_text
+from expc.runtime.errors import RunError
+from expc.runtime.prepare import prepare
+from expc.runtime.run import run
+from expc.runtime.seeds import seed_all
+
+DATA = """
+data {
+  train, val = FakeData(size=44, image_size=[1, 4, 4], num_classes=4) -> split(0.75) -> ToTensor
+  batch = 11
+}
+"""
+NET = """
+model Net(image: f32[N, 1, 4, 4]) {
+  Flatten -> body: Linear(8) -> norm: BatchNorm1d -> ReLU -> Dropout(0.1) -> head: Linear(4)
+}
+"""
+GAN = """
+model Gan(image: f32[N, 1, 4, 4]) -> (real: f32[N, 1], fake: f32[N, 1]) {
+  d: { Flatten -> Linear(8) -> LeakyReLU(0.2) -> Linear(1) }
+  real = flow
+  fake = randn([N, 3]) -> g: { Linear(8) -> ReLU -> Linear(16) -> unflatten(1, [1, 4, 4]) } -> d
+  return (real, fake)
+}
+"""
+
+
+def program(train, model=NET, data=DATA):
+    checked = check_text(f"{data}{model}train {{\n{train}\n}}\n")
+    assert not checked.has_errors, checked.problems
+    return checked.program
+
+
+def trained(checked, out):
+    """The last weights of a run, and its directory."""
+    result = run(checked, out=out, device="cpu", progress=False)
+    return load_file(result.directory / "final.safetensors"), result.directory
+
+
+def by_hand(checked, epochs, start, step, *, after=lambda model, step: None):
+    """The weights after a loop over the same batches; `start(model)` gives what `step(model, state, batch)` needs."""
+    prepared = prepare(checked, "cpu")
+    model, loader = prepared.task.model, prepared.loaders["train"]
+    state = start(model)
+    seed_all(0)
+    model.train()
+    count = 0
+    for epoch in range(epochs):
+        for batch in loader.epoch(epoch):
+            count += 1
+            step(model, state, batch)
+            after(model, count)
+    return model.state_dict()
+
+
+def plain(optimizer):
+    """A step of training with one loss."""
+
+    def step(model, optimizers, batch):
+        loss = cross_entropy(model(batch["image"]), batch["label"])
+        for each in optimizers:
+            each.zero_grad()
+        loss.backward()
+        for each in optimizers:
+            each.step()
+
+    return optimizer, step
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    assert [key for key in expected if not torch.equal(found[key], expected[key])] == []
+
+
+def test_matrices_by_one_optimizer_and_the_rest_by_another(tmp_path):
+    checked = program("""
+        epochs = 2, loss = CrossEntropyLoss, optimizer = AdamW(lr=1e-2)
+        group "*.bias" { weight_decay = 0 }
+        group Linear.weight { optimizer = Muon(lr=0.05) }
+    """)
+    found, directory = trained(checked, tmp_path / "run")
+
+    def start(model):
+        matrices = [model.body.weight, model.head.weight]
+        biases = [model.body.bias, model.norm.bias, model.head.bias]
+        rest = [{"params": [model.norm.weight]}, {"params": biases, "weight_decay": 0}]
+        return torch.optim.AdamW(rest, lr=1e-2), torch.optim.Muon(matrices, lr=0.05)
+
+    same(found, by_hand(checked, 2, *plain(start)))
+    (last,) = (directory / "checkpoints").glob("step-000006")
+    assert {"momentum_buffer/head.weight", "exp_avg/norm.bias"} <= load_file(last / "optimizer.safetensors").keys()
+
+
+def test_groups_with_losses_take_turns_and_move_only_their_own(tmp_path):
+    checked = program(
+        """
+        epochs = 2
+        group "d.*" { loss = mean(softplus(-real)) + mean(softplus(fake)), optimizer = Adam(lr=1e-2, betas=[0.5, 0.9]) }
+        group "g.*" { loss = mean(softplus(-fake)), optimizer = Adam(lr=5e-3) }
+        """,
+        GAN,
+    )
+    found, directory = trained(checked, tmp_path / "run")
+
+    def start(model):
+        generator = torch.optim.Adam(model.g.parameters(), lr=5e-3)
+        return torch.optim.Adam(model.d.parameters(), lr=1e-2, betas=(0.5, 0.9)), generator
+
+    def step(model, optimizers, batch):
+        critic, generator = optimizers
+        outputs = model(batch["image"])
+        critic.zero_grad()
+        (softplus(-outputs["real"]).mean() + softplus(outputs["fake"]).mean()).backward()
+        critic.step()
+        outputs = model(batch["image"])
+        generator.zero_grad()
+        softplus(-outputs["fake"]).mean().backward()
+        generator.step()
+
+    same(found, by_hand(checked, 2, start, step))
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert {row["phase"] for row in rows} == {"train", "val"}
+    assert all(row["loss"] == pytest.approx(row["loss_d"] + row["loss_g"]) for row in rows)
+
+
+def test_lbfgs_looks_at_a_batch_as_often_as_it_likes(tmp_path):
+    model = "model Net(image: f32[N, 1, 4, 4]) { Flatten -> body: Linear(8) -> Tanh -> head: Linear(4) }\n"
+    train = (
+        "epochs = 2, loss = CrossEntropyLoss, optimizer = LBFGS(lr=0.5, max_iter=4), accumulate = 1, clip = norm(9.0)"
+    )
+    checked = program(train, model)
+    found, _ = trained(checked, tmp_path / "run")
+
+    def step(model, optimizer, batch):
+        def closure():
+            optimizer.zero_grad()
+            loss = cross_entropy(model(batch["image"]), batch["label"])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 9.0)
+            return loss
+
+        optimizer.step(closure)
+
+    def start(model):
+        return torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=4)
+
+    same(found, by_hand(checked, 2, start, step))
+
+
+def test_sparse_gradients(tmp_path):
+    model = """
+    model Net(image: f32[N, 1, 4, 4]) {
+      Flatten -> mul(9) -> i64 -> embed: Embedding(10, 3, sparse=true) -> flatten(1) -> head: Linear(4)
+    }
+    """
+    checked = program(
+        'epochs = 2, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\ngroup "embed.*" { optimizer = SparseAdam }',
+        model,
+    )
+    found, _ = trained(checked, tmp_path / "run")
+
+    def start(model):
+        sparse = torch.optim.SparseAdam([model.embed.weight])
+        return torch.optim.SGD(model.head.parameters(), lr=0.1), sparse
+
+    same(found, by_hand(checked, 2, *plain(start)))
+
+
+@pytest.mark.parametrize(("frozen", "until"), [("", 6), (" for 1 epochs", 3), (" for 4 steps", 4)])
+def test_what_is_frozen_does_not_learn_and_takes_in_no_statistics(tmp_path, frozen, until):
+    checked = program(f"""
+        epochs = 2, loss = CrossEntropyLoss, optimizer = AdamW(lr=1e-2)
+        freeze = ["body.*", BatchNorm1d]{frozen}
+    """)
+    found, _ = trained(checked, tmp_path / "run")
+
+    def freeze(model, step):
+        is_frozen = step < until
+        for module in (model.body, model.norm):
+            module.train(not is_frozen)
+            module.requires_grad_(not is_frozen)
+
+    def start(model):
+        freeze(model, 0)
+        return (torch.optim.AdamW(model.parameters(), lr=1e-2),)
+
+    def step(model, optimizers, batch):
+        plain(None)[1](model, optimizers, batch)
+
+    def training(model, count):
+        freeze(model, count)
+
+    def begun(model):
+        optimizers = start(model)
+        model.train = lambda: (nn.Module.train(model), freeze(model, 0))[0]
+        return optimizers
+
+    same(found, by_hand(checked, 2, begun, step, after=training))
+    before = prepare(checked, "cpu").task.model.state_dict()
+    assert torch.equal(found["norm.running_mean"], before["norm.running_mean"]) == (not frozen)
+
+
+def test_a_running_average_is_measured_and_saved_as_the_best(tmp_path):
+    checked = program("epochs = 2, loss = CrossEntropyLoss, optimizer = SGD(lr=0.5), ema = 0.7, metrics = [Accuracy]")
+    found, directory = trained(checked, tmp_path / "run")
+    averages = []
+
+    def start(model):
+        averages.append(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.7)))
+        return (torch.optim.SGD(model.parameters(), lr=0.5),)
+
+    seen = {}
+
+    def after(model, step):
+        averages[0].update_parameters(model)
+        if step % 3 == 0:
+            seen[step] = deepcopy(averages[0].module)
+
+    same(found, by_hand(checked, 2, start, plain(None)[1], after=after))
+    batches = list(prepare(checked, "cpu").loaders["val"].epoch(0))
+    images, labels = (torch.cat([batch[name] for batch in batches]) for name in ("image", "label"))
+    losses = {step: cross_entropy(model.eval()(images), labels).item() for step, model in seen.items()}
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert [row["loss"] for row in rows if row["phase"] == "val"] == pytest.approx(list(losses.values()))
+    best = seen[min(losses, key=losses.get)]
+    same(load_file(directory / "best.safetensors"), best.state_dict())
+    same(load_file(directory / "checkpoints" / "step-000006" / "ema.safetensors"), seen[6].state_dict())
+
+
+@pytest.mark.parametrize("how", ['recompute = ["body", BatchNorm1d, "3"]', "compile = true", "accumulate = 1"])
+def test_how_it_is_computed_does_not_change_what_is_learnt(tmp_path, how, monkeypatch):
+    compiled = []
+
+    def compile_eagerly(module):
+        compiled.append(module)
+        return module.__call__
+
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    train = "epochs = 2, loss = CrossEntropyLoss, optimizer = AdamW(lr=1e-2)"
+    found, _ = trained(program(f"{train}, {how}"), tmp_path / "a")
+    same(found, trained(program(train), tmp_path / "b")[0])
+    assert len(compiled) == (1 if "compile" in how else 0)
+
+
+def test_recomputed_modules_forget_their_activations():
+    checked = program('epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1), recompute = ["body"]')
+    model = prepare(checked, "cpu").task.model
+    calls = []
+    original = type(model.body).forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.body), "forward", lambda self, x: (calls.append(self), original(self, x))[1])
+        model.train()
+        model(torch.rand(3, 1, 4, 4)).sum().backward()
+    assert calls.count(model.body) == 2
+    assert model.body.weight.grad is not None
+
+
+def test_weights_from_a_file(tmp_path):
+    path = tmp_path / "start.safetensors"
+    source = prepare(
+        program("epochs = 1, seed = 9, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)"), "cpu"
+    ).task.model
+    source.norm.running_mean.fill_(0.5)
+    save_file({f"net.{key}": value.contiguous() for key, value in source.state_dict().items()}, path)
+    text = f"""
+        epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
+        init "*" = load("{path}", drop="net.")
+        init "head.bias" = zeros
+    """
+    model = prepare(program(text), "cpu").task.model
+    expected = {**source.state_dict(), "head.bias": torch.zeros(4)}
+    same(model.state_dict(), expected)
+
+    def refusal(rule):
+        with pytest.raises(RunError) as raised:
+            prepare(program(f"epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\n init {rule}"), "cpu")
+        assert raised.value.problem.code == "E0815"
+        return raised.value.problem.message
+
+    assert "no such file" in refusal('"*" = load("nowhere.safetensors")')
+    assert "it has no `body.weight` and 1 others" in refusal(f'"body.*" = load("{path}")')
+    path.write_bytes(b"text")
+    assert "no safetensors file" in refusal(f'"body.*" = load("{path}")')
+
+
+def test_metrics_by_name_blocks_as_metrics_and_penalties(tmp_path):
+    block = """
+    block Sure(p: f32[N, C], q: i64[N]) -> f32[] {
+      s = p -> softmax(1) -> amax(1)
+      return mean(s) + 0.0 * mean(q -> f32)
+    }
+    """
+    checked = program(
+        """
+        epochs = 1, optimizer = SGD(lr=0.0)
+        loss { fit = cross_entropy(output, label), small = 0.1 * l1(weights("*.weight")) + l2(weights("head.*")) }
+        metrics { top = (output, label) -> Accuracy(top_k=2), sure = (output, label) -> Sure, spread = output -> std }
+        """,
+        block + NET,
+    )
+    _, directory = trained(checked, tmp_path / "run")
+    prepared = prepare(checked, "cpu")
+    model = prepared.task.model.eval()
+    batches = list(prepared.loaders["val"].epoch(0))
+    images, labels = (torch.cat([batch[name] for batch in batches]) for name in ("image", "label"))
+    # The running statistics of the batch norm have moved.
+    model.load_state_dict(load_file(directory / "final.safetensors"))
+    with torch.no_grad():
+        output = model(images)
+    row = next(
+        row for row in map(json.loads, (directory / "metrics.jsonl").read_text().splitlines()) if row["phase"] == "val"
+    )
+    assert row["top"] == pytest.approx((output.topk(2).indices == labels[:, None]).any(1).float().mean().item())
+    assert row["sure"] == pytest.approx(output.softmax(1).amax(1).mean().item())
+    assert row["spread"] == pytest.approx(output.std().item())
+    weights = [model.body.weight, model.norm.weight, model.head.weight]
+    small = 0.1 * sum(w.abs().sum() for w in weights) + sum(w.square().sum() for w in model.head.parameters())
+    assert row["small"] == pytest.approx(small.item())
+    assert row["loss"] == pytest.approx(row["fit"] + row["small"])
+
+
+@pytest.mark.parametrize(
+    ("train", "rest", "what"),
+    [
+        ("recompute = 3", "", "recompute = 3"),
+        ("", "prune { amount = 0.3 }", "prune"),
+        ("", "quantize { }", "quantize"),
+        ("", 'export { onnx = "a.onnx" }', "export"),
+        ("", "distributed { strategy = fsdp }", "strategy = fsdp"),
+    ],
+)
+def test_what_cannot_be_run_yet_is_checked_and_refused(train, rest, what):
+    text = f"{DATA}{NET}train {{ epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\n {train} }}\n{rest}\n"
+    checked = check_text(text)
+    (hint,) = (problem for problem in checked.problems if problem.code == "W0503")
+    assert hint.severity == "hint"
+    assert f"`{what}`" in hint.message
+    with pytest.raises(RunError, match=what) as raised:
+        prepare(checked.program, "cpu")
+    assert raised.value.problem.code == "E0208"
