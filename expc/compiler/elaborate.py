@@ -451,4 +451,4 @@ class Elaborator(Evaluator):
 
 def _has_tensor(recipe: Recipe) -> bool:
     """Whether a recipe was given a tensor."""
-    return any(isinstance(argument.value, Value) for argument in recipe.arguments)
+    return any(isinstance(argument.value, Value | TensorRef) for argument in recipe.arguments)
