@@ -66,6 +66,9 @@ OTHER_OPERATORS = {
 """What stands for a name besides the other names of the file."""
 
 
+CRASH = "crash"
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One changed program."""
@@ -89,6 +92,8 @@ class Judged:
     def outcome(self) -> str:
         """Where it stands in the table."""
         refused = self.oracle not in ("right", "open")
+        if CRASH in self.checker:
+            return CRASH
         if self.oracle == "open":
             return "open"
         if refused == bool(self.checker):
@@ -225,13 +230,15 @@ def judge(mutant: Mutant) -> Judged:
     """Both verdicts on one mutant."""
     from oracle import verdict
 
-    checked = check_text(mutant.text, f"{mutant.file}.exp")
-    errors = [problem for problem in checked.problems if problem.severity == "error"]
     found = verdict(mutant.text, f"{mutant.file}.exp")
+    rule = f"{found.rule}: {found.message}"
+    try:
+        checked = check_text(mutant.text, f"{mutant.file}.exp")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug to be counted
+        return Judged(mutant, (CRASH,), repr(error), found.kind, rule)
+    errors = [problem for problem in checked.problems if problem.severity == "error"]
     message = errors[0].message if errors else ""
-    return Judged(
-        mutant, tuple(sorted({e.code for e in errors})), message, found.kind, f"{found.rule}: {found.message}"
-    )
+    return Judged(mutant, tuple(sorted({e.code for e in errors})), message, found.kind, rule)
 
 
 def _start_worker() -> None:
@@ -260,7 +267,7 @@ def is_broken(text: str) -> bool:
 
 # ---------------------------------------------------------------------------------------------------- reporting
 
-OUTCOMES = ("both refuse", "both accept", "false alarm", "missed", "open")
+OUTCOMES = ("both refuse", "both accept", "false alarm", "missed", CRASH, "open")
 
 
 def table(judged: Sequence[Judged]) -> Iterator[str]:
@@ -303,7 +310,7 @@ def main() -> int:
     start = time.perf_counter()
     judged = judge_all(chosen, options.jobs)
     originals = {path.stem: path.read_text("utf-8") for path in paths}
-    wrong = [entry for entry in judged if entry.outcome in ("false alarm", "missed")]
+    wrong = [entry for entry in judged if entry.outcome in ("false alarm", "missed", CRASH)]
     for entry in wrong:
         print(difference(entry, originals[entry.mutant.file]))
     for entry in judged:

@@ -4,13 +4,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from expc.compiler.arithmetic import describe
-from expc.compiler.errors.names import Misplaced, MissingArgument, TooManyArguments, UnknownArgument, WrongArgument
+from expc.compiler.errors.names import (
+    DuplicateName,
+    Misplaced,
+    MissingArgument,
+    TooManyArguments,
+    UnknownArgument,
+    WrongArgument,
+)
 from expc.compiler.graph import Value
 from expc.compiler.ops.declare import Param
 from expc.compiler.ops.inner import inner
 from expc.compiler.ops.table import operators
 from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
-from expc.diagnostics import Edit, Fix, ProblemError, Span
+from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.repairs import repairs
 from expc.spec.suggest import nearest
@@ -25,7 +32,8 @@ def assign(
 ) -> dict[str, Given]:
     """Each argument by the name of its parameter. Raises `ProblemError` for one that there is none for.
 
-    Of two arguments for one parameter the later counts: calling a recipe again changes its settings.
+    Of two arguments for one parameter the later counts: calling a recipe again changes its settings. In one call, which
+    stands at `span`, each has one.
     """
     by_name = {param.name: param for param in params}
     rest = next((param for param in params if param.rest), None)
@@ -50,6 +58,8 @@ def assign(
             position += 1
             assigned[param.name] = argument
         elif argument.name in by_name and not by_name[argument.name].rest:
+            for before in (assigned.get(argument.name), assigned.get(f"*{argument.name}")):
+                _refuse_second(argument.name, before, argument, span)
             assigned[argument.name] = argument
         elif rest is not None:
             further[argument.name] = argument.value
@@ -61,6 +71,13 @@ def assign(
     for key in [key for key in assigned if key.startswith("*")]:
         assigned[key[1:]] = assigned.pop(key)
     return assigned
+
+
+def _refuse_second(word: str, before: Given | None, argument: Given, call: Span) -> None:
+    """Refuse a second argument for one parameter in one call. Raises `ProblemError`."""
+    if before is not None and call.covers(before.span) and call.covers(argument.span):
+        labels = (Label(before.span, "the first is here"),)
+        raise ProblemError(DuplicateName(span=argument.span, word=word, reason="is given twice", labels=labels))
 
 
 def match_settings(
@@ -148,19 +165,24 @@ def found(value: Any) -> str:
     return describe(value)
 
 
-def match_parameters(name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...]) -> dict[str, Any]:
+def match_parameters(
+    name: str, parameters: Iterable[syntax.Parameter], arguments: tuple[Given, ...], span: Span
+) -> dict[str, Any]:
     """Arguments by the names of the parameters that they are for. Raises `ProblemError`.
 
-    Positional ones fill the parameters in order; an argument that a recipe had already is replaced by a later one.
+    Positional ones fill the parameters in order; an argument that a recipe had already is replaced by a later one. In
+    one call, which stands at `span`, each parameter has one.
     """
     names = [parameter.name for parameter in parameters]
     values: dict[str, Any] = {}
+    first: dict[str, Given] = {}
     position = 0
     for argument in arguments:
         if argument.name is not None:
             if argument.name not in names:
                 raise ProblemError(unknown_argument(name, argument, names))
-            values[argument.name] = argument.value
+            _refuse_second(argument.name, first.get(argument.name), argument, span)
+            values[argument.name], first[argument.name] = argument.value, argument
             continue
         while position < len(names) and names[position] in values:
             position += 1
@@ -168,7 +190,7 @@ def match_parameters(name: str, parameters: Iterable[syntax.Parameter], argument
             given = sum(argument.name is None for argument in arguments)
             expected = f"at most {len(names)} argument{'s' * (len(names) != 1)}" if names else "no arguments"
             raise ProblemError(TooManyArguments(span=argument.span, operator=name, expected=expected, found=f"{given}"))
-        values[names[position]] = argument.value
+        values[names[position]], first[names[position]] = argument.value, argument
     return values
 
 

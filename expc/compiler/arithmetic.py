@@ -60,6 +60,7 @@ def is_number(value: Any) -> bool:
 
 def compare(operator: str, a: Any, b: Any) -> bool:
     """`a operator b` for `== != < <= > >=`. Raises `UndecidedError` where an unknown size leaves it open."""
+    _refuse_fractions(a, b)
     if operator in ("==", "!="):
         return _equal(a, b) == (operator == "==")
     if not (is_number(a) and is_number(b)):
@@ -71,6 +72,13 @@ def compare(operator: str, a: Any, b: Any) -> bool:
     return _ORDER[operator](a, b)
 
 
+def _refuse_fractions(a: Any, b: Any) -> None:
+    """An unknown size goes with whole numbers only."""
+    for size, other in ((a, b), (b, a)):
+        if isinstance(size, Dim) and isinstance(other, float):
+            raise ArithmeticRefusedError(f"{size} is an unknown size, which goes with whole numbers, not with {other}")
+
+
 def binary(operator: str, a: Any, b: Any) -> Any:
     """`a operator b` for the arithmetic operators."""
     if operator == "+" and isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -79,6 +87,7 @@ def binary(operator: str, a: Any, b: Any) -> Any:
         return bounded(a + b)
     if not (is_number(a) and is_number(b)):
         raise ArithmeticRefusedError(f"`{operator}` does not work on {describe(a)} and {describe(b)}")
+    _refuse_fractions(a, b)
     try:
         result = _arithmetic(operator, a, b)
     except ZeroDivisionError:

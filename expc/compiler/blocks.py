@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from expc.compiler import operators, results, stages
 from expc.compiler.arguments import match_parameters
-from expc.compiler.arithmetic import describe
+from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.body import BodyBuilder, tensors
 from expc.compiler.dimensions import Dim, Size, Symbol, symbol
 from expc.compiler.errors.names import (
@@ -90,7 +90,7 @@ def settings(
 ) -> None:
     """Bind the settings of a block in its scope. Raises `ProblemError` for one that is missing or of the wrong type."""
     parameters = [p for p in statement.parameters if not is_tensor_type(p.type)]
-    given = match_parameters(statement.name, parameters, arguments)
+    given = match_parameters(statement.name, parameters, arguments, span)
     for parameter in parameters:
         if parameter.name in given:
             value = given[parameter.name]
@@ -198,7 +198,8 @@ def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Contex
         b = elaborator.evaluate(right, context.setting())
         if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%" and b == 0:
             size = elaborator.evaluate(left.left, context.setting())
-            return "divisible", size, elaborator.evaluate(left.right, context.setting())
+            divisor = elaborator.evaluate(left.right, context.setting())
+            return ("divisible", size, divisor) if is_size(size) and is_size(divisor) else None
         a = elaborator.evaluate(left, context.setting())
     except ProblemError:
         return None

@@ -102,7 +102,7 @@ def _function(evaluator: "Evaluator", function: Function, arguments: tuple[Given
     declaration = function.statement
     scope = Scope(function.scope)
     context = Context(scope)
-    values = match_parameters(declaration.name, declaration.parameters, arguments)
+    values = match_parameters(declaration.name, declaration.parameters, arguments, node.span)
     for parameter in declaration.parameters:
         if parameter.name in values:
             value = values[parameter.name]

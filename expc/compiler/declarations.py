@@ -60,6 +60,7 @@ class Loader:
             case syntax.Let():
                 value: object = Declared(statement, scope)
             case syntax.Fn():
+                self._refuse_twins(statement)
                 value = Function(statement, scope)
             case syntax.Block() | syntax.ModelOf() | syntax.Extern():
                 value = Recipe(statement.name, target=BlockRef(statement, scope))
@@ -67,6 +68,18 @@ class Loader:
                 return
         place = name_span(statement)
         self._bind(statement.name, value, place, scope, callable_=not isinstance(statement, syntax.Let))
+
+    def _refuse_twins(self, statement: syntax.Fn) -> None:
+        """Two parameters of one name; those of a block are bound in its body, which says so."""
+        places: dict[str, Span] = {}
+        for parameter in statement.parameters:
+            if parameter.name in places:
+                labels = (Label(places[parameter.name], "the first is here"),)
+                problem = DuplicateName(
+                    span=parameter.name_span, word=parameter.name, reason="names two parameters", labels=labels
+                )
+                self.report.add(problem)
+            places.setdefault(parameter.name, parameter.name_span)
 
     def _bind(self, name: str, value: object, place: Span, scope: Scope, *, callable_: bool) -> None:
         if self.library.knows(name) and (callable_ or name[0].isupper()):

@@ -62,7 +62,7 @@ def size_of(evaluator: Evaluator, node: syntax.Expr, context: Context) -> Any:
         return UNEVALUATED
     if not is_size(value):
         raise ProblemError(WrongDeclaredType(span=node.span, reason=f"a dimension is a whole number, not `{value}`"))
-    if isinstance(value, int) and value < 0:
+    if isinstance(value, int) and value < 1:
         raise ProblemError(WrongDeclaredType(span=node.span, reason=f"a dimension cannot be {value}"))
     return value
 

@@ -140,6 +140,10 @@ class Settings:
             place = origin(statement.value.span)
             settings.append(Setting(name, part, statement.value.span, pattern.span, place))
             if section == "data":
+                first = context.scope.places.get(name)
+                if first is not None and name not in keys(SECTIONS[section]):
+                    labels = (Label(first, "the first is here"),)
+                    raise ProblemError(DuplicateName(span=pattern.span, word=name, labels=labels))
                 context.scope.bind(name, part, pattern.span)
 
         self.evaluator.unpack(statement.target, value, bind)

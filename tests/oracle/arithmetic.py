@@ -9,6 +9,10 @@ from oracle.errors import FAILURES, LanguageRefused
 MOST = 100_000
 
 
+class Unknown(int):
+    """A size that nothing fixes, at the value that it has in this run: it goes with whole numbers only."""
+
+
 def is_number(value: Any) -> bool:
     """A number; `true` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -41,6 +45,15 @@ def equal(a: Any, b: Any) -> bool:
 
 def operate(sign: str, a: Any, b: Any) -> Any:
     """`a sign b`."""
+    if isinstance(a, Unknown) or isinstance(b, Unknown):
+        if isinstance(a, float) or isinstance(b, float):
+            raise refuse("an unknown size and a fraction")
+        result = _operate(sign, a, b)
+        return Unknown(result) if is_number(result) and isinstance(result, int) else result
+    return _operate(sign, a, b)
+
+
+def _operate(sign: str, a: Any, b: Any) -> Any:
     if sign in ("==", "!="):
         return equal(a, b) == (sign == "==")
     if sign == "+" and isinstance(a, tuple) and isinstance(b, tuple):

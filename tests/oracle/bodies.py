@@ -1,5 +1,6 @@
 """Runs models: a walk over the syntax tree in which every tensor is a real torch tensor on the meta device."""
 
+import operator
 from typing import Any, NoReturn
 
 import torch
@@ -34,21 +35,21 @@ from oracle.values import (
     tensors,
 )
 
-_FUNCTIONS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "//": "floor_divide",
-    "%": "remainder",
-    "**": "pow",
-    "@": "matmul",
-    "==": "eq",
-    "!=": "ne",
-    "<": "lt",
-    "<=": "le",
-    ">": "gt",
-    ">=": "ge",
+_OPERATORS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+    "@": operator.matmul,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 _ROLES = ("train", "val", "test", "predict")
 _DEEPEST = 60
@@ -213,7 +214,7 @@ class Runner:
             for side in (left, right):
                 if not isinstance(side, Tensor | int | float):
                     refuse("operand", str(side))
-            return self.function(_FUNCTIONS[node.operator], (Argument(None, left), Argument(None, right)), place)
+            return self.marked(functions.operate(_OPERATORS[node.operator], left, right), [left, right])
         result = arithmetic.operate(node.operator, left, right)
         if node.operator in ("==", "!=", "<", "<=", ">", ">=") and arithmetic.is_number(left):
             difference = left - right if arithmetic.is_number(right) else 0

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from oracle import layers
 from oracle.errors import LanguageRefused, NotCovered, asking
 from oracle.layers import boxed, class_range, in_range, raw
 from oracle.values import STAGES, Argument, Tensor, flows, tensors
@@ -150,6 +151,7 @@ def run(name: str, arguments: list[Argument], training: bool) -> Any:
         if isinstance(value, tuple) and any(not isinstance(part, int | float | str | bool | Tensor) for part in value):
             raise LanguageRefused("kind", f"{name}: a list of {value!r}")
     _ranges(name, values, named)
+    layers.bounds(name, named)
     return _call(name, found, values, named)
 
 
@@ -168,6 +170,17 @@ def _call(name: str, found: Any, values: list[Any], named: dict[str, Any]) -> An
                 tensor.used = True
             return _known(found(*map(_cpu, values), **{key: _cpu(value) for key, value in named.items()}))
         return boxed(found(*map(raw, values), **{key: raw(value) for key, value in named.items()}))
+
+
+def operate(operation: Any, left: Any, right: Any) -> Any:
+    """`left operation right`, as Python does it with tensors."""
+    inputs = list(tensors((left, right)))
+    with asking(operation.__name__):
+        if all(tensor.known is not None for tensor in inputs):
+            for tensor in inputs:
+                tensor.used = True
+            return _known(operation(_cpu(left), _cpu(right)))
+        return boxed(operation(raw(left), raw(right)))
 
 
 def _cpu(value: Any) -> Any:

@@ -126,6 +126,7 @@ def split_arguments(
             raise LanguageRefused("unknown argument", f"{cls.__name__} has no {argument.name}")
     for name, value in settings.items():
         settings[name] = setting(cls.__name__, name, known[name].annotation, known[name].default, value)
+    bounds(cls.__name__, settings)
     missing = [n for n, p in known.items() if p.default is p.empty and n not in settings and n not in _INFERRED]
     if missing:
         raise LanguageRefused("missing argument", f"{cls.__name__} needs {missing[0]}")
@@ -212,6 +213,24 @@ def batch_rule(cls: type[nn.Module], piped: list[Tensor]) -> None:
         return
     if rank == expected - 1:
         raise LanguageRefused("unbatched", f"{name} of {list(piped[0].data.shape)}")
+
+
+_POSITIVE = {
+    "kernel_size", "stride", "dilation", "groups", "out_channels", "out_features", "num_embeddings", "embedding_dim",
+    "hidden_size", "num_layers", "output_size", "num_heads", "num_groups", "upscale_factor", "downscale_factor",
+}  # fmt: skip
+
+
+def bounds(owner: str, settings: dict[str, Any]) -> None:
+    """What torch checks on real devices only, and layers of nothing, of which torch warns."""
+    for name, value in settings.items():
+        parts = [part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, int | float)]
+        if name in _POSITIVE and any(part < 1 for part in parts):
+            raise LanguageRefused("empty", f"{owner}: {name}={value}")
+        if name == "padding" and "Pad" not in owner and owner != "pad" and any(part < 0 for part in parts):
+            raise TorchRefused("RuntimeError", f"{owner}: negative padding")
+        if name == "label_smoothing" and any(not 0 <= part <= 1 for part in parts):
+            raise TorchRefused("RuntimeError", f"{owner}: label_smoothing={value}")
 
 
 def make(cls: type[nn.Module], settings: dict[str, Any]) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 
 from expc.spec import syntax
 from oracle import layers, starts
+from oracle.arithmetic import Unknown
 from oracle.bodies import Runner, is_input
 from oracle.errors import LanguageRefused, NotCovered, Refused
 from oracle.names import names as names_in
@@ -84,7 +85,7 @@ def run_model(
             assert parameter.type is not None
             tensor = given.get(parameter.name)
             if tensor is None:
-                scope.names.update({n: sizes[n] for n in free if n in names_in(parameter.type) and n in sizes})
+                scope.names.update({n: Unknown(sizes[n]) for n in free if n in names_in(parameter.type) and n in sizes})
                 tensor = _declared(runner, parameter.type, scope)
             else:
                 runner.match(parameter.type, tensor, scope)
@@ -121,6 +122,8 @@ def _declared(runner: Runner, type_: syntax.TypeExpr, scope: Scope) -> Tensor:
     if any(isinstance(node, syntax.Star) for node in nodes):
         raise LanguageRefused("star", "in a model's input")
     dims = [runner.size(node, Place(scope)) for node in nodes]
+    if 0 in dims:
+        raise LanguageRefused("empty", "an input of no elements")
     return Tensor(torch.empty(dims, dtype=dtype, device="meta"))
 
 
@@ -193,7 +196,7 @@ def _choices(
     runner.fill(tuple(p for p in statement.parameters if not is_input(p)), arguments, scope)
 
     def allowed(sizes: dict[str, int]) -> bool:
-        here = Scope(scope, dict(sizes))
+        here = Scope(scope, {name: Unknown(size) for name, size in sizes.items()})
         try:
             return all(runner.condition(c, Place(here)) for c in statement.conditions if names_in(c) & set(sizes))
         except LanguageRefused as refused:

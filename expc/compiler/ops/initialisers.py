@@ -3,7 +3,7 @@
 from typing import Final
 
 from expc.compiler.ops.declare import Param
-from expc.compiler.ops.kinds import FLOAT, POSITIVE, PROBABILITY, choice
+from expc.compiler.ops.kinds import FLOAT, POSITIVE, PROBABILITY, choice, number
 from expc.frozen import dataclass
 
 _GAINS: Final = choice(
@@ -58,7 +58,8 @@ def _xavier(name: str, spread: str) -> Initialiser:
 
 
 _MEAN: Final = Param("mean", FLOAT, 0.0)
-_STD: Final = Param("std", FLOAT, 1.0)
+_SPREAD: Final = number(0)
+_STD: Final = Param("std", _SPREAD, 1.0)
 
 INITIALISERS: Final = (
     Initialiser("zeros", (), "Zeros."),
@@ -80,7 +81,7 @@ INITIALISERS: Final = (
     Initialiser("dirac", (Param("groups", POSITIVE, 1),), "The identity, for convolutions.", min_rank=3, max_rank=5),
     Initialiser(
         "sparse",
-        (Param("sparsity", PROBABILITY), Param("std", FLOAT, 0.01)),
+        (Param("sparsity", PROBABILITY), Param("std", _SPREAD, 0.01)),
         "A part of each column zero, the rest normal.",
         min_rank=2,
         max_rank=2,
