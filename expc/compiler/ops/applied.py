@@ -25,8 +25,8 @@ _NUMBERS: Final = DTYPES - {"bool"}
 def _instance_norm(call: Call) -> TensorType:
     x = call.tensor()
     need_floating(call, x)
-    if x.rank < 3:
-        need_rank(call, x, (), "a tensor of at least 3 dimensions [N, C, ...]")
+    if x.rank < 2:
+        need_rank(call, x, (), "a tensor of at least 2 dimensions [N, C, ...]")
     if call["use_input_stats"]:
         call.require_at_least(product(x.dims[2:]), 2, "the number of values of a channel")
     elif call["running_mean"] is None:

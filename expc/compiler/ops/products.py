@@ -121,7 +121,7 @@ def _addr(call: Call) -> TensorType:
     a, b, added = call.tensor("vec1"), call.tensor("vec2"), call.tensor()
     for type_ in (a, b):
         need_rank(call, type_, (1,), "vectors, tensors of 1 dimension")
-    dtype = result_dtype([(type_.dtype, type_.rank) for type_ in (added, a, b)])
+    dtype = result_dtype([(type_.dtype, 1) for type_ in (added, a, b)])
     return _with_added(call, TensorType(dtype, (*a.dims, *b.dims)), same_dtype=False)
 
 

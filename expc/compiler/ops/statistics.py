@@ -26,7 +26,7 @@ from expc.compiler.ops.declare import Call, Kind, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, POSITIVE, choice, either, list_of, number, optional
 from expc.compiler.ops.reduction import CORRECTION, picked, reduced, size_at, spread_build, with_dim
 from expc.compiler.ops.rules import INPUT, axis, product, refuse
-from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType, result_dtype
+from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType, promote, result_dtype
 
 _NUMBERS: Final = DTYPES - {"bool"}
 _SINGLE: Final = frozenset({"f32", "f64"})
@@ -131,8 +131,18 @@ def _cov(call: Call) -> TensorType:
             need_rank(call, weights, (0, 1), f"{name} of 1 dimension")
             need_dtype(call, weights, allowed, words)
             call.require_equal(samples, weights.dims[0] if weights.rank else 1, f"the number of {name}")
-    together = [(type_.dtype, 1) for type_ in (call.tensor(), call["aweights"]) if type_ is not None]
-    return TensorType(floated(result_dtype(together)), result.dims)
+    weights = call["aweights"]
+    if weights is None or weights.dtype == result.dtype:
+        return result
+    if isinstance(samples, Dim):
+        call.require_at_least(samples, 2, f"the number of samples, for aweights that are not {result.dtype},")
+    if samples != 1:
+        return TensorType(floated(promote(call.tensor().dtype, weights.dtype)), result.dims)
+    # One sample has no mean to be taken from it, which would bring it to the dtype of the weights.
+    dtype = promote(result.dtype, weights.dtype)
+    if result.rank and dtype != result.dtype:
+        need_dtype(call, weights, frozenset({result.dtype}), f"aweights of the input's dtype, {result.dtype}")
+    return TensorType(dtype, result.dims)
 
 
 def _histc(call: Call) -> TensorType:
