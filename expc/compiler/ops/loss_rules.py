@@ -46,8 +46,11 @@ def cross_entropy(call: Call) -> TensorType:
         if target.rank == output.rank - 1:
             encoding(call, target, f"class indices (write `-> i64`) or probabilities in the outputs' shape {output}")
         same_shape(call, output, target)
+        if call["ignore_index"] >= 0:
+            refuse(call, "ignore_index is for targets that are class indices, and these are probabilities")
         return reduced(call, promote(output.dtype, target.dtype), rest)
-    if target.dtype == "u8" and call["weight"] is not None and call["label_smoothing"]:
+    mean = call["reduction"] == "mean"
+    if target.dtype == "u8" and call["weight"] is not None and call["label_smoothing"] and mean:
         encoding(call, target, "class indices as i64 (write `-> i64`) with both weight and label_smoothing")
     if target.dims == output.dims or target.dtype not in indices(output):
         one_hot = "class indices without one-hot encoding, or floating-point probabilities (write `-> f32`)"
@@ -238,4 +241,5 @@ def ctc(call: Call) -> TensorType:
         need_rank(call, lengths, (1,), "a length for each of the batch [N]")
         call.require_equal(batch, lengths.dims[0], f"the size of {name}")
     enough_outputs(call, output.dims[2], targets, output)
+    call.require_at_least(output.dims[2], call["blank"] + 1, f"the number of outputs, with blank={call['blank']},")
     return reduced(call, output.dtype, (batch,))

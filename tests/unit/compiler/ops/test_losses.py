@@ -139,11 +139,16 @@ def aligned(r: Random) -> Values:
     lengths = {"input_lengths": t("i64", r.choice((2, 2, 3))), "target_lengths": t("i64", 2)}
     output = t(r.choice(("f32", "f64", "i64")), 6, 2, 4)
     targets = t(r.choice(("i64", "i32", "f32")), r.choice((2, 2, 3)), 3)
-    return {"log_probs": output, "targets": targets, **lengths, **some(r, reduction=REDUCED, zero_infinity=(True,))}
+    return {
+        "log_probs": output,
+        "targets": targets,
+        **lengths,
+        **some(r, reduction=REDUCED, zero_infinity=(True,), blank=(0, 3, 4)),
+    }
 
 
 CASES: dict[str, Callable[[Random], Values]] = {
-    "cross_entropy": lambda r: {**classified(r), **some(r, label_smoothing=(0.0, 0.1))},
+    "cross_entropy": lambda r: {**classified(r), **some(r, label_smoothing=(0.0, 0.1), ignore_index=(-100, -1, 1))},
     "nll_loss": lambda r: classified(r, probabilities=False),
     "mse_loss": pair,
     "l1_loss": pair,
