@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from expc.compiler.errors.names import SelectorMatchesNothing
 from expc.compiler.errors.python import ExecutionError
-from expc.compiler.graph import Container, InitRule, Weight, weights
+from expc.compiler.graph import Container, InitRule, Weight, has_python, weights
 from expc.compiler.lower_block import build_failure
 from expc.compiler.lower_values import fixed_value
 from expc.compiler.selectors import matching
@@ -63,7 +63,7 @@ def _apply(parameters: Mapping[str, Tensor], container: Container, rules: Sequen
     chosen: dict[Tensor, InitRule] = {}
     for rule in rules:
         matched = matching(rule.selector, rule.is_glob, container, entries)
-        if not matched:
+        if not matched and has_python(container):
             raise ExecutionError(SelectorMatchesNothing(span=rule.span, selector=rule.selector))
         chosen.update((parameters[weight.key], rule) for weight in matched)
     # In the order of the parameters, so that the numbers drawn for one do not depend on the order of the rules.
