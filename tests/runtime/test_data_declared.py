@@ -62,14 +62,14 @@ def test_columns_fill_fields_by_name_and_then_in_order(flowers):
 
 
 def test_a_table_without_names_is_read_in_order(tmp_path):
-    (tmp_path / "a.csv").write_text("1;2;3\n4;5;6\n")
+    (tmp_path / "a.csv").write_text("\n1;2;3\n4;5;6\n" + "\n" * 20)
     found = opened('Csv("a.csv", header=false, delimiter=";") -> as (x: i64[2], y: u8)', tmp_path)
     assert (found["x"].tolist(), found["y"].tolist()) == ([[1, 2], [4, 5]], [3, 6])
 
 
 def test_a_large_table_is_what_numpy_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_table, "ROWS", 7)
-    numbers = np.random.default_rng(0).normal(size=(100, 3))
+    numbers = np.random.default_rng(0).normal(size=(105, 3))
     text = io.StringIO()
     csv.writer(text).writerows([["a", "b", "c"], *numbers.tolist()])
     (tmp_path / "a.csv").write_text(text.getvalue())

@@ -1,8 +1,7 @@
 """`Csv`: rows of cells as fields of numbers and classes; what does not fit is named by its line and column."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Final
@@ -52,8 +51,8 @@ class _Table:
 
     def read(self, reader: Any) -> dict[str, Tensor]:
         """Every field of every row."""
-        header = next(reader, None) if self.use.settings["header"] else None
-        first = next(reader, None)
+        header = _next(reader) if self.use.settings["header"] else None
+        first = _next(reader)
         if first is None:
             raise RunError(TooLittleData(span=self.use.span, what=f"`{self.path.name}`", needed="1 row", found=0))
         self.names = header if header is not None else [str(i + 1) for i in range(len(first))]
@@ -118,17 +117,23 @@ class _Table:
     # ------------------------------------------------------------------------------------------------ cells
 
     def _rows(self, reader: Any, first: list[str]) -> Iterator[_Rows]:
+        """The rows in parts, those that are empty left out."""
         rows, lines = [first], [reader.line_num]
-        while rows:
-            for row, line in zip(rows, lines, strict=True):
-                if row and len(row) != len(self.names):
-                    raise self.bad(line, None, f"it has {len(row)} cells, and not {len(self.names)}")
-            full = [(row, line) for row, line in zip(rows, lines, strict=True) if row]
-            yield _Rows([row for row, _ in full], [line for _, line in full])
-            rows, lines = [], []
-            for row in islice(reader, ROWS):
+        self._check_length(first, reader.line_num)
+        for row in reader:
+            if row:
+                self._check_length(row, reader.line_num)
                 rows.append(row)
                 lines.append(reader.line_num)
+            if len(rows) == ROWS:
+                yield _Rows(rows, lines)
+                rows, lines = [], []
+        if rows:
+            yield _Rows(rows, lines)
+
+    def _check_length(self, row: list[str], line: int) -> None:
+        if len(row) != len(self.names):
+            raise self.bad(line, None, f"it has {len(row)} cells, and not {len(self.names)}")
 
     def _numbers(
         self, field: SampleField, cells: list[list[str]], columns: Sequence[int], lines: Sequence[int]
@@ -138,7 +143,8 @@ class _Table:
         try:
             if dtype in FLOATING:
                 with np.errstate(over="ignore"):  # what is too large is found below
-                    made = np.array(cells, dtype=np.float64).astype(name)
+                    numbers = [float(cell) for row in cells for cell in row]
+                    made = np.array(numbers).reshape(len(cells), -1).astype(name)
                 if np.isfinite(made).all():
                     return made
             elif dtype != "bool":
@@ -174,18 +180,21 @@ class _Labels:
         """Where each different cell stands first: line and column."""
         self._parts: list[NDArray[np.int64]] = []
 
-    def add(self, cells: Iterable[Sequence[str]], lines: Iterable[int]) -> None:
+    def add(self, cells: Sequence[Sequence[str]], lines: Sequence[int]) -> None:
         """Take the cells of some rows."""
-        rows = []
-        for row, line in zip(cells, lines, strict=True):
-            for cell, column in zip(row, self._columns, strict=True):
-                if cell not in self._codes:
-                    if not cell.strip():
-                        raise self._table.bad(line, column, "it is empty", cell)
-                    self._codes[cell] = len(self._codes)
-                    self._places.append((line, column))
-            rows.append([self._codes[cell] for cell in row])
-        self._parts.append(np.array(rows, dtype=np.int64))
+        if not {cell for row in cells for cell in row} <= self._codes.keys():
+            for row, line in zip(cells, lines, strict=True):
+                for cell, column in zip(row, self._columns, strict=True):
+                    self._meet(cell, line, column)
+        self._parts.append(np.array([[self._codes[cell] for cell in row] for row in cells], dtype=np.int64))
+
+    def _meet(self, cell: str, line: int, column: int) -> None:
+        if cell in self._codes:
+            return
+        if not cell.strip():
+            raise self._table.bad(line, column, "it is empty", cell)
+        self._codes[cell] = len(self._codes)
+        self._places.append((line, column))
 
     def numbers(self) -> NDArray[Any]:
         """The class of each cell. Raises `RunError` where there are other classes than declared."""
@@ -215,6 +224,11 @@ class _Labels:
                 raise self._table.bad(line, column, f"it is no class of {self._field.type}", cell)
         codes = np.array([meaning[cell] for cell in self._codes], dtype=np.int64)
         return np.asarray(codes[np.concatenate(self._parts)])
+
+
+def _next(reader: Iterator[list[str]]) -> list[str] | None:
+    """The next row that is not empty."""
+    return next((row for row in reader if row), None)
 
 
 def _is_class(field: SampleField) -> bool:
