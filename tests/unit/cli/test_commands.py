@@ -200,6 +200,8 @@ def test_ops(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "in_channels (inferred)" in out
     assert 'padding_mode="zeros"' in out
+    assert invoke(["ops", "nonzero"]) == 0
+    assert "depends on the values in its input" in capsys.readouterr().out
 
 
 def test_run_refuses_errors_on_standard_error(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
