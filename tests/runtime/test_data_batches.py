@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from data_plans import plan, split, use, write_digits, write_photos
 from torch.nn.functional import pad
 
+from expc.compiler.program import Step as Mixed
 from expc.runtime.data.loader import Loader
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.data.randomness import Draws, permutation, philox
@@ -257,6 +259,20 @@ def test_an_epoch_can_start_at_any_step_and_ranks_share_a_batch(digits):
     ranks = [load(digits, rank=rank, world=3).epoch(1) for rank in range(3)]
     for batch, shares in zip(whole, zip(*ranks, strict=True), strict=True):
         assert equal([batch], [{name: torch.cat([share[name] for share in shares]) for name in batch}])
+
+
+@pytest.mark.parametrize("name", ["MixUp", "CutMix"])
+def test_ranks_and_workers_share_a_batch_that_is_mixed(digits, name):
+    made, root = digits
+    mixed = Mixed(use(name, alpha=0.5, num_classes=10), ("image", "label"), ("image", "label"), (False, False))
+    given = replace(made, stages=(*made.stages, mixed)), root
+    whole = list(load(given).epoch(1))
+    assert whole[0]["label"].shape == (8, 10)
+    assert any(((batch["label"] > 0).sum(1) > 1).any() for batch in whole)
+    assert equal(load(given, workers=2).epoch(1), whole)
+    ranks = [load(given, rank=rank, world=2).epoch(1) for rank in range(2)]
+    for batch, shares in zip(whole, zip(*ranks, strict=True), strict=True):
+        assert equal([batch], [{key: torch.cat([share[key] for share in shares]) for key in batch}])
 
 
 def test_an_epoch_that_is_left_early_leaves_no_worker_behind(digits):

@@ -79,10 +79,10 @@ class Loader:
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of `epoch` from `start_step` on, each `{field: tensor [B, ...]}`. Raises `RunError`."""
         order = self._order(epoch)
-        requests = [(epoch, self._slice(order, step)) for step in range(start_step, self._steps)]
+        requests = [(epoch, *self._slice(order, step)) for step in range(start_step, self._steps)]
         if self._loader is None:
-            for number, indices in requests:
-                yield self._pinned(self._pipeline.batch(number, indices))
+            for request in requests:
+                yield self._pinned(self._pipeline.batch(*request))
         else:
             self._requests.pending = requests
             yield from self._answers(self._loader)
@@ -96,9 +96,10 @@ class Loader:
             return self._chosen
         return self._chosen[permutation(self.samples, seed=self._seed, epoch=epoch, purpose=ORDER)]
 
-    def _slice(self, order: Indices, step: int) -> Indices:
+    def _slice(self, order: Indices, step: int) -> tuple[Indices, slice]:
+        """The global batch of a step, and this rank's part of it."""
         whole = order[step * self._batch : (step + 1) * self._batch]
-        return whole[len(whole) * self._rank // self._world : len(whole) * (self._rank + 1) // self._world]
+        return whole, slice(len(whole) * self._rank // self._world, len(whole) * (self._rank + 1) // self._world)
 
     def _pinned(self, batch: Batch) -> Batch:
         return {name: value.pin_memory() for name, value in batch.items()} if self._pin else batch
@@ -128,12 +129,12 @@ class _Failure:
 
 
 class _Requests:
-    """The sampler: the epoch and the indices of each batch that is to be made."""
+    """The sampler: the epoch, the indices and the part of each batch that is to be made."""
 
     def __init__(self) -> None:
-        self.pending: list[tuple[int, Indices]] = []
+        self.pending: list[tuple[int, Indices, slice]] = []
 
-    def __iter__(self) -> Iterator[tuple[int, Indices]]:
+    def __iter__(self) -> Iterator[tuple[int, Indices, slice]]:
         return iter(self.pending)
 
     def __len__(self) -> int:
@@ -146,7 +147,7 @@ class _Answers(Dataset[Any]):
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    def __getitem__(self, request: tuple[int, Indices]) -> Batch | _Failure:
+    def __getitem__(self, request: tuple[int, Indices, slice]) -> Batch | _Failure:
         try:
             return self._pipeline.batch(*request)
         except ProblemError as error:

@@ -5,7 +5,7 @@ It holds plain values only, so that it can be sent to a worker whatever way work
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from expc.runtime.data.transforms import plain
 from expc.runtime.errors import RunError, TransformFailed
 
 Batch = dict[str, Tensor]
+
+
+EVERYTHING: Final = slice(None)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,15 @@ class Pipeline:
     stages: tuple[Step | Select | Shape, ...]
     seed: int
 
-    def batch(self, epoch: int, indices: Indices) -> Batch:
-        """The samples at `indices`, transformed, as one tensor `[B, ...]` for each field. Raises `RunError`."""
+    def batch(self, epoch: int, indices: Indices, part: slice = EVERYTHING) -> Batch:
+        """`part` of the samples at `indices`, transformed, as one tensor `[B, ...]` for each field.
+
+        Raises `RunError`.
+        """
+        if part != EVERYTHING and any(isinstance(stage, Step) and stage.transform in MIXING for stage in self.stages):
+            # What mixes the samples of a batch needs all of them.
+            return {name: values[part] for name, values in self.batch(epoch, indices).items()}
+        indices = indices[part]
         fields = self.samples.fetch(indices)
         for stage in self.stages:
             if isinstance(stage, Select):
