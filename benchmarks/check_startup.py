@@ -20,12 +20,11 @@ ROOT = Path(__file__).parents[1]
 REPEATS = 9
 LIMIT = 0.15
 
-CHECK = "expc check examples/mnist.exp"
 TORCH = 'python -c "import torch"'
 COMMANDS = {
-    CHECK: ["-m", "expc", "check", "examples/mnist.exp"],
+    "expc check examples/mnist.exp": ["-m", "expc", "check", "examples/mnist.exp"],
     "expc check examples/gpt.exp": ["-m", "expc", "check", "examples/gpt.exp"],
-    "expc check examples/resnet18.exp": ["-m", "expc", "check", "examples/resnet18.exp"],
+    "expc check examples/zoo/resnet50.exp": ["-m", "expc", "check", "examples/zoo/resnet50.exp"],
     'python -c "import pydantic.main"': ["-c", "import pydantic.main"],
     'python -c "pass"': ["-c", "pass"],
     TORCH: ["-c", "import torch"],
@@ -67,13 +66,13 @@ def main() -> None:
     processors = {name: min(processor for _, processor in taken) for name, taken in starts.items()}
     print(machine())
     print(f"\nseconds, n = {REPEATS}, interleaved; in brackets the ratio to importing torch")
-    print(f"{'command':33} {'wall, median':>15} {'processor, least':>18}")
+    print(f"{'command':38} {'wall, median':>15} {'processor, least':>18}")
     for name in COMMANDS:
         wall = f"{walls[name]:.3f} ({walls[name] / walls[TORCH]:.3f})"
         processor = f"{processors[name]:.3f} ({processors[name] / processors[TORCH]:.3f})"
-        print(f"{name:33} {wall:>15} {processor:>18}")
-    ratio = walls[CHECK] / walls[TORCH]
-    print(f"\nratio check / import torch: {ratio:.3f} (limit {LIMIT})")
+        print(f"{name:38} {wall:>15} {processor:>18}")
+    ratio = max(walls[name] for name in COMMANDS if name.startswith("expc check")) / walls[TORCH]
+    print(f"\nslowest check / import torch: {ratio:.3f} (limit {LIMIT})")
     sys.exit(0 if ratio <= LIMIT else 1)
 
 
