@@ -2,13 +2,24 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
+from expc.compiler.index import table_names
 from expc.compiler.ops.declare import Operator
+
+TABLES: Final = {
+    "datasets": "a data set",
+    "transforms": "a transform",
+    "optimizers": "an optimizer",
+    "schedules": "a schedule",
+    "metrics": "a metric",
+    "initialisers": "an initialiser",
+}
+"""The tables beside that of the operators, by their names in the library, and what an entry of each is."""
 
 
 class Library:
-    """Looks names up in the tables, each loaded when first needed."""
+    """Looks names up in the tables, each loaded when something in it is needed."""
 
     @cached_property
     def operators(self) -> Mapping[str, Operator]:
@@ -66,32 +77,19 @@ class Library:
 
     def knows(self, name: str) -> bool:
         """Whether the name stands for something."""
-        if name in self.WORDS or name in self.operators:
-            return True
-        return any(name in table for table in self._tables())
+        return name in self.WORDS or name in self.operators or any(name in table_names(table) for table in TABLES)
 
     def kind(self, name: str) -> str:
         """What the name is, in words."""
         if name in self.operators:
             kind = self.operators[name].kind
             return {"layer": "a layer", "function": "a function", "loss": "a loss"}[kind]
-        kinds = ("a data set", "a transform", "an optimizer", "a schedule", "a metric", "an initialiser")
-        for words, table in zip(kinds, self._tables(), strict=True):
-            if name in table:
-                return words
-        return "a word of the settings"
+        found = (words for table, words in TABLES.items() if name in table_names(table))
+        return next(found, "a word of the settings")
 
     def names(self) -> Iterator[str]:
         """Every name, for suggestions."""
         yield from self.operators
         yield from self.WORDS
-        for table in self._tables():
-            yield from table
-
-    def _tables(self) -> Iterator[Mapping[str, Any]]:
-        yield self.datasets
-        yield self.transforms
-        yield self.optimizers
-        yield self.schedules
-        yield self.metrics
-        yield self.initialisers
+        for table in TABLES:
+            yield from table_names(table)

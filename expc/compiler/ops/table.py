@@ -1,11 +1,11 @@
 """All operators by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from types import MappingProxyType
 from typing import Final
 
+from expc.compiler.index import operator_homes
 from expc.compiler.ops.declare import Operator
 
 FAMILIES: Final = (
@@ -51,16 +51,30 @@ FAMILIES: Final = (
 """The modules beside this one that hold operators, each in a tuple `OPERATORS`."""
 
 
+class _Operators(Mapping[str, Operator]):
+    """All operators, each imported with its family when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._homes = operator_homes()
+        self._found: dict[str, Operator] = {}
+
+    def __getitem__(self, name: str) -> Operator:
+        if name not in self._found:
+            family = import_module(f"expc.compiler.ops.{self._homes[name]}")
+            self._found |= {operator.name: operator for operator in family.OPERATORS}
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._homes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+
 @cache
 def operators() -> Mapping[str, Operator]:
-    """Every operator of the language by its name: layers, functions and losses.
-
-    The families are imported at the first call, so that a command that checks nothing does not pay for them.
-    """
-    found: dict[str, Operator] = {}
-    for family in FAMILIES:
-        for operator in import_module(f"expc.compiler.ops.{family}").OPERATORS:
-            if operator.name in found:
-                raise ValueError(f"two operators are called {operator.name}")
-            found[operator.name] = operator
-    return MappingProxyType(found)
+    """Every operator of the language by its name: layers, functions and losses."""
+    return _Operators()
