@@ -25,9 +25,9 @@ def v2():
 
 
 COMBINING = {"RandomApply", "RandomChoice", "RandomOrder"}
-"""Their settings are transforms: see `test_combining.py`."""
+"""Their settings are transforms: see `tests/language/transforms.md`."""
 MIXING = {"MixUp", "CutMix"}
-"""They act on batches: see `test_combining.py`."""
+"""They act on batches: see `tests/language/transforms.md`."""
 ALONE = [name for name in transforms() if name not in COMBINING | MIXING]
 
 
