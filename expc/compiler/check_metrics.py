@@ -40,8 +40,11 @@ class Metrics:
         self._whole = True
         self._model = model
 
-    def plan(self, value: Any) -> tuple[tuple[MetricPlan, ...], Container | None] | None:
-        """What each metric is in torchmetrics, and what computes their tensors; none where one is not known."""
+    def plan(self, value: Any, taken: Collection[str]) -> tuple[tuple[MetricPlan, ...], Container | None] | None:
+        """What each metric is in torchmetrics, and what computes their tensors; none where one is not known.
+
+        `taken` are the names of the losses, which are logged by them too.
+        """
         elaborator = self._elaborator
         try:
             self._flow = enter(self._model, self._found, self._builder, self._scope, self._span)
@@ -56,6 +59,11 @@ class Metrics:
         else:
             for recipe in value:
                 self._add(*self._listed(recipe))
+        for metric in self._plans.values():
+            if metric.name in taken:
+                reason = "is the name of a metric and of a loss, and both are logged by it"
+                elaborator.add(DuplicateName(span=metric.span, word=metric.name, reason=reason))
+                self._whole = False
         self._refuse_training_only()
         if not self._whole:
             return None
@@ -67,7 +75,10 @@ class Metrics:
             self._whole = False
         elif name in self._plans:
             first = Label(self._plans[name].span, "the first is here")
-            self._elaborator.add(DuplicateName(span=span, word=span.text, reason="is measured twice", labels=(first,)))
+            notes = (f"give each a name: `metrics {{ {name} = ..., other = (output, target) -> {span.text} }}`",)
+            self._elaborator.add(
+                DuplicateName(span=span, word=span.text, reason="is measured twice", labels=(first,), notes=notes)
+            )
             self._whole = False
         else:
             self._plans[name] = plan

@@ -350,7 +350,9 @@ class ExperimentChecker:
         measured = None
         if found is not None:
             span = self._span("train", "metrics")
-            measured = check_metrics.Metrics(elaborator, model, found, self.file.scope, span).plan(train.metrics)
+            measured = check_metrics.Metrics(elaborator, model, found, self.file.scope, span).plan(
+                train.metrics, _taken(loss, moved)
+            )
             if self._is_lost("train", "metrics"):
                 measured = None
         plan = None
@@ -396,6 +398,13 @@ class ExperimentChecker:
             return None
         span = self._span("checkpoint", "best")
         return check_metrics.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), _names(train), span)
+
+
+def _taken(loss: LossPlan | None, moved: check_groups.Moved | None) -> tuple[str, ...]:
+    """What losses and their terms are called, as far as they are known."""
+    turns = moved.turns if moved is not None else ()
+    plans = [turn.loss for turn in turns] or ([] if loss is None else [loss])
+    return ("loss", *(turn.name for turn in turns), *(term for plan in plans for term in plan.terms))
 
 
 def _names(train: TrainPlan | None) -> check_metrics.Measured | None:

@@ -111,6 +111,8 @@ def _early_stop(value: Any) -> Verdict:
     verdict = _watch(value)
     if verdict != "fits":
         return verdict
+    if not any(argument.name == "patience" for argument in value.arguments):
+        return "type"
     for argument in value.arguments[1:]:
         whole = isinstance(argument.value, int) and not isinstance(argument.value, bool)
         if argument.name not in ("patience", "min_delta") or not (
@@ -194,7 +196,7 @@ EarlyStop = Annotated[
     Kind(
         "`min(...)` or `max(...)` of a measured value, such as `min(val.loss, patience=5)`",
         _early_stop,
-        "it takes `patience`, a whole number of at least 1, and `min_delta`, a number of at least 0",
+        "it takes `patience`, a whole number of at least 1, and may take `min_delta`, a number of at least 0",
     ),
 ]
 Best = Annotated[Recipe, Kind("`max(...)` or `min(...)` of a measured value, such as `max(val.accuracy)`", _best)]

@@ -42,6 +42,8 @@ def _guesses(key: str, value: Any, span: Span, choices: tuple[str, ...]) -> Iter
         case Watched():
             for direction in ("min", "max") if value.name.endswith("loss") else ("max", "min"):
                 yield f"{direction}({span.text})", Recipe(direction, (Given(None, value, span=span),)), "unsafe"
+                watched = (Given(None, value, span=span), Given("patience", 5, span=span))
+                yield f"{direction}({span.text}, patience=5)", Recipe(direction, watched), "unsafe"
         case Recipe():
             yield f"[{span.text}]", (value,), "safe"
 
