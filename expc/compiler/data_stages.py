@@ -61,8 +61,6 @@ def go_through(evaluator: Evaluator, stage: Any, sample: Sample, span: Span) -> 
 
 def used(evaluator: Evaluator, stage: Any, span: Span) -> Use:
     """The transform that a stage stands for, with complete settings. Raises `ProblemError`."""
-    from expc.compiler.transforms.combining import CHAINS
-
     library = evaluator.library
     if isinstance(stage, Dtype):
         return Use(CAST, {"dtype": stage.name}, span)
