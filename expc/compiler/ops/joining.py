@@ -142,11 +142,16 @@ def _broadcast_tensors(call: Call) -> tuple[TensorType, ...]:
     return tuple(x.with_dims(*dims) for x in found)
 
 
+_MOST: Final = 100
+
+
 def _combinations(call: Call) -> TensorType:
     x, r = call.tensor(), call["r"]
     need_rank(call, x, (1,), "a list of numbers, a tensor of 1 dimension")
     if isinstance(r, Dim):
         refuse(call, f"r must be a known number, but is {r}")
+    if r > _MOST:
+        refuse(call, f"r={r} is more than anybody can count: at most {_MOST}")
     if r == 0:
         return x.with_dims(0)
     choices = x.dims[0] + (r - 1 if call["with_replacement"] else 0)

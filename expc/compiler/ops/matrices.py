@@ -86,11 +86,19 @@ def _triangle(name: str) -> ShapeRule:
         dtype = dtype_or(call, "i64")
         if dtype not in ("i64", "i32"):
             refuse(call, f"makes indices, i64 or i32, not {dtype}")
-        low = sum(min(max(row + offset + 1, 0), columns) for row in range(rows))
-        high = sum(columns - min(max(row + offset, 0), columns) for row in range(rows))
-        return TensorType(dtype, (2, low if name == "tril_indices" else high))
+        lower = name == "tril_indices"
+        below = _below(rows, columns, offset if lower else offset - 1)
+        return TensorType(dtype, (2, below if lower else rows * columns - below))
 
     return shape
+
+
+def _below(rows: int, columns: int, offset: int) -> int:
+    """How many elements of a matrix lie on or below a diagonal: one more in each row, from none to whole rows."""
+    first = min(max(-offset - 1, 0), rows)
+    whole = min(max(columns - offset - 1, 0), rows)
+    rising = (whole - first) * (first + whole + 1 + 2 * offset) // 2
+    return rising + (rows - whole) * columns
 
 
 def _build_triangle(name: str) -> Callable[[Any, dict[str, Any]], Any]:

@@ -10,6 +10,8 @@ from expc.compiler.ops.kinds import BOOL, INT, NATURAL, POSITIVE, either, list_o
 from expc.compiler.ops.rules import INPUT, axis, product, refuse
 from expc.compiler.types import INTEGER, TensorType
 
+_MOST: Final = 100_000
+
 
 def _at(call: Call, x: TensorType) -> int:
     if x.rank == 0:
@@ -32,15 +34,19 @@ def _chunk(call: Call) -> Any:
     if isinstance(chunks, Dim):
         refuse(call, f"chunks={chunks} must be known: it says how many tensors there are")
     if isinstance(size, Dim):
+        _limit(call, chunks)
         call.require_divisible(size, chunks, f"dimension {call['dim']}")
         part = exact_quotient(size, chunks) if divides(chunks, size) else size // chunks
         return tuple(_piece(x, at, part) for _ in range(chunks))
-    return tuple(_piece(x, at, part) for part in _cut(size, -(-size // chunks)))
+    return tuple(_piece(x, at, part) for part in _cut(call, size, -(-size // chunks)))
 
 
-def _cut(size: int, part: int) -> list[int]:
+def _cut(call: Call, size: int, part: int) -> list[int]:
     """Parts of a size, the last perhaps smaller; a single empty one of 0."""
-    return [min(part, size - start) for start in range(0, size, part)] if size else [0]
+    if not size:
+        return [0]
+    _limit(call, -(-size // part))
+    return [min(part, size - start) for start in range(0, size, part)]
 
 
 def _split(call: Call) -> Any:
@@ -51,15 +57,22 @@ def _split(call: Call) -> Any:
         call.require_equal(sum(wanted), size, f"the sum of the sections, for dimension {call['dim']},")
         return tuple(_piece(x, at, part) for part in wanted)
     if isinstance(size, int) and isinstance(wanted, int):
-        return tuple(_piece(x, at, part) for part in _cut(size, wanted))
+        return tuple(_piece(x, at, part) for part in _cut(call, size, wanted))
     if size == wanted:
         return (x,)
     parts = exact_quotient(size, wanted)
     if isinstance(parts, int):
+        _limit(call, parts)
         return tuple(_piece(x, at, wanted) for _ in range(parts))
     return refuse(
         call, f"how many tensors of {wanted} there are in {size} is not known: write chunk(n) or the sections"
     )
+
+
+def _limit(call: Call, count: int) -> None:
+    """Refuses what makes more tensors than anybody means."""
+    if count > _MOST:
+        refuse(call, f"makes {count} tensors at once: at most {_MOST}")
 
 
 def _unbind(call: Call) -> Any:
@@ -68,6 +81,7 @@ def _unbind(call: Call) -> Any:
     size = x.dims[at]
     if isinstance(size, Dim):
         refuse(call, f"how many tensors this makes is not known: dimension {call['dim']} of {x} is {size}")
+    _limit(call, size)
     return tuple(_without(x, at) for _ in range(size))
 
 
@@ -158,6 +172,7 @@ def _pieces(call: Call, x: TensorType, at: int, wanted: Any) -> tuple[TensorType
     if isinstance(wanted, Dim):
         refuse(call, f"the number of pieces must be known, but is {wanted}")
     if not isinstance(wanted, list | tuple):
+        _limit(call, wanted)
         if isinstance(size, Dim):
             call.require_divisible(size, wanted, f"dimension {at}")
             return tuple(_piece(x, at, size // wanted) for _ in range(wanted))
