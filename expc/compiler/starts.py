@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler import operators
+from expc.compiler.arguments import is_lost
 from expc.compiler.arithmetic import describe, is_number
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, NotAStage, NotYet, SelectorMatchesNothing
@@ -18,6 +19,7 @@ from expc.spec.values import UNEVALUATED, Given, Recipe
 
 if TYPE_CHECKING:
     from expc.compiler.elaborate import Elaborator
+    from expc.compiler.ops.initialisers import Initialiser
     from expc.compiler.scope import Context
 
 
@@ -91,7 +93,7 @@ def start(elaborator: "Elaborator", value: Any, dims: Sequence[Size], span: Span
     """
     if isinstance(value, Recipe):
         recipe = initialiser(elaborator, value, span)
-        misfit = _misfit(elaborator, recipe, len(dims))
+        misfit = _misfit(elaborator, recipe, dims)
         if misfit is not None:
             raise ProblemError(SettingRefused(span=span, operator=recipe.name, reason=misfit))
         return recipe
@@ -119,7 +121,7 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
         chosen.update({weight.key: (weight, rule) for weight in matched})
     refused: set[InitRule] = set()
     for weight, rule in chosen.values():
-        misfit = _misfit(elaborator, rule.initialiser, len(weight.dims))
+        misfit = _misfit(elaborator, rule.initialiser, weight.dims)
         if misfit is not None and rule not in refused:
             refused.add(rule)
             reason = f"{misfit}: `{weight.key}`, which `{rule.selector}` matches"
@@ -127,11 +129,14 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
             elaborator.add(SettingRefused(span=span, operator=rule.initialiser.name, reason=reason))
 
 
-def _misfit(elaborator: "Elaborator", recipe: Recipe, rank: int) -> str | None:
-    """Why an initialiser cannot start a parameter of so many dimensions."""
-    declaration = elaborator.library.initialisers[recipe.name]
-    least, most = declaration.min_rank, declaration.max_rank
+def _misfit(elaborator: "Elaborator", recipe: Recipe, dims: Sequence[Size]) -> str | None:
+    """Why an initialiser cannot start a parameter of these sizes."""
+    declaration: Initialiser = elaborator.library.initialisers[recipe.name]
+    least, most, rank = declaration.min_rank, declaration.max_rank, len(dims)
     if least <= rank and (most is None or rank <= most):
-        return None
+        settings = {str(given.name): given.value for given in recipe.arguments}
+        if declaration.refuses is None or any(map(is_lost, settings.values())):
+            return None
+        return declaration.refuses(settings, dims)
     takes = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
     return f"it starts tensors of {takes} dimensions, and this one has {rank}"
