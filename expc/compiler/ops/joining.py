@@ -142,7 +142,7 @@ def _broadcast_tensors(call: Call) -> tuple[TensorType, ...]:
     return tuple(x.with_dims(*dims) for x in found)
 
 
-_MOST: Final = 100
+_MOST: Final = 32
 
 
 def _combinations(call: Call) -> TensorType:
