@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fuzz import stricter
 from fuzz.terms import Recipe, Refused, resolve
 
 if TYPE_CHECKING:
@@ -44,42 +45,7 @@ HARMLESS = (
 )
 """Warnings that say nothing about types."""
 
-LAST = {"in_features", "in1_features", "input_size", "embed_dim", "d_model"}
 SECOND = {"in_channels", "num_features", "num_channels", "input_channels"}
-
-BATCHED = {
-    **{f"{kind}{n}d": (n + 2,) for n in (1, 2, 3) for kind in (
-        "Conv", "ConvTranspose", "MaxPool", "AvgPool", "LPPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "InstanceNorm",
-        "ReflectionPad", "ReplicationPad", "CircularPad", "ZeroPad", "ConstantPad", "Dropout", "FractionalMaxPool",
-        "MaxUnpool",
-    )},
-    "RNN": (3,), "LSTM": (3,), "GRU": (3,), "MultiheadAttention": (3,), "RNNCell": (2,), "LSTMCell": (2,),
-    "GRUCell": (2,), "TransformerEncoderLayer": (3,), "TransformerDecoderLayer": (3,), "TransformerEncoder": (3,),
-    "TransformerDecoder": (3,), "Transformer": (3,), "Softmax2d": (4,), "Fold": (3,), "Unfold": (4,), "FrozenBatchNorm2d": (4,), **dict.fromkeys(("FeatureAlphaDropout", "feature_alpha_dropout"), (2, 3, 4, 5, 6)),
-    "Embedding": (1, 2, 3, 4, 5, 6),
-    "PixelShuffle": (4, 5, 6), "PixelUnshuffle": (4, 5, 6), "ChannelShuffle": (3, 4, 5, 6),
-    "unfold": (4,), "fold": (3,), "pixel_shuffle": (4, 5, 6), "pixel_unshuffle": (4, 5, 6), "channel_shuffle": (3, 4, 5, 6),
-    **{f"{kind}{n}d": (n + 2,) for n in (1, 2, 3) for kind in (
-        "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool", "max_unpool", "fractional_max_pool",
-    )},
-    **dict.fromkeys(("Linear", "Bilinear", "LayerNorm", "RMSNorm", "PairwiseDistance"), (2, 3, 4, 5, 6)),
-    **dict.fromkeys(
-        ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "MultiLabelSoftMarginLoss", "MultiLabelMarginLoss",
-         "TripletMarginLoss", "TripletMarginWithDistanceLoss", "CosineEmbeddingLoss"), (2, 3, 4, 5, 6)
-    ),
-}  # fmt: skip
-"""Modules always see a batch: torch's unbatched forms are errors here."""
-
-
-NORMALIZING = {f"{kind}{n}d" for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)} | {
-    "GroupNorm",
-    "SyncBatchNorm",
-    "LayerNorm",
-    "RMSNorm",
-    "Swish",
-    "FrozenBatchNorm2d",
-}
-"""Layers with weights take the dtype of their weights; what torch makes of two dtypes differs from device to device."""
 
 
 def strict_warnings() -> None:
@@ -140,31 +106,19 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
         tensors.setdefault("key", piped[0])
         tensors.setdefault("value", tensors["key"] if "key" not in given else given["key"])
     first = next(iter(tensors.values()))
-    if use.name in BATCHED and first.dim() not in BATCHED[use.name]:
-        raise Refused("without a batch")
-    if "Drop" in use.name and not first.is_floating_point():
-        raise Refused("dropout of whole numbers")
-    if entry.kind == "loss":
-        _loss(use.name, list(tensors.values()))
-    if use.name in ("Softmax", "LogSoftmax", "Softmin") and settings.get("dim") is None:
-        raise Refused("an implicit dim")
+    stricter.layer(use.name, list(tensors.values()), settings, is_loss=entry.kind == "loss", frame=frame)
     for param in entry.settings:
         if param.inferred and param.name not in settings:
             inferred = _inferred(param.name, tensors)
             if inferred is not None:
                 settings[param.name] = inferred
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    if settings.get("stride") == 0:
-        raise Refused("a stride of 0")
     for name, value in settings.items():
         if isinstance(value, Recipe):
             settings[name] = _inner(name, value, first, frame.device)
-    if use.name.startswith("DropBlock"):
-        frame.notes.add("a block is made smaller where a side is")
     module = _make(use.name, settings, frame.device)
     state = [tuple(weight.shape) for weight in (*module.parameters(), *module.buffers())]
-    if use.name in NORMALIZING and state and first.dtype is not torch.float32:
-        raise Refused("weights of another dtype")
+    stricter.weights(use.name, module, first)
     frame.weights.append(
         (state, sorted((name, str(value)) for name, value in settings.items() if not isinstance(value, nn.Module)))
     )
@@ -174,40 +128,6 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
         frame.labels[use.label] = module
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return module(**tensors, **given) if given else module(*tensors.values())
-
-
-ENCODED = (
-    "cross_entropy",
-    "crossentropy",
-    "nll",
-    "multi_margin",
-    "multimargin",
-    "ctc",
-    "multilabel_margin",
-    "multilabelmargin",
-    "triplet",
-)
-"""Losses whose target is not of the outputs' shape."""
-
-
-def _loss(name: str, tensors: list[Any]) -> None:
-    """Outputs of a loss are floating-point numbers, and comparisons that would broadcast are errors."""
-    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors:
-        return
-    if "riplet" not in name and not tensors[0].is_floating_point():
-        raise Refused("outputs that are no floating-point numbers")
-    plain = name.lower()
-    if any(word in plain and "gaussian" not in plain and "poisson" not in plain for word in ENCODED):
-        return
-    if "multilabelsoft" in plain.replace("_", "") and not tensors[1].is_floating_point():
-        raise Refused("a target of whole numbers")
-    if "cosineembedding" in plain.replace("_", "") and tensors[2].shape != tensors[0].shape[:-1]:
-        raise Refused("a loss of two shapes")
-    compared = tensors[:2]
-    if "margin_ranking" in name or "MarginRanking" in name:
-        compared = tensors
-    if any(tensor.shape != compared[0].shape for tensor in compared):
-        raise Refused("a loss of two shapes")
 
 
 def _inner(setting: str, recipe: Recipe, first: torch.Tensor, device: str) -> Any:
@@ -295,45 +215,16 @@ def _callable(name: str) -> Callable[..., Any]:
 
 def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "Frame") -> Any:
     entry = table()[name]
-    if name in BATCHED and positional and positional[0].dim() not in BATCHED[name]:
-        raise Refused("without a batch")
+    stricter.function(name, positional, named, frame)
     if name == "rearrange":
         return rearrange(*positional, **named)
     if entry.creates:
         named = {**named, "device": frame.device}
         if name == "tensor" or (name == "normal" and any(isinstance(part, torch.Tensor) for part in positional)):
             named.pop("device") if name == "normal" else None
-    if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
-        _loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
-    if name in ("chunk", "tensor_split") and isinstance(named.get("chunks", positional[1]), int):
-        count, along = _chunks(*positional[1:], **named)
-        if -positional[0].dim() <= along < positional[0].dim() and count and positional[0].shape[along] % count:
-            frame.notes.add("unequal parts")
-    if name.startswith("fractional"):
-        if {"output_size", "output_ratio"} <= named.keys():
-            raise Refused("two settings for one thing")
-        ratio = named.get("output_ratio", 0.5)
-        if not all(0 < part < 1 for part in (ratio if isinstance(ratio, list) else [ratio])):
-            raise Refused("a ratio that is none")
-    if name == "linear" and any(part.dim() != 1 for part in [*positional[2:], *_bias(named)]):
-        raise Refused("a bias that is no vector")
-    if name == "einsum" and len({part.dtype for part in positional[1:] if isinstance(part, torch.Tensor)}) > 1:
-        raise Refused("a product of several dtypes")
-    if name.startswith("add") and not positional[0].is_floating_point() and isinstance(named.get("alpha"), float):
-        raise Refused("torch would cut off what is behind the point")
     if name in _TRAINING:
         named = {**named, "training": name != "batch_norm"}
-    if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
-        raise Refused("an implicit dim")
     return _callable(name)(*positional, **named)
-
-
-def _bias(named: dict[str, Any]) -> list[torch.Tensor]:
-    return [named["bias"]] if isinstance(named.get("bias"), torch.Tensor) else []
-
-
-def _chunks(chunks: int = 0, dim: int = 0, **_: Any) -> tuple[int, int]:
-    return chunks, dim
 
 
 def rearrange(tensor: torch.Tensor, pattern: str, **sizes: int) -> torch.Tensor:

@@ -451,7 +451,7 @@ def pairs(b: "Builder", entry: Any, flow: Any) -> Values:
 
 def ctc(b: "Builder", entry: Any, flow: Any) -> Values:
     x = b.tensor((3,), ("f32",), known=(2,))
-    time, batch, count = b.symbolic(b.shape(x))
+    _, batch, count = b.symbolic(b.shape(x))
     lengths = [b.fresh("i64", (batch,)) for _ in range(2)]
     names = [param.name for param in entry.arguments if param.tensor]
     target = b.indices((batch, 3), count if isinstance(count, int) else 2)
@@ -641,7 +641,7 @@ def created(b: "Builder", entry: Any, flow: Any) -> Values:
         )
     elif name == "eye":
         found = {"n": dims[0], **({"m": dims[-1]} if b.d.chance(0.4) else {})}
-    elif name == "linspace" or name == "logspace":
+    elif name in ("linspace", "logspace"):
         found = {"start": 0, "end": 1, "steps": dims[0]}
     elif name == "tensor":
         found = {"data": b.d.choice((1.5, 2, True, [1, 2, 3], [1.0, 2.0], [[1, 2], [3, 4]], [[0.5]]))}
@@ -899,11 +899,13 @@ HINTS: dict[str, Hint] = {
     "one_hot": one_hot, "fold": folding, "Fold": folding, "grid_sample": grid, "affine_grid": grid, "all": logical,
     "any": logical, "repeat_interleave": repeated, "roll": rolled, "multinomial": drawn,
     **dict.fromkeys(
-        ("matmul", "mm", "bmm", "mv", "dot", "vdot", "outer", "ger", "addmm", "addmv", "addr", "baddbmm", "addbmm", "cdist"),
+        ("matmul", "mm", "bmm", "mv", "dot", "vdot", "outer", "ger", "addmm", "addmv", "addr", "baddbmm", "addbmm",
+         "cdist"),
         products,
     ),
     **dict.fromkeys(
-        ("arange", "zeros", "ones", "full", "eye", "linspace", "logspace", "tensor", "rand", "randn", "randint", "randperm", "normal"),
+        ("arange", "zeros", "ones", "full", "eye", "linspace", "logspace", "tensor", "rand", "randn", "randint",
+         "randperm", "normal"),
         created,
     ),
 }  # fmt: skip

@@ -1,0 +1,144 @@
+"""What the language refuses though torch takes it, written down a second time, away from the checker.
+
+`docs/correctness.md` lists it. Everything else is torch's to say. A refusal is the exception `Refused`; where the
+language has a condition and torch a case for each size, a note is left for `compare`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from fuzz.terms import Frame, Refused
+
+AT_LEAST_TWO = tuple(range(2, 9))
+
+BATCHED = {
+    **{
+        f"{kind}{n}d": (n + 2,)
+        for n in (1, 2, 3)
+        for kind in (
+            *("Conv", "ConvTranspose", "MaxPool", "AvgPool", "LPPool", "AdaptiveAvgPool", "AdaptiveMaxPool"),
+            *("FractionalMaxPool", "MaxUnpool", "InstanceNorm", "ReflectionPad", "ReplicationPad", "CircularPad"),
+            *("ZeroPad", "ConstantPad", "Dropout"),
+            *("max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool", "fractional_max_pool"),
+            "max_unpool",
+        )
+    },
+    **dict.fromkeys(("RNNCell", "LSTMCell", "GRUCell"), (2,)),
+    **dict.fromkeys(("RNN", "LSTM", "GRU", "MultiheadAttention", "Fold", "fold"), (3,)),
+    **{f"Transformer{part}": (3,) for part in ("", "Encoder", "Decoder", "EncoderLayer", "DecoderLayer")},
+    **dict.fromkeys(("Softmax2d", "Unfold", "unfold", "FrozenBatchNorm2d"), (4,)),
+    **dict.fromkeys(("PixelShuffle", "PixelUnshuffle", "pixel_shuffle", "pixel_unshuffle"), (4, 5, 6, 7)),
+    **dict.fromkeys(("ChannelShuffle", "channel_shuffle"), (3, 4, 5, 6, 7)),
+    **dict.fromkeys(
+        (
+            *("Linear", "Bilinear", "LayerNorm", "RMSNorm", "PairwiseDistance"),
+            *("FeatureAlphaDropout", "feature_alpha_dropout", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"),
+            *("MultiLabelSoftMarginLoss", "MultiLabelMarginLoss", "TripletMarginLoss"),
+            *("TripletMarginWithDistanceLoss", "CosineEmbeddingLoss"),
+        ),
+        AT_LEAST_TWO,
+    ),
+    "Embedding": tuple(range(1, 9)),
+}
+"""Modules always see a batch: torch's unbatched forms are errors. How many dimensions the input has."""
+
+WEIGHTED = {f"{kind}{n}d" for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)} | {
+    *("GroupNorm", "SyncBatchNorm", "LayerNorm", "RMSNorm", "Swish", "FrozenBatchNorm2d"),
+}
+"""Layers take the dtype of their weights. What torch makes of two dtypes differs from device to device."""
+
+OTHER_TARGETS = ("crossentropy", "nllloss", "multimargin", "ctc", "multilabelmargin", "triplet", "adaptivelog")
+"""Losses whose target does not have the outputs' shape."""
+
+
+def layer(
+    name: str, tensors: Sequence[torch.Tensor], settings: Mapping[str, Any], *, is_loss: bool, frame: Frame
+) -> None:
+    """Refuse a use of a layer."""
+    first = tensors[0]
+    batched(name, first)
+    if "Drop" in name and not first.is_floating_point():
+        raise Refused("dropout of whole numbers")
+    if is_loss:
+        loss(name, tensors)
+    if name in ("Softmax", "LogSoftmax", "Softmin") and settings.get("dim") is None:
+        raise Refused("an implicit dim")
+    if settings.get("stride") == 0:
+        raise Refused("a stride of 0, which torch reads as none")
+    if name.startswith("DropBlock"):
+        frame.notes.add("a block is made smaller where a side is")
+
+
+def weights(name: str, module: torch.nn.Module, first: torch.Tensor) -> None:
+    """Refuse an input of another dtype than the weights."""
+    has_weights = any(True for _ in (*module.parameters(), *module.buffers()))
+    if name in WEIGHTED and has_weights and first.dtype is not torch.float32:
+        raise Refused("weights of another dtype")
+
+
+def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], frame: Frame) -> None:
+    """Refuse a use of a function."""
+    found = [part for part in (*positional, *named.values()) if isinstance(part, torch.Tensor)]
+    if found:
+        batched(name, found[0])
+    if "dropout" in name and not found[0].is_floating_point():
+        raise Refused("dropout of whole numbers")
+    if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
+        loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
+    if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
+        raise Refused("an implicit dim")
+    if name.startswith("fractional"):
+        _fractional(named)
+    if name == "linear" and any(part.dim() != 1 for part in found[2:]):
+        raise Refused("a bias that is no vector")
+    if name == "einsum" and len({part.dtype for part in found}) > 1:
+        raise Refused("a product of several dtypes")
+    scales = [named[word] for word in ("alpha", "beta") if word in named]
+    if found and not found[0].is_floating_point() and any(isinstance(scale, float) for scale in scales):
+        raise Refused("a scale of whole numbers, of which torch would cut off what is behind the point")
+    if name in ("chunk", "tensor_split"):
+        _parts(positional, named, frame)
+
+
+def batched(name: str, first: Any) -> None:
+    """Refuse torch's unbatched forms."""
+    if name in BATCHED and first.dim() not in BATCHED[name]:
+        raise Refused("without a batch")
+
+
+def loss(name: str, tensors: Sequence[torch.Tensor]) -> None:
+    """Outputs of a loss are floating-point numbers, and comparisons that would broadcast are errors."""
+    plain = name.lower().replace("_", "")
+    if not tensors or any(not isinstance(tensor, torch.Tensor) for tensor in tensors[:2]):
+        return
+    outputs = tensors[: 2 if "ranking" in plain or "cosine" in plain else 1]
+    if "triplet" not in plain and not all(output.is_floating_point() for output in outputs):
+        raise Refused("outputs that are no floating-point numbers")
+    if plain.startswith(OTHER_TARGETS):
+        return
+    if "multilabelsoft" in plain and not tensors[1].is_floating_point():
+        raise Refused("a target of whole numbers")
+    if "cosineembedding" in plain and tensors[2].shape != tensors[0].shape[:-1]:
+        raise Refused("a loss of two shapes")
+    compared = tensors if "ranking" in plain else tensors[:2]
+    if any(tensor.shape != compared[0].shape for tensor in compared):
+        raise Refused("a loss of two shapes")
+
+
+def _fractional(named: Mapping[str, Any]) -> None:
+    if {"output_size", "output_ratio"} <= named.keys():
+        raise Refused("two settings for one thing")
+    ratio = named.get("output_ratio", 0.5)
+    if not all(0 < part < 1 for part in (ratio if isinstance(ratio, list) else [ratio])):
+        raise Refused("a ratio that is none")
+
+
+def _parts(positional: Sequence[Any], named: Mapping[str, Any], frame: Frame) -> None:
+    """Parts of an unknown size are equal: that they come out even is a condition, which torch does not need."""
+    given = dict(zip(("input", "count", "dim"), positional, strict=False))
+    count = given.get("count", named.get("chunks", named.get("indices_or_sections")))
+    along, tensor = given.get("dim", named.get("dim", 0)), given["input"]
+    if isinstance(count, int) and count and -tensor.dim() <= along < tensor.dim() and tensor.shape[along] % count:
+        frame.notes.add("unequal parts")
