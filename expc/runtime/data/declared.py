@@ -33,9 +33,10 @@ def open_source(plan: DataPlan, root: Path, given: Given) -> Samples:
         from expc.runtime.data.externs import ExternSamples
 
         return ExternSamples(use)
-    if use.name not in ("Csv", "Npz", "Tensors"):
+    own = declaration_of(plan)
+    if own is None:
         return open_dataset(use, root)
-    fields = next(stage for stage in plan.stages if isinstance(stage, Declared)).fields
+    fields = own.fields
     if use.name == "Csv":
         from expc.runtime.data.csv_table import read_csv
 
@@ -47,6 +48,13 @@ def open_source(plan: DataPlan, root: Path, given: Given) -> Samples:
     if not len(next(iter(found.values()))):
         raise RunError(TooLittleData(span=use.span, what=f"`{use.name}`", needed="1 sample", found=0))
     return Stored(found)
+
+
+def declaration_of(plan: DataPlan) -> Declared | None:
+    """What says which fields a data set has that knows none by itself. It is verified when the data is opened."""
+    if plan.dataset.name not in ("Csv", "Npz", "Tensors"):
+        return None
+    return next(stage for stage in plan.stages if isinstance(stage, Declared))
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,8 @@ class Shape:
                     raise self._refusal(field, f"{field.type.dtype}[{', '.join(map(str, found))}]")
         for field in self.fields:
             classes = field.type.classes
-            for value in each[field.name] if isinstance(classes, int) else ():
+            values = each[field.name]
+            for value in ((values,) if isinstance(values, Tensor) else values) if isinstance(classes, int) else ():
                 outside = _outside(value, int(str(classes)))
                 if outside is not None:
                     raise self._refusal(field, f"a class {outside}")

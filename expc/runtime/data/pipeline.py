@@ -14,7 +14,7 @@ from expc.compiler.program import DataPlan, Declared, Fields, SplitUse
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.data.datasets import Raw, Samples
-from expc.runtime.data.declared import Given, Shape, open_source
+from expc.runtime.data.declared import Given, Shape, declaration_of, open_source
 from expc.runtime.data.externs import ExternTransform
 from expc.runtime.data.fields import Values, through
 from expc.runtime.data.mixtures import MIXING, mix
@@ -126,7 +126,8 @@ def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = N
         if isinstance(stage, Fields):
             stages.append(Select(stage.kept))
         elif isinstance(stage, Declared):
-            stages.append(Shape(plan.dataset.name, stage.fields, stage.span))
+            if stage is not declaration_of(plan):
+                stages.append(Shape(plan.dataset.name, stage.fields, stage.span))
         elif not isinstance(stage, SplitUse):
             use, one_draw = stage.use, stage.use.declaration.random and stage.use.declaration.geometric
             settings = plain(use.settings)
