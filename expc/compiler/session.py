@@ -4,6 +4,7 @@ The core does no input or output: files are read by the function that the caller
 """
 
 import gc
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ from expc.spec.trivia import trivia
 
 MOST_CHECKED_AGAIN: Final = 200_000
 """How many characters may be checked again to see whether fixes mend their problems."""
+
+
+PYTHON: Final = re.compile(r"\bself\.|\bnn\.|\bF\.|\btorch\b|\.(view|size|shape|reshape|permute)\b")
+"""What is in a text that was pasted from Python, and seldom in others."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,15 @@ def check_text(text: str, name: str = "input.exp", overrides: Sequence[str] = ()
     """Check a text. `name` is its path: what it imports is beside it, and `read` gives the text there."""
     with _without_collection():
         checked = _check(text, name, overrides, read)
-        return replace(checked, problems=tuple(_with_checked_fixes(checked, name, overrides, read)))
+        problems = _with_checked_fixes(checked, name, overrides, read)
+        if checked.has_errors and PYTHON.search(text) is not None:
+            from expc.compiler.pasted import translated
+
+            def check(changed: str) -> Sequence[Problem]:
+                return _check(changed, name, overrides, read).problems
+
+            problems = translated(checked.source, problems, Library(), check)
+        return replace(checked, problems=tuple(problems))
 
 
 @contextmanager
