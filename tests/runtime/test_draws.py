@@ -8,6 +8,8 @@ import pytest
 import torch
 from data_plans import plan, use
 
+from expc.compiler.transforms import transforms
+from expc.runtime.data.fields import through
 from expc.runtime.data.mixtures import mix
 from expc.runtime.data.parameters import DRAW
 from expc.runtime.data.pipeline import open_pipeline
@@ -208,3 +210,25 @@ def test_images_of_any_size_and_of_random_size_go_together(tmp_path):
     assert whole.shape == (6, 3, 16, 16)
     for i in range(6):
         assert torch.equal(pipeline.batch(0, np.array([i]))["image"][0], whole[i])
+
+
+GEOMETRIC = [name for name, transform in transforms().items() if transform.geometric]
+WRITTEN = {
+    "Pad": {"padding": 2},
+    "CenterCrop": {"size": 9},
+    "RandomCrop": {"size": 9},
+    "Resize": {"size": [9, 8]},
+    **{name: {"p": 1.0} for name in ("RandomHorizontalFlip", "RandomVerticalFlip")},
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIC)
+def test_a_mask_goes_the_way_of_its_image(name):
+    images = torch.randint(0, 21, (3, 1, 20, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    given = use(name, **{**SETTINGS, **WRITTEN}[name]).settings
+    settings = {**given, "interpolation": "nearest"} if "interpolation" in given else given
+    draws = Draws(0, 2, np.arange(3), 1)
+    changed = through(name, images, settings, draws, mask=False)
+    masks = through(name, images[:, 0].long(), settings, draws, mask=True)
+    for image, mask in zip(changed, masks, strict=True):
+        assert torch.equal(image[0].long(), mask)
