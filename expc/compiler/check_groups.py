@@ -14,7 +14,7 @@ from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import GroupRefused, ScheduleLength
 from expc.compiler.errors.names import DuplicateName, NotYet, SelectorMatchesNothing
 from expc.compiler.errors.training import NotMoved, OptimizerRefused, SettingsContradict
-from expc.compiler.graph import Container, Leaf, Model, Weight, weights
+from expc.compiler.graph import Container, Leaf, Model, Weight, has_python, weights
 from expc.compiler.program import FreezePlan, GroupPlan, LossPlan, Turn, Use
 from expc.compiler.selectors import matching, matching_modules, module_paths, nearest_key
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
@@ -77,7 +77,14 @@ class Groups:
         owners = self._owners("optimizer"), self._owners("loss")
         uses = self._optimizers_of(owners[0], has_optimizer=has_optimizer)
         plans = tuple(
-            GroupPlan(group.selector, group.keys, self._settings(group, uses), group.table.span, group.optimizer)
+            GroupPlan(
+                group.selector,
+                group.keys,
+                self._settings(group, uses),
+                group.table.span,
+                group.optimizer,
+                not isinstance(group.table.selector, Word),
+            )
             for group in self._groups
         )
         if self._whole:
@@ -101,7 +108,7 @@ class Groups:
     def _read(self, table: Table, check_loss: CheckLoss) -> _Group:
         selector = str(table.selector)
         matched = matching(selector, not isinstance(table.selector, Word), self._model.body, self._entries)
-        if not matched:
+        if not matched and not has_python(self._model.body):
             near = nearest_key(selector, self._entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
             span = _selector_span(table)
@@ -168,6 +175,8 @@ class Groups:
     def _settings(self, group: _Group, uses: Mapping[str, Use]) -> dict[str, Any]:
         """What a group changes of the settings of the optimizers that move its parameters."""
         here = list(dict.fromkeys(uses[key] for key in map(self._one, group.keys) if key in uses))
+        if not here and has_python(self._model.body) and self._used is not None:
+            here = [self._used]
         found: dict[str, Any] = {}
         for key, item in group.has.items():
             if key in ("optimizer", "loss"):
@@ -236,6 +245,11 @@ class Groups:
         self, loss: LossPlan | None, owners: Mapping[str, _Group], *, has_loss: bool, loss_span: Span
     ) -> tuple[Turn, ...]:
         if not any("loss" in group.has for group in self._groups):
+            return ()
+        if has_python(self._model.body):
+            what = "a group with its own loss, in a model with an `extern layer`,"
+            self._elaborator.add(NotYet(span=loss_span, what=what))
+            self._whole = False
             return ()
         rest = [weight for weight in self._moving if weight.key not in owners]
         if not has_loss:
@@ -330,18 +344,21 @@ def freeze(
     keys: dict[str, None] = {}
     for selector in lasting.stage if lasting is not None else value:
         matched = matching(str(selector), not isinstance(selector, Word), model.body, entries)
-        _report_nothing(elaborator, selector, bool(matched), nearest_key(str(selector), entries), span)
+        found = bool(matched) or has_python(model.body)
+        _report_nothing(elaborator, selector, found, nearest_key(str(selector), entries), span)
         keys |= dict.fromkeys(weight.key for weight in matched)
     learning = [weight.key for weight in entries if not weight.is_buffer and weight.key not in keys]
-    if lasting is None and not learning:
+    if lasting is None and not learning and not has_python(model.body):
         elaborator.add(SettingsContradict(span=span, reason="everything is frozen, so nothing is left to learn"))
         return None
     duration = None
     if lasting is not None:
-        written = lasting.duration
-        duration = written if isinstance(written, Quantity) else Quantity(written, "epoch")
+        length_of = lasting.duration
+        duration = length_of if isinstance(length_of, Quantity) else Quantity(length_of, "epoch")
         _check_freeze(elaborator, duration, length, lasting.duration_span or span)
-    return FreezePlan(tuple(keys), duration, span)
+    written = lasting.stage if lasting is not None else value
+    globs = tuple(selector for selector in written if isinstance(selector, str))
+    return FreezePlan(tuple(keys), duration, span, globs)
 
 
 def _check_freeze(

@@ -203,6 +203,8 @@ class FreezePlan:
     keys: tuple[str, ...]
     duration: Quantity | None
     span: Span
+    globs: tuple[str, ...] = ()
+    """The globs among its selectors, for what only the building of the model makes known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,6 +260,7 @@ class GroupPlan:
     span: Span
     optimizer: Use | None = None
     """The optimizer of its own, if it has one."""
+    is_glob: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from expc.runtime.progress import Progress
 from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory
 from expc.runtime.task import Task
-from expc.runtime.turns import make_turns
+from expc.runtime.turns import make_turns, with_python
 from expc.runtime.watch import Every, Watcher
 from expc.spec.sections import Checkpoint, Data, Log, Train
 
@@ -63,16 +63,17 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
         raise _incomplete(program, "length: `epochs` or `steps`")
     where = choose_device(device)
     precision = Precision(experiment.train.precision, where)
+    task = Task(program, where, experiment.train.seed)
     return Prepared(
         program=program,
-        plan=plan,
+        plan=with_python(plan, program.model.body, task.model),
         train=experiment.train,
         checkpoint=experiment.checkpoint or Checkpoint(),
         log=experiment.log or Log(),
         device=where,
         precision=precision,
         loaders=_loaders(program, experiment.data, experiment.train.seed, given),
-        task=Task(program, where, experiment.train.seed),
+        task=task,
     )
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from torch import nn
 from torch.optim import LBFGS, Optimizer
 
+from expc.compiler.graph import Container, has_python, weights
 from expc.compiler.program import TrainPlan
+from expc.compiler.selectors import glob
 
 
 class Turn:
@@ -58,3 +61,27 @@ def make_turns(plan: TrainPlan, model: nn.Module, optimizers: Sequence[Optimizer
         Turn(index, list(dict.fromkeys(parameters[key] for key in turn.keys)), moved, optimizers)
         for index, turn in enumerate(plan.turns)
     )
+
+
+def with_python(plan: TrainPlan, body: Container, model: nn.Module) -> TrainPlan:
+    """The plan with the parameters of Python code, which are known only now, in the groups whose globs match them."""
+    if not has_python(body):
+        return plan
+    known = {weight.key for weight in weights(body)}
+    new = [key for key in model.state_dict() if key not in known]
+
+    def more(selector: str) -> list[str]:
+        pattern = glob(selector)
+        return [key for key in new if pattern.fullmatch(key)]
+
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    groups = tuple(
+        replace(group, keys=(*group.keys, *(key for key in more(group.selector) if key in parameters)))
+        if group.is_glob
+        else group
+        for group in plan.groups
+    )
+    freeze = plan.freeze
+    if freeze is not None:
+        freeze = replace(freeze, keys=(*freeze.keys, *(key for selector in freeze.globs for key in more(selector))))
+    return replace(plan, groups=groups, freeze=freeze)

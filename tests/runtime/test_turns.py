@@ -350,3 +350,24 @@ def test_what_cannot_be_run_yet_is_checked_and_refused(train, rest, what):
     with pytest.raises(RunError, match=what) as raised:
         prepare(checked.program, "cpu")
     assert raised.value.problem.code == "E0208"
+
+
+@pytest.mark.parametrize(
+    "how",
+    ['freeze = ["mine.*"]', 'group "mine.*" { lr = 0.0 }', 'group "*.scale" { optimizer = SGD(lr=0.0) }'],
+)
+def test_selectors_match_the_parameters_of_python_code_too(tmp_path, how):
+    code = "import torch\nclass Scale(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    code += "        self.scale = torch.nn.Parameter(torch.ones(4))\n"
+    code += "    def forward(self, x):\n        return x * self.scale\n"
+    (tmp_path / "scaling.py").write_text(code)
+    model = """
+    extern layer Scale(): f32[N, C] -> f32[N, C] = "scaling:Scale"
+    model Net(image: f32[N, 1, 4, 4]) -> f32[N, 4] { Flatten -> head: Linear(4) -> mine: Scale }
+    """
+    text = f"{DATA}{model}train {{ epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\n {how} }}\n"
+    checked = check_text(text, str(tmp_path / "net.exp"))
+    assert not checked.has_errors, checked.problems
+    found, _ = trained(checked.program, tmp_path / "run")
+    assert torch.equal(found["mine.scale"], torch.ones(4))
+    assert not torch.equal(found["head.weight"], prepare(checked.program, "cpu").task.model.head.weight)
