@@ -31,7 +31,7 @@ def functional(v2):
 
 
 EXTENT = (3, 20, 28)
-COUNT = 2000
+COUNT = 1000
 
 SETTINGS = {
     "RandomResizedCrop": {"size": 8, "scale": [0.2, 1.0]},
