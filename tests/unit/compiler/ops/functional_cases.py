@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from function_cases import Random, Values, dims, near, pair, some, t
+from function_parts import Random, Values, dims, near, pair, some, t
 
 from expc.compiler.ops import applied, functional, weighted
 from expc.compiler.ops.declare import Operator

@@ -5,6 +5,7 @@ import random
 import function_cases
 import functional_cases
 import pytest
+from function_parts import t
 from oracle import Outcome, Values, checked, loosely_checked, loosened, ran
 
 from expc.compiler.ops.declare import Operator
@@ -18,7 +19,7 @@ SELDOM_LOOSE = {"squeeze", "unbind", "split"}
 
 
 def values_of(name: str, r: random.Random) -> Values:
-    return CASES[name](r) if name in CASES else {"input": function_cases.t(r)}
+    return CASES[name](r) if name in CASES else {"input": t(r)}
 
 
 def is_empty(outcome: Outcome) -> bool:
