@@ -7,11 +7,12 @@ import fuzz.compare
 import pytest
 import torch
 from fuzz.break_it import broken
-from fuzz.calls import strict_warnings
+from fuzz.calls import strict_warnings, table
 from fuzz.campaign import run
 from fuzz.compare import compare
-from fuzz.draw import HypothesisDraw
+from fuzz.draw import HypothesisDraw, RandomDraw
 from fuzz.generate import program
+from fuzz.losses import experiment, is_loss
 from fuzz.terms import Bind, Cast, Input, Operate, Program, Ref, Refs, Sym
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -64,6 +65,7 @@ FOUND = {
     "a threshold is not below 0": ("x: f32[3]", "x -> Softshrink(-0.5)", None),
     "a target that is subtracted is a number": ("x: f32[3], y: bool[3]", "(x, y, x) -> GaussianNLLLoss", None),
     "a target that is negated is a number": ("x: f32[3], y: bool[3]", "(x, x, y) -> MarginRankingLoss", None),
+    "a dimension is split into something": ("x: f32[1]", "x -> Unflatten(0, [])", None),
     "a list of tensors may be the second of all tensors": (
         "x: f32[4, 2], i: i64[3], y: f32[3, 2]",
         "index_put(x, [i], y)",
@@ -71,6 +73,13 @@ FOUND = {
     ),
 }
 """What the checker was wrong about once: inputs, what is done with them, and the type at N = 5, or none."""
+
+
+def test_losses_of_whole_experiments() -> None:
+    losses = [name for name in sorted(table()) if is_loss(name)]
+    for number, name in enumerate(losses * 2):
+        verdict = compare(experiment(RandomDraw(number), name), number)
+        assert verdict.agrees, f"{verdict.why}\n{verdict.text}"
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -93,7 +93,7 @@ def call(use: "Operate", flow: Any, frame: "Frame") -> Any:
 
 def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named: dict[str, Any], frame: "Frame") -> Any:
     entry = table()[use.name]
-    slots = [param.name for param in entry.positional]
+    slots = [param.name for param in entry.positional if not param.by_name]
     if len(positional) > len(slots):
         raise Refused("too many settings")
     settings = {**dict(zip(slots, positional, strict=False)), **named}

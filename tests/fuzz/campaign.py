@@ -10,6 +10,7 @@ from fuzz.calls import table
 from fuzz.compare import Verdict, compare
 from fuzz.draw import Draw, RandomDraw
 from fuzz.generate import program
+from fuzz.losses import Experiment, experiment, is_loss
 from fuzz.terms import Program
 
 
@@ -33,10 +34,13 @@ class Tally:
         self.failures += other.failures
 
 
-def made(d: Draw, number: int) -> Program:
+def made(d: Draw, number: int) -> Program | Experiment:
     """The program of that number: operators take turns, every other program is broken in one place."""
     names = sorted(table())
-    whole = program(d, names[number % len(names)])
+    name = names[number % len(names)]
+    if is_loss(name) and d.chance(0.4):
+        return experiment(d, name)
+    whole = program(d, name)
     if number // len(names) % 2:
         return broken(d, whole) or whole
     return whole
@@ -59,9 +63,9 @@ def run(first: int, count: int, seed: int) -> Tally:
     return tally
 
 
-def smallest(whole: Program, number: int, verdict: Verdict) -> Verdict:
+def smallest(whole: Program | Experiment, number: int, verdict: Verdict) -> Verdict:
     """The disagreement with as little around it as possible."""
-    shrunk = True
+    shrunk = isinstance(whole, Program)
     while shrunk:
         shrunk = False
         for candidate in _smaller(whole):

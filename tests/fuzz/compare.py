@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from expc.compiler.dimensions import substitute
-from expc.compiler.graph import Container, Invoke, Model, Read, Value
+from expc.compiler.graph import Container, Invoke, Read, Value
 from expc.compiler.session import Checked, check_text
 from expc.compiler.types import TensorType
 from fuzz.calls import ERRORS
+from fuzz.losses import Experiment
 from fuzz.terms import Outcome, Program
 
 ASSIGNMENTS = 3
@@ -28,7 +29,7 @@ class Verdict:
     code: str = ""
 
 
-def compare(program: Program, seed: int) -> Verdict:
+def compare(program: Program | Experiment, seed: int) -> Verdict:
     """Check a program and run it, at several sizes where some are unknown."""
     r = random.Random(seed)
     text, asked = program.text(), []
@@ -45,6 +46,8 @@ def compare(program: Program, seed: int) -> Verdict:
     assert checked.program is not None
     model = checked.program.model
     assert model is not None
+    train = checked.program.train
+    steps = list(_results(model.body if train is None else train.loss.body))
     outcome = "conditional" if asked else "accepted"
     base: list[Any] | None = None
     for sizes in _assignments(program, asked, r):
@@ -72,7 +75,7 @@ def compare(program: Program, seed: int) -> Verdict:
                     why = f"checker asks for {which}, torch on {device} accepts at {sizes}"
                     disagreement = Verdict("wrongly conditional", text, agrees=False, why=why)
                 else:
-                    problem = _differing(model, sizes, real)
+                    problem = _differing(steps, sizes, real)
                     if problem is None:
                         break
                     why = f"at {sizes} on {device}: {problem}"
@@ -82,7 +85,7 @@ def compare(program: Program, seed: int) -> Verdict:
     return Verdict(outcome, text)
 
 
-def _loose(program: Program, sizes: Mapping[str, int]) -> bool:
+def _loose(program: Program | Experiment, sizes: Mapping[str, int]) -> bool:
     """Lower bounds of several sizes together are used but not written: small sizes may be refused."""
     if len(sizes) < 2:
         return False
@@ -90,7 +93,7 @@ def _loose(program: Program, sizes: Mapping[str, int]) -> bool:
     return not isinstance(ran(program, large, "meta"), str)
 
 
-def _refused(program: Program, checked: Checked, text: str, r: random.Random) -> Verdict:
+def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:
     problem = next(problem for problem in checked.problems if problem.severity == "error")
     code = problem.code
     accepted = None
@@ -111,7 +114,7 @@ def _refused(program: Program, checked: Checked, text: str, r: random.Random) ->
     return Verdict("wrongly refused", text, agrees=False, why=why, code=code)
 
 
-def ran(program: Program, sizes: Mapping[str, int], device: str) -> Any:
+def ran(program: Program | Experiment, sizes: Mapping[str, int], device: str) -> Any:
     """What torch does: types and weights, or why it refuses."""
     try:
         return program.run(sizes, device)
@@ -128,7 +131,7 @@ def _conditions(checked: Checked) -> list[str]:
 
 
 def _assignments(
-    program: Program, asked: Sequence[str], r: random.Random, count: int = ASSIGNMENTS
+    program: Program | Experiment, asked: Sequence[str], r: random.Random, count: int = ASSIGNMENTS
 ) -> Iterator[dict[str, int]]:
     """The sizes that the program was written with, and others: small ones, and some that satisfy what is asked."""
     yield dict(program.sizes)
@@ -159,9 +162,9 @@ def _flat(outcome: Outcome) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield from _flat(part)
 
 
-def _differing(model: Model, sizes: Mapping[str, int], real: list[Outcome]) -> str | None:
-    """Where the types that were inferred are not those of torch."""
-    expected = [_at(result, sizes) for result in _results(model.body)]
+def _differing(steps: list[Any], sizes: Mapping[str, int], real: list[Outcome]) -> str | None:
+    """Where the types that were inferred are not those of torch. Of a loss, only the last was run."""
+    expected = [_at(result, sizes) for result in steps][-len(real) if len(real) == 1 else 0 :]
     for number, (ours, theirs) in enumerate(zip(expected, real, strict=False)):
         if ours != theirs:
             return f"step {number}: checker {ours}, torch {theirs}"

@@ -57,7 +57,7 @@ def spelled(b: "Builder", entry: Any, values: Values) -> tuple[Any, Operate]:
         piped.append(values.pop(param.name))
     positional = []
     for param in entry.positional:
-        if param.name not in values or (param.name != entry.positional[0].name and b.d.chance(0.25)):
+        if param.by_name or param.name not in values or (param.name != entry.positional[0].name and b.d.chance(0.25)):
             break
         positional.append(values.pop(param.name))
     return Refs(piped), Operate(entry.name, is_function=False, positional=positional, named=values)

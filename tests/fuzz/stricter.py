@@ -65,8 +65,9 @@ def layer(
         loss(name, tensors)
     if name in ("Softmax", "LogSoftmax", "Softmin") and settings.get("dim") is None:
         raise Refused("an implicit dim")
-    if settings.get("stride") == 0:
-        raise Refused("a stride of 0, which torch reads as none")
+    _numbers(settings)
+    if name.startswith("Upsampl") and None not in (settings.get("size"), settings.get("scale_factor")):
+        raise Refused("two settings for one thing")
     if name.startswith("DropBlock"):
         frame.notes.add("a block is made smaller where a side is")
 
@@ -87,10 +88,13 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
         raise Refused("dropout of whole numbers")
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
         loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
+    _numbers(named)
     if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
         raise Refused("an implicit dim")
     if name.startswith("fractional"):
         _fractional(named)
+    if name == "lerp" and (len({part.dtype for part in found}) > 1 or not found[0].is_floating_point()):
+        raise Refused("a mean of whole numbers, or of several dtypes")
     if name == "linear" and any(part.dim() != 1 for part in found[2:]):
         raise Refused("a bias that is no vector")
     if name == "einsum" and len({part.dtype for part in found}) > 1:
@@ -125,6 +129,13 @@ def loss(name: str, tensors: Sequence[torch.Tensor]) -> None:
     compared = tensors if "ranking" in plain else tensors[:2]
     if any(tensor.shape != compared[0].shape for tensor in compared):
         raise Refused("a loss of two shapes")
+
+
+def _numbers(given: Mapping[str, Any]) -> None:
+    for word in ("stride", "kernel_size"):
+        value = given.get(word)
+        if value == 0 or (isinstance(value, list | tuple) and 0 in value):
+            raise Refused(f"a {word} of 0, which torch reads as none")
 
 
 def _fractional(named: Mapping[str, Any]) -> None:

@@ -44,6 +44,8 @@ def _unflatten(call: Call) -> TensorType:
         refuse(call, "a scalar has no dimension to split")
     dim, parts = axis(call, call["dim"], x.rank), list(call["unflattened_size"])
     size = x.dims[dim]
+    if not parts:
+        refuse(call, "unflattened_size must not be empty")
     open_places = [place for place, part in enumerate(parts) if part == -1]
     if len(open_places) > 1:
         refuse(call, "unflattened_size can leave only one size open, as -1")
