@@ -36,6 +36,7 @@ def assign(
     stands at `span`, each has one.
     """
     by_name = {param.name: param for param in params}
+    positional = [param for param in positional if not param.by_name and not param.rest]
     rest = next((param for param in params if param.rest), None)
     assigned: dict[str, Given] = {}
     further: dict[str, Any] = {}

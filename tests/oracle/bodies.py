@@ -336,7 +336,12 @@ class Runner:
 
     def arguments(self, node: syntax.Call, place: Place) -> tuple[Argument, ...]:
         """The arguments of a call, evaluated as settings."""
-        return tuple(Argument(a.name, self.evaluate(a.value, place.setting())) for a in node.arguments)
+        at = node.span.start
+        found = tuple(Argument(a.name, self.evaluate(a.value, place.setting()), at) for a in node.arguments)
+        named = [argument.name for argument in found if argument.name is not None]
+        if len(set(named)) != len(named):
+            refuse("argument twice", str(named))
+        return found
 
     def compute(self, function: Function, arguments: tuple[Argument, ...]) -> Any:
         """A `fn` of the file."""
@@ -365,12 +370,15 @@ class Runner:
         """Bind the parameters of a function or a block; a later argument replaces an earlier one."""
         names = [parameter.name for parameter in parameters]
         values: dict[str, Any] = {}
+        unnamed: dict[str, Any] = {}
         for argument in arguments:
             if argument.name is None:
                 free = [name for name in names if name not in values]
                 if not free:
                     refuse("too many arguments")
-                values[free[0]] = argument.value
+                values[free[0]], unnamed[free[0]] = argument.value, argument.call
+            elif unnamed.get(argument.name, argument) == argument.call:
+                refuse("argument twice", argument.name)
             elif argument.name in names:
                 values[argument.name] = argument.value
             else:
@@ -418,7 +426,9 @@ class Runner:
 
         mentions = "flow" in names(node)
         value = self.after_arrow(node, place if mentions else place.setting())
-        if not mentions and _is_tensor(value):
+        has_all = isinstance(value, Recipe) and value.target is None and self.is_function(value.name)
+        has_all = has_all and not functions.takes_flow(value.name, value.arguments)
+        if not mentions and (has_all or _is_tensor(value)):
             refuse("ignores the flow")
         return self.tensor_of(value, place)
 

@@ -149,6 +149,8 @@ def _names(ran: Ran, fields: list[Field], outer: Scope) -> tuple[dict[str, Tenso
 def _settings(cls: Any, recipe: Recipe, less: tuple[str, ...]) -> dict[str, Any]:
     parameters = {n: p for n, p in inspect.signature(cls.__init__).parameters.items() if n not in ("self", *less)}
     positional = [n for n, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD]
+    required = [n for n in positional if parameters[n].default is inspect.Parameter.empty]
+    positional = [n for n in required or positional[:1] if n not in _LENGTHS]
     values = by_names(recipe.name, recipe.arguments, positional, set(parameters))
     for name, value in values.items():
         if not isinstance(value, Quantity | Watched):
@@ -230,6 +232,8 @@ def _scheduled(stage: Any, optimizer: torch.optim.Optimizer) -> None:
         refuse("no schedule", str(stage))
     settings = _settings(cls, stage, ("optimizer", "last_epoch", "verbose"))
     parameters = inspect.signature(cls.__init__).parameters
+    if any(isinstance(v, int | float) and v < 0 for v in settings.values()):
+        refuse("amount", stage.name)
     settings = {n: v.number if isinstance(v, Quantity) else v for n, v in settings.items()}
     settings |= {name: length for name, length in _LENGTHS.items() if name in parameters and name not in settings}
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}

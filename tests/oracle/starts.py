@@ -37,6 +37,8 @@ def fill(recipe: Recipe, tensor: torch.Tensor) -> None:
         name = argument.name or next((n for n in parameters if n not in values), None)
         if name not in parameters:
             raise LanguageRefused("unknown argument", f"{recipe.name}: {name}")
+        if name in values:
+            raise LanguageRefused("argument twice", f"{recipe.name}: {name}")
         _check_kind(recipe.name, function, str(name), argument)
         values[str(name)] = argument.value
     with asking(recipe.name), torch.no_grad():

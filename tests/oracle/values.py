@@ -32,10 +32,11 @@ ABSENT = Absent()
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a call, evaluated."""
+    """One argument of a call, evaluated. `call` is the place of the call: within one, nothing is given twice."""
 
     name: str | None
     value: Any
+    call: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

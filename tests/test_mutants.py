@@ -1,0 +1,57 @@
+"""Examples with one small change: the checker refuses exactly those that torch, or a rule of the language, refuses.
+
+A share of `benchmarks/mutants.py`, chosen once: the whole of it takes minutes.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import mutants  # noqa: E402
+from oracle import verdict  # noqa: E402
+
+SHARE = {"mnist": 30, "vae": 35, "unet": 10, "alexnet": 20, "dcgan_generator": 25, "two_towers": 20}
+"""How many mutants of each file: those whose runs take least."""
+PATHS = {path.stem: path for path in mutants.FILES}
+
+
+@pytest.mark.parametrize("name", SHARE)
+def test_the_checker_says_what_torch_says(name):
+    readable = [mutant for mutant in mutants.mutants(PATHS[name]) if not mutants.is_broken(mutant.text)]
+    chosen = random.Random(20).sample(readable, SHARE[name])
+    judged = mutants.judge_all(chosen, jobs=1)
+    original = PATHS[name].read_text("utf-8")
+    wrong = [
+        mutants.difference(entry, original) for entry in judged if entry.outcome not in ("both refuse", "both accept")
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert {entry.outcome for entry in judged} == {"both refuse", "both accept"}
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "rule"),
+    [
+        ("model M(x: f32[N, 8]) -> f32[N, 3] { Linear(4) }", "language", "type"),
+        ("model M(x: f32[N, 8]) { Linear(8, 4) }", "language", "positional"),
+        ("model M(x: f32[N, 8]) { y = Linear(4); x }", "language", "unused"),
+        ("model M(x: f32[N, 8]) { Linear(4); x -> Linear(2) }", "language", "unused flow"),
+        ("model M(x: f32[N, 8]) { a: Linear(8) -> a: Linear(8) }", "language", "label twice"),
+        ("model M(x: f32[N, T, C]) { Linear(4) }", "language", "undecided"),
+        ("model M(x: f32[N, 8]) { Conv2d(4, 3) }", "torch", "RuntimeError"),
+        ("model M(x: f32[N, 3, H, W]) { flow + (MaxPool2d(2) -> Upsample(scale_factor=2)) }", "torch", "RuntimeError"),
+        (
+            "model M(x: f32[N, 5, T]) { flow + (arange(T) -> Embedding(99, 5) -> transpose(0, 1)) }",
+            "torch",
+            "IndexError",
+        ),
+        ("model M(x: f32[N, 8]) { Linear(4", "syntax", "E0102"),
+    ],
+)
+def test_the_oracle_can_say_no(program, kind, rule):
+    found = verdict(program)
+    assert (found.kind, found.rule) == (kind, rule), found
