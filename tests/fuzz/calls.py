@@ -122,8 +122,9 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
     frame.weights.append(
         (state, sorted((name, str(value)) for name, value in settings.items() if not isinstance(value, nn.Module)))
     )
-    if use.name.startswith(("BatchNorm", "SyncBatchNorm")):
-        module.eval()  # in training it wants more than one sample, which is not a matter of types
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()  # in training it wants more than one sample, which is not a matter of types
     if use.label is not None:
         frame.labels[use.label] = module
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

@@ -9,7 +9,8 @@ import torch
 from fuzz.calls import table
 from fuzz.draw import Draw
 from fuzz.generate import Builder
-from fuzz.hints import hint_of, spelled
+from fuzz.hints import hint_of
+from fuzz.spelling import spelled
 from fuzz.terms import Bind, Frame, Operate, Outcome, Ref, Refs, Refused
 
 SAMPLES = 2

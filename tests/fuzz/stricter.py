@@ -22,7 +22,7 @@ BATCHED = {
             *("FractionalMaxPool", "MaxUnpool", "InstanceNorm", "ReflectionPad", "ReplicationPad", "CircularPad"),
             *("ZeroPad", "ConstantPad", "Dropout"),
             *("max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool", "fractional_max_pool"),
-            "max_unpool",
+            *("max_unpool", "conv", "conv_transpose"),
         )
     },
     **dict.fromkeys(("RNNCell", "LSTMCell", "GRUCell"), (2,)),
@@ -33,7 +33,7 @@ BATCHED = {
     **dict.fromkeys(("ChannelShuffle", "channel_shuffle"), (3, 4, 5, 6, 7)),
     **dict.fromkeys(
         (
-            *("Linear", "Bilinear", "LayerNorm", "RMSNorm", "PairwiseDistance"),
+            *("Linear", "Bilinear", "LayerNorm", "RMSNorm"),
             *("FeatureAlphaDropout", "feature_alpha_dropout", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"),
             *("MultiLabelSoftMarginLoss", "MultiLabelMarginLoss", "TripletMarginLoss"),
             *("TripletMarginWithDistanceLoss", "CosineEmbeddingLoss"),
@@ -59,6 +59,10 @@ def layer(
     """Refuse a use of a layer."""
     first = tensors[0]
     batched(name, first)
+    if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
+        raise Refused("without a batch")
+    if name == "Hardtanh" and first.dtype is torch.uint8:
+        raise Refused("limits of numbers without a sign")
     if "Drop" in name and not first.is_floating_point():
         raise Refused("dropout of whole numbers")
     if is_loss:
@@ -92,12 +96,12 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
         raise Refused("an implicit dim")
     if name.startswith("fractional"):
-        _fractional(named)
+        _fractional(positional, named)
     if name == "lerp" and (len({part.dtype for part in found}) > 1 or not found[0].is_floating_point()):
         raise Refused("a mean of whole numbers, or of several dtypes")
     if name == "linear" and any(part.dim() != 1 for part in found[2:]):
         raise Refused("a bias that is no vector")
-    if name == "einsum" and len({part.dtype for part in found}) > 1:
+    if name.startswith(("einsum", "conv")) and len({part.dtype for part in found}) > 1:
         raise Refused("a product of several dtypes")
     scales = [named[word] for word in ("alpha", "beta") if word in named]
     if found and not found[0].is_floating_point() and any(isinstance(scale, float) for scale in scales):
@@ -138,8 +142,14 @@ def _numbers(given: Mapping[str, Any]) -> None:
             raise Refused(f"a {word} of 0, which torch reads as none")
 
 
-def _fractional(named: Mapping[str, Any]) -> None:
-    if {"output_size", "output_ratio"} <= named.keys():
+def _fractional(positional: Sequence[Any], named: Mapping[str, Any]) -> None:
+    if (
+        len(
+            {*("input", "kernel_size", "output_size", "output_ratio")[: len(positional)], *named}
+            & {"output_size", "output_ratio"}
+        )
+        > 1
+    ):
         raise Refused("two settings for one thing")
     ratio = named.get("output_ratio", 0.5)
     if not all(0 < part < 1 for part in (ratio if isinstance(ratio, list) else [ratio])):

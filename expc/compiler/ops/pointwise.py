@@ -42,6 +42,12 @@ def _only(allowed: frozenset[str], expected: str, result: Callable[[str], str] =
     return shape
 
 
+def _hardtanh(call: Call) -> TensorType:
+    if call["min_val"] > call["max_val"]:
+        refuse(call, f"min_val={call['min_val']} must not be greater than max_val={call['max_val']}")
+    return _only(NOT_BOOL - {"u8"}, "signed numbers")(call)
+
+
 NUMERIC: Final = _only(NOT_BOOL, "numbers, not booleans")
 FLOATING_ONLY: Final = _only(FLOATING, "floating-point tensors")
 
@@ -300,7 +306,7 @@ OPERATORS: Final = (
         "x between two bounds.",
         Param("min_val", FLOAT, -1.0),
         Param("max_val", FLOAT, 1.0),
-        shape=_only(NOT_BOOL - {"u8"}, "signed numbers"),
+        shape=_hardtanh,
     ),
     _activation(
         "softplus", "log(1 + exp(beta * x)) / beta.", Param("beta", FLOAT, 1.0), Param("threshold", FLOAT, 20.0)

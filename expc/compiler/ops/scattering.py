@@ -112,7 +112,7 @@ def _scatter(call: Call) -> TensorType:
             need_rank(call, type_, (x.rank,), f"tensors of as many dimensions as the input {x}")
     if isinstance(source, TensorType):
         need_same_dtype(call, x, source)
-        for number, (taken, size) in enumerate(zip(index.dims, source.dims, strict=False)):
+        for number, (taken, size) in enumerate(zip(index.dims or (1,), source.dims or (1,), strict=False)):
             if taken != size:
                 call.require_at_least(size, taken, f"dimension {number} of src, as the index has,")
     for number, (taken, size) in enumerate(zip(index.dims, x.dims, strict=False)):
