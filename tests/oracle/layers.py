@@ -263,10 +263,19 @@ def run(module: nn.Module, piped: list[Any], further: dict[str, Any]) -> Any:
     values = [raw(value) for value in piped]
     named = {name: raw(value) for name, value in further.items()}
     _ranges(module, piped)
+    _dtypes(module, values[0])
     result = _remembered(module, values, named)
     if cls.__name__ in ("Flatten", "Identity") and isinstance(piped[0], Tensor) and piped[0].known is not None:
         return Tensor(result, module(piped[0].known))
     return boxed(result)
+
+
+def _dtypes(module: nn.Module, value: Any) -> None:
+    """Weights and what arrives have one dtype, which the meta device does not mind."""
+    weight = next(module.parameters(recurse=False), None)
+    floats = weight is not None and isinstance(value, torch.Tensor) and value.is_floating_point()
+    if floats and weight.dtype != value.dtype:
+        raise TorchRefused("dtype", f"{type(module).__name__} of {value.dtype}")
 
 
 _SEEN: dict[Any, Any] = {}

@@ -66,6 +66,9 @@ def _mains(tree: syntax.File, runner: Runner) -> Iterator[tuple[syntax.Block, tu
         for statement in tree.statements
         for name in names.names_used(statement) - {getattr(statement, "name", None)}
     }
+    models = [s for s in tree.statements if isinstance(s, syntax.Block) and s.kind == "model"]
+    if models and all(model.name in used for model in models):
+        used -= {models[-1].name}
     for statement in tree.statements:
         if isinstance(statement, syntax.ModelOf) and statement.name not in used:
             yield recipe_model(runner, statement)

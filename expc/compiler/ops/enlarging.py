@@ -28,6 +28,8 @@ def _expand(call: Call) -> TensorType:
             result.append(size)
         elif keeps:
             result.append(x.dims[at - new])
+        elif isinstance(size, int) and size < 0:
+            refuse(call, f"{shown(wanted)} has a size of {size}; only -1 keeps a dimension as it is")
         else:
             old = x.dims[at - new]
             if not (isinstance(old, int) and old == 1):
