@@ -1,17 +1,15 @@
 """Checking one experiment: its settings, its model, its data, and how they fit together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expc.compiler import (
     check_data,
-    check_groups,
     check_loss,
     check_metrics,
     check_sections,
-    check_train,
     externs,
     feed,
     roles,
@@ -20,24 +18,23 @@ from expc.compiler.declarations import File, name_span
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
 from expc.compiler.errors.names import ModelAmbiguous, Recursion
-from expc.compiler.graph import Model, Value
+from expc.compiler.graph import Value
 from expc.compiler.library import Library
 from expc.compiler.lints import rules
 from expc.compiler.loss_hints import LossHints
 from expc.compiler.models import Checked, check_model
 from expc.compiler.names import check_unused, names_in, words_in
 from expc.compiler.patterns import check_setting_type
-from expc.compiler.program import DataPlan, FreezePlan, LossPlan, Program, TrainPlan, Use, Watch
+from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import BlockRef, Context, Scope
+from expc.compiler.train_plan import measured_names, train_plan
 from expc.compiler.types import TensorType, is_known
-from expc.diagnostics import ProblemError, Report, Span
+from expc.compiler.written import Written
+from expc.diagnostics import ProblemError, Report
 from expc.spec import syntax
-from expc.spec.experiment import ROLES, Experiment
+from expc.spec.experiment import Experiment
 from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, origin
-
-if TYPE_CHECKING:
-    from expc.spec.sections import Train
 
 
 class ExperimentChecker:
@@ -195,25 +192,26 @@ class ExperimentChecker:
 
     def _experiment(self, program: Program, main: Checked | None) -> Program:
         bound, plans = program.experiment, program.data
+        written = Written(self.tables, bound, self.report)
         inputs: dict[str, str] = {}
         found = None
         if main is not None and bound.data is not None:
             inputs, found = self._feed(main, plans, bound.data.batch)
         train = None
         if bound.train is not None:
-            self._check_parts(bound, main)
+            self._check_parts(bound, main, written)
             if main is not None:
-                train = self._train(bound, main, plans, found)
+                train = train_plan(self.elaborator, bound, main.model, plans, found, self.file.scope, written)
                 mentioned = set(names_in(tuple(s for s in self.file.tree.statements if _is_section(s, "train"))))
-                place = self._span("train", "loss")
+                place = written.span("train", "loss")
                 parts = self.outcomes, mentioned, bound.train
                 roles.check_roles(self.elaborator, main.model, plans, *parts, self.file.scope, place)
             if bound.data is not None and "train" in plans:
-                places = self._span("data", "drop_last"), self._span("train", "accumulate")
+                places = written.span("data", "drop_last"), written.span("train", "accumulate")
                 check_data.check_batches(plans["train"], bound.data, bound.train.accumulate, *places, self.report)
-        best = self._best(bound, plans, train)
-        check_sections.check_sections(self.elaborator, bound, None if main is None else main.model, self._span)
-        later = tuple(check_sections.later(bound, self._span))
+        best = self._best(bound, plans, train, written)
+        check_sections.check_sections(self.elaborator, bound, None if main is None else main.model, written.span)
+        later = tuple(check_sections.later(bound, written.span))
         return Program(
             name=program.name,
             source=program.source,
@@ -241,48 +239,15 @@ class ExperimentChecker:
                 found.append(Setting(statement.name, value, span, node.span, origin(span)))
         return tuple(found)
 
-    def _check_parts(self, bound: Experiment, main: Checked | None) -> None:
-        span = self._span("train")
+    def _check_parts(self, bound: Experiment, main: Checked | None, written: Written) -> None:
+        span = written.span("train")
         if bound.data is None or bound.data.train is None:
-            broken = bound.data is not None and any(s.key == "train" for s in self._settings("data"))
+            broken = bound.data is not None and any(s.key == "train" for s in written.settings("data"))
             if not broken and not self.report.has_errors:
                 self.report.add(MissingRole(span=span, what="data to learn from: `data { train = ... }`"))
         declared = any(isinstance(s, syntax.Block | syntax.ModelOf) for s in self.file.tree.statements)
         if main is None and not declared and not self.report.has_errors:
             self.report.add(MissingRole(span=span, what="a model"))
-
-    def _settings(self, section: str) -> list[Setting]:
-        table = self.tables.get(section)
-        return [] if table is None else [item for item in table.settings if isinstance(item, Setting)]
-
-    def _span(self, section: str, key: str | None = None) -> Span:
-        """Where a section's name, or one of its settings, stands."""
-        table = self.tables[section]
-        for item in table.settings:
-            if isinstance(item, Setting) and item.key == key:
-                return item.span
-            if isinstance(item, Table) and item.name == key:
-                return Span(item.span.source, item.span.start, item.span.start + len(item.name))
-        return Span(table.span.source, table.span.start, table.span.start + len(table.name))
-
-    def _is_lost(self, section: str, key: str) -> bool:
-        """Whether a setting was written, or surely meant, and its value is not known after an error."""
-        from expc.spec.binding import strays
-
-        if key in strays(self.tables):
-            return True
-        assert self.bound is not None  # noqa: S101 - settings() comes first
-        table = self.tables[section]
-        written = any((item.name if isinstance(item, Table) else item.key) == key for item in table.settings)
-        return written and self.bound.origins[f"{section}.{key}"] == "default"
-
-    def _roles(self, plans: Iterable[str]) -> set[str]:
-        """The roles that the run has, or may have: after an error in `data`, that is any of them."""
-        table = self.tables.get("data")
-        if table is None:
-            return set(plans)
-        inside = (p for p in self.report.problems if p.severity == "error" and table.span.covers(p.span))
-        return set(ROLES) if any(inside) else {*plans, *(item.key for item in self._settings("data"))}
 
     def _feed(self, main: Checked, plans: Any, batch: int) -> tuple[dict[str, str], Any]:
         inputs: dict[str, str] = {}
@@ -322,94 +287,13 @@ class ExperimentChecker:
         again = check_model(self.elaborator, main.statement, main.home, given, arguments=main.arguments)
         return again is not None and not again.has_errors
 
-    def _train(self, bound: Experiment, main: Checked, plans: Any, found: Any) -> TrainPlan | None:
-        train, elaborator, model = bound.train, self.elaborator, main.model
-        assert train is not None  # noqa: S101 - the caller looked
-
-        def loss_of(value: Any, span: Span) -> LossPlan | None:
-            if found is None:
-                return None
-            elaborator.conditions = Conditions()
-            return check_loss.check_loss(elaborator, model, found, value, self.file.scope, span)
-
-        used = None
-        if train.optimizer is not None:
-            used = check_train.optimizer(elaborator, train.optimizer, self._span("train", "optimizer"))
-        loss = None
-        if train.loss is not None:
-            loss = loss_of(train.loss, self._span("train", "loss"))
-        steps = check_data.steps_per_epoch(plans.get("train"), bound.data)
-        length = train.epochs, train.steps, steps
-        frozen = check_groups.freeze(elaborator, train.freeze, model, length, self._span("train", "freeze"))
-        moved = self._moved(train, model, used, loss, frozen, loss_of)
-        every = moved.optimizers if moved is not None else (used,) if used is not None else ()
-        parts = check_train.schedule(elaborator, train.schedule, train, steps, every, self._span("train", "schedule"))
-        inits, loads = check_train.inits(elaborator, train.inits, model)
-        recompute = check_groups.modules(elaborator, train.recompute, model, self._span("train", "recompute"))
-        check_sections.check_settings(elaborator, train, every, self._span)
-        measured = None
-        if found is not None:
-            span = self._span("train", "metrics")
-            measured = check_metrics.Metrics(elaborator, model, found, self.file.scope, span).plan(
-                train.metrics, _taken(loss, moved)
-            )
-            if self._is_lost("train", "metrics"):
-                measured = None
-        plan = None
-        if moved is not None and measured is not None and (loss is not None or moved.turns):
-            clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
-            metrics, body = measured
-            plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
-            plan = replace(plan, turns=moved.turns, freeze=frozen, loads=loads, recompute=recompute, measured=body)
-        roles, names = self._roles(plans), _names(plan)
-        for watched, place in check_train.watched_by(train.schedule):
-            check_metrics.check_watched(elaborator, watched, roles, names, place)
-        stop = check_metrics.watch(elaborator, train.early_stop, roles, names, self._span("train", "early_stop"))
-        return None if plan is None else replace(plan, early_stop=stop)
-
-    def _moved(
-        self,
-        train: "Train",
-        model: Model,
-        used: Use | None,
-        loss: LossPlan | None,
-        frozen: FreezePlan | None,
-        loss_of: check_groups.CheckLoss,
-    ) -> check_groups.Moved | None:
-        """Which optimizer and which loss moves each parameter; none where that is not known."""
-        forever = frozen.keys if frozen is not None and frozen.duration is None else ()
-        groups = check_groups.Groups(self.elaborator, model, used, forever)
-        groups.read(train.groups, loss_of)
-        has_loss, has_optimizer = (self._has(key) for key in ("loss", "optimizer"))
-        moved = groups.check(
-            loss, has_optimizer=has_optimizer, has_loss=has_loss, loss_span=self._span("train", "loss")
-        )
-        return moved if used is not None or not has_optimizer else None
-
-    def _has(self, key: str) -> bool:
-        """Whether `train` has a setting, or one that was surely meant, right or wrong."""
-        items = self.tables["train"].settings
-        return self._is_lost("train", key) or any(
-            (item.name if isinstance(item, Table) else item.key) == key for item in items
-        )
-
-    def _best(self, bound: Experiment, plans: Any, train: TrainPlan | None) -> Watch | None:
+    def _best(self, bound: Experiment, plans: Any, train: TrainPlan | None, written: Written) -> Watch | None:
         if bound.checkpoint is None or bound.checkpoint.best is None:
             return None
-        span = self._span("checkpoint", "best")
-        return check_metrics.watch(self.elaborator, bound.checkpoint.best, self._roles(plans), _names(train), span)
-
-
-def _taken(loss: LossPlan | None, moved: check_groups.Moved | None) -> tuple[str, ...]:
-    """What losses and their terms are called, as far as they are known."""
-    turns = moved.turns if moved is not None else ()
-    plans = [turn.loss for turn in turns] or ([] if loss is None else [loss])
-    return ("loss", *(turn.name for turn in turns), *(term for plan in plans for term in plan.terms))
-
-
-def _names(train: TrainPlan | None) -> check_metrics.Measured | None:
-    """What a run measures; none where that is not known after an error."""
-    return None if train is None else check_metrics.measured_names(train.losses, train.turns, train.metrics)
+        span = written.span("checkpoint", "best")
+        return check_metrics.watch(
+            self.elaborator, bound.checkpoint.best, written.roles(plans), measured_names(train), span
+        )
 
 
 def _declaration(value: Any) -> syntax.Block | syntax.ModelOf | syntax.Extern | None:

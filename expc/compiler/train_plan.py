@@ -1,0 +1,103 @@
+"""Checking `train` as a whole: how its parts fit together and become the plan of a run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from expc.compiler import check_data, check_groups, check_loss, check_metrics, check_sections, check_train
+from expc.compiler.elaborate import Elaborator
+from expc.compiler.graph import Model
+from expc.compiler.program import DataPlan, FreezePlan, LossPlan, TrainPlan, Use
+from expc.compiler.requirements import Conditions
+from expc.compiler.scope import Scope
+from expc.compiler.written import Written
+from expc.diagnostics import Span
+from expc.spec.experiment import Experiment
+
+if TYPE_CHECKING:
+    from expc.spec.sections import Train
+
+
+def train_plan(
+    elaborator: Elaborator,
+    bound: Experiment,
+    model: Model,
+    plans: Mapping[str, DataPlan],
+    found: check_loss.Outcome | None,
+    scope: Scope,
+    written: Written,
+) -> TrainPlan | None:
+    """How the model learns; none after a problem. `found` is what model and data give to the loss, where known."""
+    train = bound.train
+    assert train is not None  # noqa: S101 - the caller looked
+
+    def loss_of(value: Any, span: Span) -> LossPlan | None:
+        if found is None:
+            return None
+        elaborator.conditions = Conditions()
+        return check_loss.check_loss(elaborator, model, found, value, scope, span)
+
+    used = None
+    if train.optimizer is not None:
+        used = check_train.optimizer(elaborator, train.optimizer, written.span("train", "optimizer"))
+    loss = None
+    if train.loss is not None:
+        loss = loss_of(train.loss, written.span("train", "loss"))
+    steps = check_data.steps_per_epoch(plans.get("train"), bound.data)
+    length = train.epochs, train.steps, steps
+    frozen = check_groups.freeze(elaborator, train.freeze, model, length, written.span("train", "freeze"))
+    moved = _moved(elaborator, train, model, used, loss, frozen, loss_of, written)
+    every = moved.optimizers if moved is not None else (used,) if used is not None else ()
+    parts = check_train.schedule(elaborator, train.schedule, train, steps, every, written.span("train", "schedule"))
+    inits, loads = check_train.inits(elaborator, train.inits, model)
+    recompute = check_groups.modules(elaborator, train.recompute, model, written.span("train", "recompute"))
+    check_sections.check_settings(elaborator, train, every, written.span)
+    measured = None
+    if found is not None:
+        span = written.span("train", "metrics")
+        measured = check_metrics.Metrics(elaborator, model, found, scope, span).plan(train.metrics, _taken(loss, moved))
+        if written.is_lost("train", "metrics"):
+            measured = None
+    plan = None
+    if moved is not None and measured is not None and (loss is not None or moved.turns):
+        clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
+        metrics, body = measured
+        plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
+        plan = replace(plan, turns=moved.turns, freeze=frozen, loads=loads, recompute=recompute, measured=body)
+    roles, names = written.roles(plans), measured_names(plan)
+    for watched, place in check_train.watched_by(train.schedule):
+        check_metrics.check_watched(elaborator, watched, roles, names, place)
+    stop = check_metrics.watch(elaborator, train.early_stop, roles, names, written.span("train", "early_stop"))
+    return None if plan is None else replace(plan, early_stop=stop)
+
+
+def measured_names(train: TrainPlan | None) -> check_metrics.Measured | None:
+    """What a run measures; none where that is not known after an error."""
+    return None if train is None else check_metrics.measured_names(train.losses, train.turns, train.metrics)
+
+
+def _moved(
+    elaborator: Elaborator,
+    train: "Train",
+    model: Model,
+    used: Use | None,
+    loss: LossPlan | None,
+    frozen: FreezePlan | None,
+    loss_of: check_groups.CheckLoss,
+    written: Written,
+) -> check_groups.Moved | None:
+    """Which optimizer and which loss moves each parameter; none where that is not known."""
+    forever = frozen.keys if frozen is not None and frozen.duration is None else ()
+    groups = check_groups.Groups(elaborator, model, used, forever)
+    groups.read(train.groups, loss_of)
+    has_loss, has_optimizer = (written.has("train", key) for key in ("loss", "optimizer"))
+    place = written.span("train", "loss")
+    moved = groups.check(loss, has_optimizer=has_optimizer, has_loss=has_loss, loss_span=place)
+    return moved if used is not None or not has_optimizer else None
+
+
+def _taken(loss: LossPlan | None, moved: check_groups.Moved | None) -> tuple[str, ...]:
+    """What losses and their terms are called, as far as they are known."""
+    turns = moved.turns if moved is not None else ()
+    plans = [turn.loss for turn in turns] or ([] if loss is None else [loss])
+    return ("loss", *(turn.name for turn in turns), *(term for plan in plans for term in plan.terms))
