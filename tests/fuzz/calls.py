@@ -105,6 +105,8 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
     if use.name == "MultiheadAttention":  # self-attention where there is nothing else
         tensors.setdefault("key", piped[0])
         tensors.setdefault("value", tensors["key"] if "key" not in given else given["key"])
+    if not tensors:
+        raise Refused("nothing flows")
     first = next(iter(tensors.values()))
     stricter.layer(use.name, list(tensors.values()), settings, is_loss=entry.kind == "loss", frame=frame)
     for param in entry.settings:

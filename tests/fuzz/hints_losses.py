@@ -62,4 +62,9 @@ def adaptive(b: "Builder", entry: Any, flow: Any) -> Values:
     x = first_of(b, flow, (2,), ("f32",), known=(1,))
     count = b.d.choice((8, 10))
     target = b.indices(b.symbolic(b.shape(x)[:1]), count)
-    return {"input": x, "target": target, "n_classes": count, "cutoffs": b.d.choice(([2], [2, 5], [4, 3]))}
+    return {
+        entry.arguments[0].name: x,
+        entry.arguments[1].name: target,
+        "n_classes": count,
+        "cutoffs": b.d.choice(([2], [2, 5], [4, 3])),
+    }
