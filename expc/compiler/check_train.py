@@ -71,7 +71,7 @@ def use_of(elaborator: Elaborator, value: Any, table: Mapping[str, Any], expecte
     except ProblemError as error:
         elaborator.add(error.problem)
         return None
-    return Use(declaration, settings, place)
+    return Use(declaration, settings, place, value.arguments)
 
 
 def _positional(declaration: Any) -> tuple[Param, ...]:

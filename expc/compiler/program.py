@@ -14,7 +14,7 @@ from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
 from expc.frozen import dataclass, field
 from expc.spec.experiment import Experiment
-from expc.spec.values import Quantity, Setting
+from expc.spec.values import Given, Quantity, Setting
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ class Use:
     declaration: Any
     settings: Mapping[str, Any]
     span: Span
+    given: tuple[Given, ...] = ()
+    """What optimizers and schedules are given, as it is written."""
 
     @property
     def name(self) -> str:

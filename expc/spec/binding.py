@@ -45,18 +45,19 @@ def bind(name: str, tables: Mapping[str, Table], report: Report, names: Collecti
     `names` are those of the file that a setting could mean, for suggestions.
     """
     origins: dict[str, str] = {}
+    places: dict[str, Span] = {}
     sections: dict[str, Any] = {}
     stray = set(strays(tables))
     for section, table in tables.items():
         if section in SECTIONS:
-            sections[section] = _Section(section, table, report, names).bind(origins, stray)
+            sections[section] = _Section(section, table, report, names).bind(origins, places, stray)
         else:
             near = nearest(section, SECTIONS)
             span = _name_span(table)
             report.add(
                 UnknownSection(span=span, section=section, advice=advice(near), fixes=_rename(span, near, "safe"))
             )
-    return Experiment(name=name, origins=origins, **sections)
+    return Experiment(name=name, origins=origins, places=places, **sections)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class _Section:
         self.model = SECTIONS[name]
         self.fields = {key: self.model.model_fields[field] for key, field in keys(self.model).items()}
 
-    def bind(self, origins: dict[str, str], strays: Collection[str]) -> Settings:
+    def bind(self, origins: dict[str, str], places: dict[str, Span], strays: Collection[str]) -> Settings:
         """The section's settings; what was written wrongly is reported and has its default.
 
         `strays` are keys that were surely meant, and are reported elsewhere: they are not missing too.
@@ -98,6 +99,8 @@ class _Section:
         for key in self.fields:
             bound = key in usable and key not in wrong
             origins[f"{self.name}.{key}"] = written[key].origin if bound else "default"
+            if bound:
+                places[f"{self.name}.{key}"] = written[key].span
         return settings
 
     def _written(self) -> dict[str, _Written]:

@@ -7,6 +7,7 @@ expc; a file that only declares models has no section, so it is checked without 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from expc.diagnostics import Span
 from expc.frozen import dataclass, field
 
 if TYPE_CHECKING:
@@ -32,3 +33,5 @@ class Experiment:
     export: "Export | None" = None
     origins: Mapping[str, str] = field(default_factory=dict)
     """Who set each value: `train.epochs` -> `mnist.exp:28`, `--set train.epochs=1` or `default`."""
+    places: Mapping[str, Span] = field(default_factory=dict)
+    """Where each value that is written stands: `train.epochs`."""
