@@ -1,6 +1,7 @@
 """Checking one experiment: its settings, its model, its data, and how they fit together."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -20,10 +21,10 @@ from expc.compiler.errors.experiment import MissingRole
 from expc.compiler.errors.names import ModelAmbiguous, Recursion
 from expc.compiler.graph import Value
 from expc.compiler.library import Library
-from expc.compiler.lints import rules
+from expc.compiler.lints import findings
 from expc.compiler.loss_hints import LossHints
 from expc.compiler.models import Checked, check_model
-from expc.compiler.names import check_unused, names_in, words_in
+from expc.compiler.names import check_unused, names_in
 from expc.compiler.patterns import check_setting_type
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
 from expc.compiler.requirements import Conditions
@@ -40,8 +41,10 @@ from expc.spec.values import UNEVALUATED, Recipe, Setting, Table, origin
 class ExperimentChecker:
     """Checks the experiment of one file, part by part; a part that is broken does not hide the others."""
 
-    def __init__(self, library: Library, report: Report, file: File, name: str) -> None:
-        self.library, self.report, self.file, self.name = library, report, file, name
+    def __init__(
+        self, library: Library, report: Report, file: File, name: str, lints: AbstractSet[str] = frozenset()
+    ) -> None:
+        self.library, self.report, self.file, self.name, self.lints = library, report, file, name, lints
         self.elaborator = Elaborator(library, report)
         self.tables: dict[str, Table] = {}
         self.bound: Experiment | None = None
@@ -88,9 +91,8 @@ class ExperimentChecker:
         )
         program = self._experiment(program, main)
         if not self.report.has_errors:
-            for rule in rules(words_in([file.tree for file in files])):
-                for problem in rule(program):
-                    self.report.add(problem)
+            for problem in findings(program, [file.tree for file in files], self.lints):
+                self.report.add(problem)
         return program
 
     def _constants(self) -> None:

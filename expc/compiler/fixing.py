@@ -1,6 +1,7 @@
 """Mending a text: the safe fixes of its problems, applied until none is left."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from expc.compiler.declarations import Read
@@ -21,20 +22,26 @@ class Fixed:
     checked: Checked
 
 
-def fix_text(text: str, name: str = "input.exp", overrides: Sequence[str] = (), read: Read | None = None) -> Fixed:
+def fix_text(
+    text: str,
+    name: str = "input.exp",
+    overrides: Sequence[str] = (),
+    read: Read | None = None,
+    lints: AbstractSet[str] = frozenset(),
+) -> Fixed:
     """Apply every safe fix of `text`; of several for one problem, the first. Takes what `check_text` takes.
 
     Each fix was tried on the text and mends its problem. Applied together they must not make anything worse: where
     they do, they are applied one by one.
     """
     mended: list[tuple[Problem, Fix]] = []
-    checked = check_text(text, name, overrides, read)
+    checked = check_text(text, name, overrides, read, lints)
     for _ in range(_MOST_ROUNDS):
         found = list(_safe(checked))
         for chosen in (list(_apart(found)), *([one] for one in found)):
             edits = tuple({_place(edit): edit for _, fix in chosen for edit in fix.edits}.values())
             after = patched(text, Fix("", edits))
-            again = check_text(after, name, overrides, read)
+            again = check_text(after, name, overrides, read, lints)
             if chosen and len(again.problems) < len(checked.problems):
                 text, checked = after, again
                 mended += chosen

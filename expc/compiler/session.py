@@ -7,12 +7,15 @@ import gc
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from expc.compiler import allowances
+from expc.compiler.allowances import Allowed
 from expc.compiler.causes import without_consequences
 from expc.compiler.declarations import Loader, Read
 from expc.compiler.errors.names import TooLarge
@@ -24,7 +27,6 @@ from expc.diagnostics import Fix, Problem, Report, Source, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.parser import parse
-from expc.spec.trivia import trivia
 
 MOST_CHECKED_AGAIN: Final = 200_000
 """How many characters may be checked again to see whether fixes mend their problems."""
@@ -32,14 +34,6 @@ MOST_CHECKED_AGAIN: Final = 200_000
 
 PYTHON: Final = re.compile(r"\bself\.|\bnn\.|\bF\.|\btorch\b|\.(view|size|shape|reshape|permute)\b")
 """What is in a text that was pasted from Python, and seldom in others."""
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """A lint that `# allow(its name): reason` silences; `reason` is empty where none is given."""
-
-    problem: Problem
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -60,21 +54,30 @@ class Checked:
         return any(problem.severity == "error" for problem in self.problems)
 
 
-def check_file(path: str | Path, overrides: Sequence[str] = ()) -> Checked:
+def check_file(path: str | Path, overrides: Sequence[str] = (), lints: AbstractSet[str] = frozenset()) -> Checked:
     """Check a file and everything it imports. Raises OSError and UnicodeDecodeError as reading does."""
-    return check_text(read_text(path), str(path), overrides, read_text)
+    return check_text(read_text(path), str(path), overrides, read_text, lints)
 
 
-def check_text(text: str, name: str = "input.exp", overrides: Sequence[str] = (), read: Read | None = None) -> Checked:
-    """Check a text. `name` is its path: what it imports is beside it, and `read` gives the text there."""
+def check_text(
+    text: str,
+    name: str = "input.exp",
+    overrides: Sequence[str] = (),
+    read: Read | None = None,
+    lints: AbstractSet[str] = frozenset(),
+) -> Checked:
+    """Check a text. `name` is its path: what it imports is beside it, and `read` gives the text there.
+
+    `lints` switches rules on that are off by default.
+    """
     with _without_collection():
-        checked = _check(text, name, overrides, read)
-        problems = _with_checked_fixes(checked, name, overrides, read)
+        checked = _check(text, name, overrides, read, lints)
+        problems = _with_checked_fixes(checked, name, overrides, read, lints)
         if checked.has_errors and PYTHON.search(text) is not None:
             from expc.compiler.pasted import translated
 
             def check(changed: str) -> Sequence[Problem]:
-                return _check(changed, name, overrides, read).problems
+                return _check(changed, name, overrides, read, lints).problems
 
             problems = translated(checked.source, problems, Library(), check)
         return replace(checked, problems=tuple(problems))
@@ -95,7 +98,7 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) -> Checked:
+def _check(text: str, name: str, overrides: Sequence[str], read: Read | None, lints: AbstractSet[str]) -> Checked:
     source, report, library = Source(name, text), Report(), Library()
     tree = parse(source, report)
     if overrides:
@@ -105,7 +108,7 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
         tree = apply_overrides(tree, [override for override in parsed if override is not None], report)
     loader = Loader(library, report, read)
     file = loader.load(name, source, tree)
-    checker = ExperimentChecker(library, report, file, Path(name).stem)
+    checker = ExperimentChecker(library, report, file, Path(name).stem, lints)
     program = None
     try:
         checker.settings()
@@ -113,27 +116,16 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None) ->
     except RecursionError:
         limit = "its definitions need each other in too long a row"
         report.add(TooLarge(span=Span(source, 0, 0), what="this experiment", limit=limit))
-    problems, allowed = _split(without_consequences(report.problems, tree))
-    errors = any(problem.severity == "error" for problem in problems)
+    found = without_consequences(report.problems, tree)
+    errors = any(problem.severity == "error" for problem in found)
     sources = tuple(loaded.source for loaded in loader.files.values())
+    problems, allowed = allowances.split(found, source, lints)
     return Checked(source, tree, tuple(problems), None if errors else program, sources, allowed=tuple(allowed))
 
 
-def _split(problems: Sequence[Problem]) -> tuple[list[Problem], list[Allowed]]:
-    """The problems less the lints that a comment allows on their line, and those."""
-    lints = [problem for problem in problems if problem.severity != "error"]
-    allowances = {
-        (source, allowance.line, allowance.rule): allowance.reason
-        for source in {problem.span.source for problem in lints}
-        for allowance in trivia(source).allowances
-    }
-    reasons = [(lint, allowances.get((lint.span.source, lint.span.line, lint.name))) for lint in lints]
-    allowed = [Allowed(lint, reason) for lint, reason in reasons if reason is not None]
-    silenced = {id(entry.problem) for entry in allowed}
-    return [problem for problem in problems if id(problem) not in silenced], allowed
-
-
-def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], read: Read | None) -> list[Problem]:
+def _with_checked_fixes(
+    checked: Checked, name: str, overrides: Sequence[str], read: Read | None, lints: AbstractSet[str]
+) -> list[Problem]:
     """The problems with those of their fixes that mend them: each was tried on the text and checked again."""
     text = checked.source.text
     before = Counter((problem.code, problem.message) for problem in checked.problems)
@@ -147,7 +139,7 @@ def _with_checked_fixes(checked: Checked, name: str, overrides: Sequence[str], r
         effort -= 1
         if effort < 0:
             return False
-        again = _check(patched(text, fix), name, overrides, read).problems
+        again = _check(patched(text, fix), name, overrides, read, lints).problems
         found = Counter((other.code, other.message) for other in again)
         this = (problem.code, problem.message)
         new = {entry for entry in found - before if entry[0].startswith("E")}

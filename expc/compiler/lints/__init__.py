@@ -1,16 +1,20 @@
 """Lint rules: each in its own file, with its page, its check and its fix.
 
-A rule is the function `check(program) -> Iterator[Problem]` of its module. Rules run on a program that has no errors,
-and read the graph and the plans only. Each is imported only for files that have one of the words it is about, because
-most files are not about most rules.
+A rule is the function `check(program) -> Iterator[Problem]` of its module, or `check(trees)` for one about the text.
+Rules run on a program that has no errors, and read the graph and the plans only. Each is imported only for files that
+have one of the words it is about, because most files are not about most rules.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from expc.diagnostics import Problem
+
+if TYPE_CHECKING:
+    from expc.compiler.program import Program
+    from expc.spec import syntax
 
 _CLASSES: Final = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
 _BATCH_NORM: Final = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm")
@@ -33,8 +37,38 @@ anything: operators, data sets, optimizers, schedules, sections, keys. A rule wi
 """
 
 
-def rules(words: AbstractSet[str]) -> Iterator[Callable[[Any], Iterator[Problem]]]:
-    """Every rule that may have something to say about files with these `words`."""
-    for name, about in _RULES.items():
-        if not about or not words.isdisjoint(about):
-            yield import_module(f"expc.compiler.lints.{name}").check
+_TEXT_RULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "unused_let": (),
+    "conditional_piped": (),
+}
+"""The rules about the text, which see the syntax tree of each file, the experiment's own first."""
+
+OFF: Final = frozenset({"norm-after-activation"})
+"""Rules that are matters of taste: they run where they are asked for."""
+
+
+def findings(program: "Program", trees: Sequence["syntax.File"], on: AbstractSet[str]) -> Iterator[Problem]:
+    """What the rules say of a program and the files that it was read from; `on` are those of `OFF` that run too."""
+    from expc.compiler.names import words_in
+
+    words = words_in(trees)
+    for name in _about(_RULES, words, on):
+        yield from import_module(f"expc.compiler.lints.{name}").check(program)
+    for name in _about(_TEXT_RULES, words, on):
+        yield from import_module(f"expc.compiler.lints.{name}").check(trees)
+
+
+def names() -> frozenset[str]:
+    """The name of every rule that a comment may allow: that of its module."""
+    return frozenset(name.replace("_", "-") for name in (*_RULES, *_TEXT_RULES, *_ELSEWHERE))
+
+
+_ELSEWHERE: Final = ("unfixed_size", "unknown_rule", "unused_allow")
+"""Rules that the checker itself, or the reading of comments, follows."""
+
+
+def _about(rules: Mapping[str, tuple[str, ...]], words: AbstractSet[str], on: AbstractSet[str]) -> Iterator[str]:
+    for name, about in rules.items():
+        rule = name.replace("_", "-")
+        if (not about or not words.isdisjoint(about)) and (rule not in OFF or rule in on):
+            yield name

@@ -1,0 +1,47 @@
+"""`unused-let`: a constant or a pipeline that nothing in the file mentions."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from expc.compiler.declarations import name_span
+from expc.compiler.names import names_in
+from expc.diagnostics import Problem, Severity
+from expc.frozen import dataclass
+from expc.spec import syntax
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedLet(Problem):
+    """A `let` that nothing mentions: a number that changes nothing when it is changed.
+
+    In a file without a model or a section nothing is said: others import its names.
+
+    ```exp wrong
+    let width = 32
+    model Net(x: f32[N, 8]) -> f32[N, 16] { Linear(16) }
+    ```
+
+    ```exp right
+    let width = 16
+    model Net(x: f32[N, 8]) -> f32[N, width] { Linear(width) }
+    ```
+    """
+
+    code: ClassVar[str] = "W0203"
+    name: ClassVar[str] = "unused-let"
+    severity: ClassVar[Severity] = "hint"
+    template: ClassVar[str] = "nothing uses `{word}`"
+
+    word: str
+
+
+def check(trees: Sequence[syntax.File]) -> Iterator[Problem]:
+    """The `let`s of the first file, against every name in all of them."""
+    statements = trees[0].statements
+    lets = [statement for statement in statements if isinstance(statement, syntax.Let)]
+    if not lets or not any(isinstance(one, syntax.Block | syntax.ModelOf | syntax.Section) for one in statements):
+        return
+    used = set(names_in(tuple(trees)))
+    for statement in lets:
+        if statement.name not in used:
+            yield UnusedLet(span=name_span(statement), word=statement.name)
