@@ -66,6 +66,7 @@ FOUND = {
     "a target that is subtracted is a number": ("x: f32[3], y: bool[3]", "(x, y, x) -> GaussianNLLLoss", None),
     "a target that is negated is a number": ("x: f32[3], y: bool[3]", "(x, x, y) -> MarginRankingLoss", None),
     "a scalar is a source of one element": ("x: i64[8], i: class(7)[6], y: i64[]", "x -> scatter(0, i, y)", None),
+    "torch has given up dividing whole numbers": ("x: f32[4], y: i64[4]", "addcdiv(x, y, y)", None),
     "a least is not above the most": ("x: f32[3]", "x -> hardtanh(max_val=-1.5)", None),
     "a dimension is split into something": ("x: f32[1]", "x -> Unflatten(0, [])", None),
     "a list of tensors may be the second of all tensors": (

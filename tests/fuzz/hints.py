@@ -33,6 +33,7 @@ from fuzz.hints_functions import (
     tiled,
     unflattened,
     unravelled,
+    vector,
     where,
     whole,
 )
@@ -93,7 +94,7 @@ NO_META = {
 
 HINTS: dict[str, Hint] = {
     **dict.fromkeys(("Transformer", "TransformerEncoder", "TransformerDecoder"), transformer),
-    "bilinear": bilinear_function, "cross": crossed, "cov": matrix, "corrcoef": matrix, "unravel_index": unravelled,
+    "combinations": vector, "bilinear": bilinear_function, "cross": crossed, "cov": matrix, "corrcoef": matrix, "unravel_index": unravelled,
     **dict.fromkeys(("diagonal_scatter", "select_scatter", "index_fill", "index_put", "put"), scattered),
     **dict.fromkeys(("broadcast_tensors", "meshgrid", "cartesian_prod", "block_diag"), several),
 

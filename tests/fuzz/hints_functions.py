@@ -290,6 +290,11 @@ def matrix(b: "Builder", entry: Any, flow: Any) -> Values:
     return settings(b, entry, b.shape(x), {entry.arguments[0].name: x})
 
 
+def vector(b: "Builder", entry: Any, flow: Any) -> Values:
+    x = b.tensor((1,), ("f32", "i64"))
+    return settings(b, entry, b.shape(x), {entry.arguments[0].name: x})
+
+
 def crossed(b: "Builder", entry: Any, flow: Any) -> Values:
     x = b.tensor(dtypes=("f32", "f64"), dims=(None, 3))
     return {"input": x, "other": b.like(x), "dim": b.d.choice((1, -1))}

@@ -101,7 +101,7 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
         raise Refused("a mean of whole numbers, or of several dtypes")
     if name == "linear" and any(part.dim() != 1 for part in found[2:]):
         raise Refused("a bias that is no vector")
-    if name.startswith(("einsum", "conv")) and len({part.dtype for part in found}) > 1:
+    if name.startswith(("einsum", "conv")) and name != "conv_tbc" and len({part.dtype for part in found}) > 1:
         raise Refused("a product of several dtypes")
     scales = [named[word] for word in ("alpha", "beta") if word in named]
     if found and not found[0].is_floating_point() and any(isinstance(scale, float) for scale in scales):
@@ -136,7 +136,7 @@ def loss(name: str, tensors: Sequence[torch.Tensor]) -> None:
 
 
 def _numbers(given: Mapping[str, Any]) -> None:
-    for word in ("stride", "kernel_size"):
+    for word in ("stride", "kernel_size", "dilation"):
         value = given.get(word)
         if value == 0 or (isinstance(value, list | tuple) and 0 in value):
             raise Refused(f"a {word} of 0, which torch reads as none")

@@ -158,8 +158,11 @@ def _lerp(call: Call) -> TensorType:
 def _addc(call: Call) -> TensorType:
     found = tensors(call, "input", "tensor1", "tensor2")
     dtype = result_dtype([(type_.dtype, type_.rank) for type_ in found])
-    if str(call.operator) == "addcdiv" and category(dtype) < 2:
-        need_floating(call, *found)
+    if str(call.operator) == "addcdiv":
+        if category(dtype) < 2:
+            need_floating(call, *found)
+        if category(found[1].dtype) < 2 and category(found[2].dtype) < 2:
+            need_floating(call, found[1])  # torch has given up dividing whole numbers here
     return TensorType(dtype, broadcast(call, *found))
 
 
