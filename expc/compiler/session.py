@@ -87,7 +87,8 @@ def check_text(
 def _without_collection() -> Iterator[None]:
     """Puts off Python's search for garbage in cycles: a check makes next to none, and much that would be searched.
 
-    Without it the time for one layer of a large model grows with the number of layers before it.
+    Without it the time for one layer of a large model grows with the number of layers before it. What the check made
+    counts as old afterwards, or else it would be searched at once.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -95,6 +96,9 @@ def _without_collection() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            if gc.get_freeze_count() == 0:
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -96,7 +96,7 @@ class Driver:
 
     def run(self) -> Any:
         """The value of the start rule; none if it is broken beyond repair."""
-        actions, gotos, rules = self._tables.actions, self._tables.gotos, self._tables.rules
+        actions, rules = self._tables.actions, self._tables.rules
         states, tokens = self._states, self._tokens
         while True:
             token = tokens[self._index]
@@ -126,7 +126,7 @@ class Driver:
                 self._arrived = (self._index, states.copy())
             rule = rules[~code]
             if rule.unit:
-                states[-1] = gotos[states[-2]][rule.origin]
+                states[-1] = self._tables.renamed(states[-2], rule.origin, "" if token.text in SOFT else kind)
             elif not self._reduce(rule):
                 if not self._recover(reported=True):
                     return None

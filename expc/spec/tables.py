@@ -60,6 +60,26 @@ class Tables:
     actions: tuple[Mapping[str, int], ...]
     gotos: tuple[Mapping[str, int], ...]
 
+    @cached_property
+    def _renamings(self) -> dict[tuple[int, str, str], int]:
+        return {}
+
+    def renamed(self, below: int, origin: str, kind: str) -> int:
+        """The state above state `below` after a symbol has become `origin`, and whatever unit rules make of it next.
+
+        A name is an atom, an item, a power, a term, a sum and so on before it is an operand, each by a unit rule. Which
+        of them `kind` of token lets through is worked out once.
+        """
+        key = (below, origin, kind)
+        state = self._renamings.get(key)
+        if state is None:
+            state = self.gotos[below][origin]
+            code = self.actions[state].get(kind)
+            if code is not None and code < 0 and self.rules[~code].unit:
+                state = self.renamed(below, self.rules[~code].origin, kind)
+            self._renamings[key] = state
+        return state
+
     @property
     def words(self) -> frozenset[str]:
         """The literals that look like names: `let`, `repeat`, `where`."""

@@ -33,11 +33,11 @@ _GROUPS: Final = (
     ("It is the base of other classes and runs nothing: write RNN, LSTM or GRU.", "RNNBase"),
     ("It is the base of other classes and runs nothing: write RNNCell, LSTMCell or GRUCell.", "RNNCellBase"),
     (
-        "How a run uses several devices is no part of the network: write `distributed { }`, and `--gpus` where it starts.",
+        "How a run uses several devices is no part of the network: write `distributed { }`, and `--gpus` at its start.",
         "DataParallel",
     ),
     (
-        "Write BatchNorm1d, BatchNorm2d or BatchNorm3d, and `distributed { sync_batchnorm = true }`, which makes it of them.",
+        "Write BatchNorm1d, BatchNorm2d or BatchNorm3d, and `distributed { sync_batchnorm = true }`.",
         "SyncBatchNorm",
     ),
     ("torch calls it deprecated: write NLLLoss, which takes images too.", "NLLLoss2d"),
