@@ -38,7 +38,9 @@ def call(evaluator: "Evaluator", node: syntax.Call, context: Context) -> Any:
     if isinstance(function, Function):
         return _function(evaluator, function, arguments, node)
     if isinstance(function, Recipe):
-        return replace(function, arguments=function.arguments + arguments, span=node.span)
+        return Recipe(
+            function.name, function.arguments + arguments, function.target, node.span, guessed=function.guessed
+        )
     if isinstance(function, ModuleRef):
         reason = "a label used again takes no settings"
     elif isinstance(function, Value | TensorRef):

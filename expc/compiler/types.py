@@ -1,6 +1,5 @@
 """The types of values that flow: tensors with named dimensions, and the unknown."""
 
-from dataclasses import replace
 from typing import Final, TypeGuard
 
 from expc.compiler.dimensions import Size, substitute
@@ -40,7 +39,7 @@ class TensorType:
 
     def with_dims(self, *dims: Size) -> "TensorType":
         """The same elements in another shape."""
-        return replace(self, dims=dims)
+        return TensorType(self.dtype, dims, self.classes)
 
     def __str__(self) -> str:
         dims = ", ".join(map(str, self.dims))

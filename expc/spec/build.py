@@ -33,10 +33,13 @@ class Builder:
         self._source = source
         self._complain = complain
         self._parse_part = parse_part
+        self._makers: dict[str, Callable[[Parts, Span], Any]] = {}
 
     def build(self, rule: str, parts: Parts, start: int, end: int) -> Any:
         """What the rule makes of its parts, which stand at `start` to `end`."""
-        make: Callable[[Parts, Span], Any] = getattr(self, f"_on_{rule}")
+        make = self._makers.get(rule)
+        if make is None:
+            make = self._makers[rule] = getattr(self, f"_on_{rule}")
         return make(parts, Span(self._source, start, end))
 
     def _at(self, token: Token) -> Span:

@@ -83,12 +83,10 @@ class Driver:
         self._interpreter = interpreter
         self._tokens = tokens
         self._end = tables.ends[start]
-        # One entry per symbol on the stack: its state, value, depth, first and last character, first token.
+        # One entry per symbol on the stack: state, value, and (depth, first and last character, first token).
         self._states = [tables.starts[start]]
         self._values: list[Any] = []
-        self._depths: list[int] = []
-        self._spans: list[tuple[int, int]] = []
-        self._firsts: list[int] = []
+        self._marks: list[tuple[int, int, int, int]] = []
         self._mended: set[int] = set()
         self._stuck = -1
         self._arrived: tuple[int, list[int]] = (-1, [])
@@ -117,7 +115,7 @@ class Driver:
                     continue
                 if token.problem is not None:
                     self._tell(token)
-                self._shift(code, token, (token.start, token.end), self._index)
+                self._push(code, token, (0, token.start, token.end, self._index))
                 self._index += 1
                 continue
             # LALR may reduce a few rules before it finds that a token does not fit. What would have fitted instead is
@@ -134,23 +132,22 @@ class Driver:
             if kind == END and states[-1] == self._end:
                 return self._values[-1]
 
-    def _shift(self, state: int, value: Any, span: tuple[int, int], first: int) -> None:
+    def _push(self, state: int, value: Any, mark: tuple[int, int, int, int]) -> None:
         self._states.append(state)
         self._values.append(value)
-        self._depths.append(0)
-        self._spans.append(span)
-        self._firsts.append(first)
+        self._marks.append(mark)
 
     def _reduce(self, rule: Rule) -> bool:
         """Replace the last symbols by what the rule makes of them; false, and nothing done, where that is too deep."""
-        size = rule.size
+        size, marks = rule.size, self._marks
         if size:
-            span = (self._spans[-size][0], self._spans[-1][1])
-            first = self._firsts[-size]
-            depth = max(self._depths[-size:])
+            depth, _, end, _ = marks[-1]
+            _, start, _, first = marks[-size]
+            if size > 1:
+                depth = max([mark[0] for mark in marks[-size:]])
         else:
-            here = self._tokens[self._index].start
-            span, first, depth = (here, here), self._index, 0
+            start = end = self._tokens[self._index].start
+            first, depth = self._index, 0
         base = len(self._values) - size
         parts: list[Any] = []
         values, spliced = self._values, rule.spliced
@@ -166,18 +163,14 @@ class Driver:
         value: Any = parts
         if rule.passes and len(parts) == 1:
             value = parts[0]
-        elif not rule.origin.startswith("_"):
+        elif not rule.hidden:
             depth += 1
             if depth > DEPTH_LIMIT:
-                self._interpreter.too_deep(*span)
+                self._interpreter.too_deep(start, end)
                 return False
-            value = self._interpreter.build(rule.name, parts, *span)
+            value = self._interpreter.build(rule.name, parts, start, end)
         self._cut(base)
-        self._states.append(self._tables.gotos[self._states[-1]][rule.origin])
-        self._values.append(value)
-        self._depths.append(depth)
-        self._spans.append(span)
-        self._firsts.append(first)
+        self._push(self._tables.gotos[self._states[-1]][rule.origin], value, (depth, start, end, first))
         return True
 
     # ------------------------------------------------------------------------------------------------ mistakes
@@ -199,7 +192,7 @@ class Driver:
             self._reduce(self._tables.rules[~code])
         start = self._tokens[place.first].start
         end = self._tokens[max(place.first, place.last - 1)].end
-        self._shift(code, self._interpreter.salvage(place), (start, end), place.first)
+        self._push(code, self._interpreter.salvage(place), (0, start, end, place.first))
         self._index = place.last
         if place.last == self._stuck:  # cannot be, but no text may ever keep us here for good
             if self._tokens[place.last].kind == END:
@@ -240,7 +233,7 @@ class Driver:
             after = self._simulate(self._states[: height + 1], BROKEN)
             if after is None:
                 continue
-            first = self._firsts[height] if height < len(self._firsts) else self._index
+            first = self._marks[height][3] if height < len(self._marks) else self._index
             before = self._tokens[self._index - 1]
             if first < self._index and before.kind == "}" and before.depth < self._tokens[first].depth:
                 continue  # a statement of a body that is over
@@ -262,7 +255,7 @@ class Driver:
         """Everything from the declaration at hand to the end."""
         for height in range(min(len(self._values), 2), -1, -1):
             if self._tables.actions[self._states[height]].get(BROKEN, -1) >= 0:
-                first = self._firsts[height] if height < len(self._firsts) else self._index
+                first = self._marks[height][3] if height < len(self._marks) else self._index
                 end = len(self._tokens) - 1
                 return height, Place(self._tokens, first, self._index, end, "file", self._accepts)
         return None
@@ -300,8 +293,7 @@ class Driver:
 
     def _cut(self, height: int) -> None:
         del self._states[height + 1 :]
-        for stack in (self._values, self._depths, self._spans, self._firsts):
-            del stack[height:]
+        del self._values[height:], self._marks[height:]
 
     def _accepts(self, kind: str) -> bool:
         index, states = self._arrived

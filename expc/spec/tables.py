@@ -40,6 +40,11 @@ class Rule:
     passes: bool
 
     @cached_property
+    def hidden(self) -> bool:
+        """Whether the rule makes no node: its parts become parts of what it stands in."""
+        return self.origin.startswith("_")
+
+    @cached_property
     def unit(self) -> bool:
         """Whether the rule only gives another name to its one symbol."""
         return self.passes and self.shape == (0,) and not self.spliced

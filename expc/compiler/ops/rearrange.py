@@ -8,6 +8,7 @@ into torch's own steps, which need no size beyond those that the call gives:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from expc.compiler.dimensions import Size
@@ -192,11 +193,20 @@ def _joins(right: tuple[Group, ...]) -> tuple[tuple[int, int], ...]:
 # ---------------------------------------------------------------------------------------------------- rules
 
 
+# A pattern stands in a block that is used many times. `torch.compile` follows `plan` itself, and would warn of a cache.
+_known_pattern = lru_cache(parse)
+
+
+@lru_cache
+def _known_plan(pattern: str, rank: int, given: frozenset[tuple[str, Size]]) -> Plan:
+    return plan(pattern, rank, dict(given))
+
+
 def _rearrange(call: Call) -> TensorType:
     x, pattern, given = call.tensor(), call["pattern"], call["axes"]
     try:
-        plan(pattern, x.rank, given)
-        left, right = parse(pattern)
+        _known_plan(pattern, x.rank, frozenset(given.items()))
+        left, right = _known_pattern(pattern)
         left = _expanded(pattern, left, x.rank)
     except PatternError as error:
         refuse(call, f"{error}; the tensor is {x}")
