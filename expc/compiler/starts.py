@@ -110,6 +110,8 @@ def start(elaborator: "Elaborator", value: Any, dims: Sequence[Size], span: Span
 
 def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: Container) -> None:
     """Each `init` of a container must match some parameter, and suit those that no later one starts."""
+    if not rules:
+        return
     entries = [weight for weight in weights(container) if not weight.is_buffer]
     chosen = {}
     for rule in rules:
