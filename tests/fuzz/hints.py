@@ -94,7 +94,8 @@ NO_META = {
 
 HINTS: dict[str, Hint] = {
     **dict.fromkeys(("Transformer", "TransformerEncoder", "TransformerDecoder"), transformer),
-    "combinations": vector, "bilinear": bilinear_function, "cross": crossed, "cov": matrix, "corrcoef": matrix, "unravel_index": unravelled,
+    "combinations": vector,
+    "bilinear": bilinear_function, "cross": crossed, "cov": matrix, "corrcoef": matrix, "unravel_index": unravelled,
     **dict.fromkeys(("diagonal_scatter", "select_scatter", "index_fill", "index_put", "put"), scattered),
     **dict.fromkeys(("broadcast_tensors", "meshgrid", "cartesian_prod", "block_diag"), several),
 
