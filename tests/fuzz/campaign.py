@@ -1,6 +1,7 @@
 """Many programs: each one made, perhaps broken, compared, and cut down where checker and torch disagree."""
 
 import copy
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,8 +52,13 @@ def run(first: int, count: int, seed: int) -> Tally:
     tally = Tally()
     for number in range(first, first + count):
         whole = made(RandomDraw(f"{seed}:{number}"), number)
-        verdict = compare(whole, number)
-        if not verdict.agrees:
+        try:
+            verdict = compare(whole, number)
+        except Exception:
+            verdict = Verdict("traceback", whole.text(), agrees=False, why=traceback.format_exc(limit=-3))
+        if verdict.outcome == "traceback":
+            tally.failures.append((number, verdict))
+        elif not verdict.agrees:
             tally.failures.append((number, smallest(whole, number, verdict)))
         tally.programs += 1
         tally.outcomes[verdict.outcome] += 1
