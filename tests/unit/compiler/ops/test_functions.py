@@ -5,8 +5,8 @@ import random
 import function_cases
 import functional_cases
 import pytest
+from against_torch import Outcome, Values, checked, loosely_checked, loosened, ran
 from function_parts import t
-from oracle import Outcome, Values, checked, loosely_checked, loosened, ran
 
 from expc.compiler.ops.declare import Operator
 from expc.compiler.ops.table import operators

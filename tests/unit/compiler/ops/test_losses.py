@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import Random, Values, checked, complete, loosely_checked, loosened, ran, typed
+from against_torch import Random, Values, checked, complete, loosely_checked, loosened, ran, typed
 
 from expc.compiler.dimensions import symbol
 from expc.compiler.errors.shapes import DtypeMismatch, SizeMismatch

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import checked, loosely_checked, measured, ran, typed
+from against_torch import checked, loosely_checked, measured, ran, typed
 
 from expc.compiler.dimensions import symbol
 from expc.compiler.errors.shapes import SettingRefused
