@@ -43,11 +43,16 @@ def names_in(node: Any) -> Iterator[str]:
 
 
 def words_in(trees: Iterable[syntax.File]) -> set[str]:
-    """Every name that files mention or bind, and every key and section in them."""
+    """Every name that files mention or bind, every key and section in them, and `param` and `buffer`."""
     found: set[str] = set()
     for node in syntax.walk(tuple(trees)):
         match node:
-            case syntax.Name(id=word) | syntax.Pattern(name=str(word)) | syntax.Section(name=word):
+            case (
+                syntax.Name(id=word)
+                | syntax.Pattern(name=str(word))
+                | syntax.Section(name=word)
+                | syntax.Declare(kind=word)
+            ):
                 found.add(word)
     return found
 
