@@ -11,14 +11,14 @@ from expc.compiler.dimensions import Size, symbol
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import LossNotScalar, NameClash
 from expc.compiler.errors.shapes import TrainingOnly
-from expc.compiler.graph import Model, Record, Result, Value
+from expc.compiler.graph import Model, Record, Result, Source, Value
 from expc.compiler.in_training import in_training_only
 from expc.compiler.penalties import Weights
 from expc.compiler.program import DataPlan, LossPlan
 from expc.compiler.scope import Context, Scope
 from expc.compiler.types import UNKNOWN, TensorType, Type, at, is_known
 from expc.diagnostics import Label, ProblemError, Span
-from expc.frozen import dataclass
+from expc.frozen import dataclass, field
 from expc.spec import syntax
 from expc.spec.errors.names import DuplicateKey
 from expc.spec.values import UNEVALUATED, Closure, Setting, Table
@@ -39,6 +39,8 @@ class Outcome:
     batch: Size
     training_only: frozenset[str] = frozenset()
     """The outputs that do not exist in evaluation."""
+    origins: Mapping[str, Value] = field(default_factory=dict)
+    """How outputs came about, for the trail of an error."""
 
     @property
     def output(self) -> str | None:
@@ -59,11 +61,14 @@ def outcome(
         named = {"output": result}
     outputs: dict[str, Type] = {}
     places: dict[str, Span] = {}
+    origins: dict[str, Value] = {}
     for name, value in named.items():
         if not isinstance(value, Value):
             return None
         outputs[name] = at(value.type, dict(sizes)) if is_known(value.type) else UNKNOWN
         places[name] = value.span
+        if outputs[name] == value.type:
+            origins[name] = value
     batch = _batch(model)
     fields = {
         field.name: TensorType(field.type.dtype, (batch, *field.type.dims), field.type.classes) for field in plan.fields
@@ -71,7 +76,7 @@ def outcome(
     target = next((name for name in fields if name not in inputs.values()), None)
     places |= {name: plan.span for name in fields if name not in places}
     training_only = result.training_only if isinstance(result, Record) else frozenset()
-    return Outcome(outputs, fields, inputs, places, target, batch, training_only)
+    return Outcome(outputs, fields, inputs, places, target, batch, training_only, origins)
 
 
 def _batch(model: Model) -> Size:
@@ -140,7 +145,9 @@ def enter(model: Model, found: Outcome, builder: BodyBuilder, scope: Scope, span
     for name, type_ in (*found.outputs.items(), *found.fields.items()):
         if name in values:
             raise ProblemError(NameClash(span=span, word=name))
-        values[name] = Value(type_, found.places[name], name)
+        origin = found.origins.get(name)
+        source = None if origin is None else Source("", (origin,))
+        values[name] = Value(type_, found.places[name], name, source)
         builder.inputs.append(values[name])
         builder.input_names.append(name)
         scope.bind(name, values[name], span)

@@ -5,7 +5,8 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from expc.compiler.declarations import Read
-from expc.compiler.session import Checked, check_text, patched
+from expc.compiler.session import Checked, check_text
+from expc.compiler.trying import patched
 from expc.diagnostics import Edit, Fix, Problem, Source
 from expc.frozen import dataclass
 

@@ -282,7 +282,7 @@ def _run(
     result = _results(types, span, source)
     if module is not None and shared is None:
         final = {param.name: call.values[param.name] for param in operator.settings}
-        leaf = _leaf(elaborator, operator, call, final, tied or {}, context, span)
+        leaf = _leaf(elaborator, operator, call, final, tied or {}, arguments, context, span)
         context.body.children[module] = leaf
     inferred = {name: call.values[name] for name in arguments if call.values[name] is not given_values[name]}
     complete = {**arguments, **inferred}
@@ -297,6 +297,7 @@ def _leaf(
     call: Call,
     settings: dict[str, Any],
     tied: dict[str, Given],
+    inputs: Mapping[str, Any],
     context: "Context",
     span: Span,
 ) -> Leaf:
@@ -309,7 +310,8 @@ def _leaf(
                 reason = (
                     f"the size {size} of its `{name}` must be known when the model is built; fix it in the input's type"
                 )
-                raise ProblemError(SettingRefused(span=span, operator=operator.name, reason=reason))
+                fault = Fault(SettingRefused, operator=operator.name, reason=reason)
+                raise ProblemError(refused(fault, span, tuple(_tensors(inputs.values()))))
     for name, value in () if elaborator.conditions.lenient else settings.items():
         unknown = _unknown_size(value)
         if unknown is not None:

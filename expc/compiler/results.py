@@ -16,7 +16,7 @@ from expc.compiler.names import is_broken
 from expc.compiler.ops.declare import Fault
 from expc.compiler.patterns import declared, match
 from expc.compiler.scope import MISSING, Context
-from expc.compiler.trail import refused
+from expc.compiler.trail import notes
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
@@ -138,6 +138,8 @@ def _mismatch(
 
     Of the two, the result is wrong, unless the data speaks for it: ten outputs for ten classes.
     """
+    from expc.compiler.intents.ranks import result as result_fixes  # only a problem needs it
+
     found = value.type
     assert isinstance(found, TensorType)  # noqa: S101 - the caller looked
     try:
@@ -146,9 +148,9 @@ def _mismatch(
         expected = None
     text = type_.span.text
     shown = text if expected is None or str(expected) == text else f"{text} = {expected}"
-    notes = refused(fault, type_.span, (value,)).notes
+    told = tuple(notes(fault, (value,)))
     if fault.problem is SizeMismatch:
-        notes = (f"{fault.facts['what']} is {fault.facts['found']}, not {fault.facts['expected']}", *notes)
+        told = (f"{fault.facts['what']} is {fault.facts['found']}, not {fault.facts['expected']}", *told)
     differing = _differing(expected, found)
     right = any(b in elaborator.classes and a not in elaborator.classes for _, a, b in differing)
     places = (type_.span, value.span) if right else (value.span, type_.span)
@@ -159,8 +161,8 @@ def _mismatch(
             expected=shown,
             found=str(found),
             labels=(Label(places[1], f"this is {found}" if right else "declared here"),),
-            notes=notes,
-            fixes=_fixes(type_, value, differing, declaration=right),
+            notes=told,
+            fixes=(*_fixes(type_, value, differing, declaration=right), *result_fixes(expected, value, type_.span)),
         )
     )
     return value if right else elaborator.unknown(value.span)

@@ -5,7 +5,6 @@ The core does no input or output: files are read by the function that the caller
 
 import gc
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -23,14 +22,10 @@ from expc.compiler.experiment import ExperimentChecker
 from expc.compiler.library import Library
 from expc.compiler.program import Program
 from expc.compiler.reading import read_text
-from expc.diagnostics import Fix, Problem, Report, Source, Span
+from expc.diagnostics import Problem, Report, Source, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.parser import parse
-
-MOST_CHECKED_AGAIN: Final = 200_000
-"""How many characters may be checked again to see whether fixes mend their problems."""
-
 
 PYTHON: Final = re.compile(r"\bself\.|\bnn\.|\bF\.|\btorch\b|\.(view|size|shape|reshape|permute)\b")
 """What is in a text that was pasted from Python, and seldom in others."""
@@ -72,12 +67,18 @@ def check_text(
     """
     with _without_collection():
         checked = _check(text, name, overrides, read, lints)
-        problems = _with_checked_fixes(checked, name, overrides, read, lints)
+        problems: Sequence[Problem] = checked.problems
+
+        def check(changed: str, read: Read | None = read) -> Sequence[Problem]:
+            return _check(changed, name, overrides, read, lints).problems
+
+        if any(problem.fixes for problem in problems):
+            from expc.compiler.trying import Trial
+
+            trial = Trial(checked.source, problems, read, check)
+            problems = [trial.mending(problem) for problem in problems]
         if checked.has_errors and PYTHON.search(text) is not None:
             from expc.compiler.pasted import translated
-
-            def check(changed: str) -> Sequence[Problem]:
-                return _check(changed, name, overrides, read, lints).problems
 
             problems = translated(checked.source, problems, Library(), check)
         return replace(checked, problems=tuple(problems))
@@ -125,50 +126,3 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None, li
     sources = tuple(loaded.source for loaded in loader.files.values())
     problems, allowed = allowances.split(found, source, lints)
     return Checked(source, tree, tuple(problems), None if errors else program, sources, allowed=tuple(allowed))
-
-
-def _with_checked_fixes(
-    checked: Checked, name: str, overrides: Sequence[str], read: Read | None, lints: AbstractSet[str]
-) -> list[Problem]:
-    """The problems with those of their fixes that mend them: each was tried on the text and checked again."""
-    text = checked.source.text
-    before = Counter((problem.code, problem.message) for problem in checked.problems)
-
-    effort = max(1, MOST_CHECKED_AGAIN // (len(text) + 1))
-
-    def mends(problem: Problem, fix: Fix) -> bool:
-        nonlocal effort
-        if any(edit.span.source is not checked.source for edit in fix.edits):
-            return True
-        effort -= 1
-        if effort < 0:
-            return False
-        again = _check(patched(text, fix), name, overrides, read, lints).problems
-        found = Counter((other.code, other.message) for other in again)
-        this = (problem.code, problem.message)
-        new = {entry for entry in found - before if entry[0].startswith("E")}
-        return found[this] < before[this] and not new - _deeper(problem, again)
-
-    return [
-        replace(problem, fixes=tuple(fix for fix in problem.fixes if mends(problem, fix))) if problem.fixes else problem
-        for problem in checked.problems
-    ]
-
-
-def _deeper(problem: Problem, again: Sequence[Problem]) -> set[tuple[str, str]]:
-    """Problems that a fix lets come to light elsewhere: what was unknown after the first error is known now.
-
-    Broken text is never among them: all of it was seen the first time.
-    """
-    return {
-        (other.code, other.message)
-        for other in again
-        if other.span.line != problem.span.line and not other.code.startswith("E01")
-    }
-
-
-def patched(text: str, fix: Fix) -> str:
-    """The text with the edits of a fix."""
-    for edit in sorted(fix.edits, key=lambda edit: edit.span.start, reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    return text

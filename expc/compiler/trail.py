@@ -17,11 +17,19 @@ _SIZES: Final = ("found", "expected", "left_size", "right_size", "size")
 
 def refused(fault: Fault, span: Span, inputs: Sequence[Value], **extra: Any) -> Problem:
     """The problem that a type rule raised, with its place, the tensors that were given, and how they arose."""
+    from expc.compiler.intents import likely  # only a problem needs it
+
     known = list({id(value): value for value in inputs if is_known(value.type)}.values())
     labels = tuple(
         Label(value.span, f"this is {value.type}") for value in known if len(known) > 1 and value.span != span
     )
-    return fault.problem(span=span, labels=labels, notes=tuple(notes(fault, known)), **{**fault.facts, **extra})
+    return fault.problem(
+        span=span,
+        labels=labels,
+        notes=tuple(notes(fault, known)),
+        fixes=likely(fault, span, known),
+        **{**fault.facts, **extra},
+    )
 
 
 def notes(fault: Fault, values: Sequence[Value]) -> Iterator[str]:
@@ -56,7 +64,7 @@ def trail(value: Value, size: str | None = None, seen: set[int] | None = None) -
         seen.add(id(current))
         source = current.source
         before = source.inputs[0] if source.inputs else None
-        if before is not None and _keeps(before, current, tracked):
+        if before is not None and keeps(before, current, tracked):
             folded += [source.title] if source.title else []
         else:
             lines += _fold(folded)
@@ -66,7 +74,7 @@ def trail(value: Value, size: str | None = None, seen: set[int] | None = None) -
             lines.append(f"{current.type} comes from `{source.title}`, line {current.span.line}{detail}")
             if tracked is not None and (before is None or not made):
                 return lines
-            tracked = None if tracked is None else _before(before, current, tracked)
+            tracked = None if tracked is None else size_before(before, current, tracked)
         current = before
     lines += _fold(folded)
     if current is not None and current.source is None and id(current) not in seen:
@@ -76,7 +84,7 @@ def trail(value: Value, size: str | None = None, seen: set[int] | None = None) -
     return lines
 
 
-def _keeps(before: Value, after: Value, size: str | None) -> bool:
+def keeps(before: Value, after: Value, size: str | None) -> bool:
     """Whether a stage keeps the shape, or the one dimension that is followed."""
     if not is_known(before.type) or not is_known(after.type):
         return False
@@ -87,7 +95,7 @@ def _keeps(before: Value, after: Value, size: str | None) -> bool:
     )
 
 
-def _before(before: Value | None, after: Value, size: str) -> str | None:
+def size_before(before: Value | None, after: Value, size: str) -> str | None:
     """The size that the dimension of `size` had before a stage; none where dimensions were joined or moved."""
     place = _place(after, size)
     if before is None or place is None or not is_known(before.type) or not is_known(after.type):
