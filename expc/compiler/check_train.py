@@ -8,14 +8,11 @@ from expc.compiler.arguments import is_lost, match_settings, value_place
 from expc.compiler.arithmetic import describe
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import ScheduleLength, WrongPart
-from expc.compiler.errors.names import SelectorMatchesNothing
 from expc.compiler.errors.training import OptimizerRefused
-from expc.compiler.graph import InitRule, Model, weights
+from expc.compiler.graph import InitRule, Model
 from expc.compiler.ops.declare import Param, positional_settings
-from expc.compiler.ops.kinds import STR
-from expc.compiler.program import LoadPlan, SchedulePart, Use
+from expc.compiler.program import SchedulePart, Use
 from expc.compiler.scope import BlockRef
-from expc.compiler.selectors import matching, nearest_key
 from expc.diagnostics import Edit, Fix, ProblemError, Span
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Lasting, Pipeline, Quantity, Recipe, Setting, Table, Watched, Word
@@ -176,15 +173,9 @@ def _check_length(
 # ---------------------------------------------------------------------------------------------------- start
 
 
-def inits(
-    elaborator: Elaborator, tables: Iterable[Table], model: Model
-) -> tuple[tuple[InitRule, ...], tuple[LoadPlan, ...]]:
-    """`init` rules of `train`, which come after those of the model, and what is read from files.
-
-    Of several that match a parameter the last counts, be it an initialiser or a file.
-    """
+def inits(elaborator: Elaborator, tables: Iterable[Table], model: Model) -> tuple[InitRule, ...]:
+    """`init` rules of `train`, which come after those of the model."""
     rules: list[InitRule] = []
-    loads: dict[InitRule, tuple[str, str]] = {}
     for table in tables:
         (item,) = table.settings
         if not isinstance(item, Setting) or item.value is UNEVALUATED or table.selector is UNEVALUATED:
@@ -193,37 +184,10 @@ def inits(
             if not isinstance(item.value, Recipe):
                 kind = describe(item.value)
                 raise ProblemError(WrongPart(span=item.span, what=item.span.text, kind=kind, expected="an initialiser"))
-            is_load = item.value.name == "load" and item.value.target is None
-            recipe = item.value if is_load else starts.initialiser(elaborator, item.value, item.span)
-            rule = InitRule(str(table.selector), not isinstance(table.selector, Word), recipe, item.key_span)
-            if is_load:
-                settings = match_settings("load", LOAD, LOAD[:1], recipe.arguments, item.span)
-                if not is_lost(settings):
-                    loads[rule] = settings["path"], settings["drop"]
+            recipe = starts.rule_value(elaborator, item.value, item.span)
         except ProblemError as error:
             elaborator.add(error.problem)
             continue
-        rules.append(rule)
-    starts.check_rules(elaborator, [rule for rule in rules if rule not in loads], model.body)
-    return tuple(rule for rule in rules if rule not in loads), _loads(elaborator, rules, loads, model)
-
-
-LOAD: Final = (Param("path", STR, doc="a `.safetensors` file"), Param("drop", STR, "", "what its keys start with"))
-
-
-def _loads(
-    elaborator: Elaborator, rules: list[InitRule], loads: Mapping[InitRule, tuple[str, str]], model: Model
-) -> tuple[LoadPlan, ...]:
-    entries = list(weights(model.body))
-    last: dict[str, InitRule] = {}
-    for rule in rules:
-        matched = matching(rule.selector, rule.is_glob, model.body, entries)
-        if rule in loads and not matched:
-            near = nearest_key(rule.selector, entries)
-            notes = (f"the nearest key is `{near}`",) if near else ()
-            elaborator.add(SelectorMatchesNothing(span=rule.span, selector=rule.selector, notes=notes))
-        last |= dict.fromkeys((weight.key for weight in matched), rule)
-    return tuple(
-        LoadPlan(path, drop, tuple(key for key, chosen in last.items() if chosen is rule), rule.span)
-        for rule, (path, drop) in loads.items()
-    )
+        rules.append(InitRule(str(table.selector), not isinstance(table.selector, Word), recipe, item.key_span))
+    starts.check_rules(elaborator, rules, model.body)
+    return tuple(rules)

@@ -5,7 +5,8 @@ types on every field. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from expc.compiler.graph import Container, InitRule, Model
 from expc.compiler.lints.not_run_yet import NotRunYet
@@ -15,6 +16,9 @@ from expc.diagnostics import Source, Span
 from expc.frozen import dataclass, field
 from expc.spec.experiment import Experiment
 from expc.spec.values import Given, Quantity, Setting
+
+if TYPE_CHECKING:
+    from expc.compiler.lints.wires import Wires
 
 
 @dataclass(frozen=True)
@@ -210,17 +214,6 @@ class FreezePlan:
 
 
 @dataclass(frozen=True, eq=False)
-class LoadPlan:
-    """`init selector = load(path, drop="prefix.")`: the parameters and buffers that start as a file says."""
-
-    path: str
-    drop: str
-    """What the keys of the file have before those of the model."""
-    keys: tuple[str, ...]
-    span: Span
-
-
-@dataclass(frozen=True, eq=False)
 class MetricPlan:
     """A metric as logged (`accuracy`), what it is in torchmetrics, and what it compares.
 
@@ -293,7 +286,6 @@ class TrainPlan:
     turns: tuple[Turn, ...] = ()
     """The losses in the order in which they take turns, where a group has its own; else empty."""
     freeze: FreezePlan | None = None
-    loads: tuple[LoadPlan, ...] = ()
     recompute: tuple[str, ...] = ()
     """Paths of the modules that compute their activations anew."""
     measured: Container | None = None
@@ -333,3 +325,10 @@ class Program:
     """The values of the file's `let`s, and who set each."""
     later: tuple[NotRunYet, ...] = ()
     """What is checked, and cannot be run yet."""
+
+    @cached_property
+    def wires(self) -> "Wires":
+        """Which step makes each value and which use it: what lint rules read."""
+        from expc.compiler.lints.wires import Wires
+
+        return Wires(self)

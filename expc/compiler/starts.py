@@ -1,15 +1,17 @@
 """How parameters start: initialisers, what `param` and `buffer` declare, and the `init` rules that come after."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler import operators
-from expc.compiler.arguments import is_lost
+from expc.compiler.arguments import is_lost, match_settings
 from expc.compiler.arithmetic import describe, is_number
 from expc.compiler.dimensions import Size
-from expc.compiler.errors.names import BadExpression, NotAStage, NotYet, SelectorMatchesNothing
+from expc.compiler.errors.names import BadExpression, NotAStage, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
 from expc.compiler.graph import Container, Declared, InitRule, has_python, weights
+from expc.compiler.ops.declare import Param
+from expc.compiler.ops.kinds import STR
 from expc.compiler.patterns import declared
 from expc.compiler.scope import TensorRef
 from expc.compiler.selectors import matching, nearest_key
@@ -55,7 +57,7 @@ def init(elaborator: "Elaborator", statement: syntax.Init, context: "Context") -
     if not isinstance(value, Recipe):
         reason = "write an initialiser, such as `zeros` or `normal(std=0.02)`"
         raise ProblemError(NotAStage(span=statement.value.span, what=f"`{statement.value.span.text}`", reason=reason))
-    recipe = initialiser(elaborator, value, statement.value.span)
+    recipe = rule_value(elaborator, value, statement.value.span)
     context.body.inits.append(InitRule(selector, is_glob, recipe, statement.selector.span))
 
 
@@ -74,13 +76,40 @@ def _selector(elaborator: "Elaborator", node: syntax.Expr, context: "Context") -
     return node.span.text.replace(" ", ""), False
 
 
+LOAD: Final = (
+    Param("path", STR, doc="a `.safetensors` file"),
+    Param("drop", STR, "", "what its keys start with, before those of the model"),
+)
+
+
+def is_load(recipe: Recipe) -> bool:
+    """Whether an `init` takes what it starts from a file."""
+    return recipe.name == "load" and recipe.target is None
+
+
+def rule_value(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
+    """What an `init` may say, with its settings by name: an initialiser, or `load("file.safetensors", drop="net.")`.
+
+    Raises `ProblemError` when it is neither, or its settings are wrong.
+    """
+    if not is_load(value):
+        return initialiser(elaborator, value, span)
+    settings = match_settings("load", LOAD, LOAD[:1], value.arguments, span)
+    path = settings["path"]
+    if isinstance(path, str) and not path.endswith(".safetensors"):
+        note = "`safetensors.torch.save_file(torch.load(path, weights_only=True), ...)` turns a file of torch into one"
+        reason = "it reads `.safetensors` files, which hold tensors and no code"
+        raise ProblemError(SettingRefused(span=span, operator="load", reason=reason, notes=(note,)))
+    return Recipe("load", tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
+
+
 def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
     """An initialiser with its settings by name. Raises `ProblemError` when it is none, or its settings are wrong."""
     declaration = elaborator.library.initialisers.get(value.name)
     if declaration is None:
-        if value.name == "load":
-            raise ProblemError(NotYet(span=span, what="`load` in a model (`init` in `train` has it)"))
         reason = f"it is {elaborator.library.kind(value.name)}, not an initialiser"
+        if is_load(value):
+            reason = 'a file starts what an `init` selects: `init "scale" = load("net.safetensors")`'
         raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
     settings = operators.match_settings(value.name, declaration.settings, declaration.settings, value.arguments, span)
     return Recipe(value.name, tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
@@ -112,10 +141,11 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
     """Each `init` of a container must match some parameter, and suit those that no later one starts."""
     if not rules:
         return
-    entries = [weight for weight in weights(container) if not weight.is_buffer]
+    entries = list(weights(container))
+    parameters = [weight for weight in entries if not weight.is_buffer]
     chosen = {}
     for rule in rules:
-        matched = matching(rule.selector, rule.is_glob, container, entries)
+        matched = matching(rule.selector, rule.is_glob, container, entries if is_load(rule.initialiser) else parameters)
         if not matched and not has_python(container):
             near = nearest_key(rule.selector, entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
@@ -123,7 +153,7 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
         chosen.update({weight.key: (weight, rule) for weight in matched})
     refused: set[InitRule] = set()
     for weight, rule in chosen.values():
-        misfit = _misfit(elaborator, rule.initialiser, weight.dims)
+        misfit = None if is_load(rule.initialiser) else _misfit(elaborator, rule.initialiser, weight.dims)
         if misfit is not None and rule not in refused:
             refused.add(rule)
             reason = f"{misfit}: `{weight.key}`, which `{rule.selector}` matches"

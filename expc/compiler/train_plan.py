@@ -49,7 +49,7 @@ def train_plan(
     moved = _moved(elaborator, train, model, used, loss, frozen, loss_of, written)
     every = moved.optimizers if moved is not None else (used,) if used is not None else ()
     parts = check_train.schedule(elaborator, train.schedule, train, steps, every, written.span("train", "schedule"))
-    inits, loads = check_train.inits(elaborator, train.inits, model)
+    inits = check_train.inits(elaborator, train.inits, model)
     recompute = check_groups.modules(elaborator, train.recompute, model, written.span("train", "recompute"))
     check_sections.check_settings(elaborator, train, every, written.span)
     measured = None
@@ -63,7 +63,7 @@ def train_plan(
         clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
         metrics, body = measured
         plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
-        plan = replace(plan, turns=moved.turns, freeze=frozen, loads=loads, recompute=recompute, measured=body)
+        plan = replace(plan, turns=moved.turns, freeze=frozen, recompute=recompute, measured=body)
     roles, names = written.roles(plans), measured_names(plan)
     for watched, place in check_train.watched_by(train.schedule):
         check_metrics.check_watched(elaborator, watched, roles, names, place)

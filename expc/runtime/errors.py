@@ -410,30 +410,6 @@ class DataNotGiven(Problem):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsRefused(Problem):
-    """A file that parameters should start from cannot be read, or does not have them.
-
-    Every parameter that the selector of the `init` matches must be in the file, under its own key after the prefix that
-    is dropped, and in its own shape. A new head is left out by a selector that does not match it.
-
-    ```exp wrong
-    train { init "*" = load("resnet18.safetensors") }
-    ```
-
-    ```exp right
-    train { init "layer*" = load("resnet18.safetensors", drop="backbone.") }
-    ```
-    """
-
-    code: ClassVar[str] = "E0815"
-    name: ClassVar[str] = "weights-refused"
-    template: ClassVar[str] = "cannot start from `{path}`: {reason}"
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class PackageMissing(Problem):
     """A data set is in a format that torchvision reads with a package that is not installed.
 

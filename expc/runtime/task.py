@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -12,7 +11,6 @@ from expc.compiler.dimensions import Symbol
 from expc.compiler.graph import Container
 from expc.compiler.lower import lower, lower_container
 from expc.compiler.program import LossPlan, Program
-from expc.runtime.loading import load_weights
 from expc.runtime.recompute import recompute
 
 Batch = dict[str, Tensor]
@@ -31,7 +29,6 @@ class Task:
         assert program.train is not None  # noqa: S101
         plan, settings = program.train, program.experiment.train
         self.model = lower(program.model, device=device, seed=seed, inits=plan.inits)
-        load_weights(self.model, plan.loads, Path(program.source.name).parent)
         recompute(self.model, plan.recompute)
         self._compiled: Final = settings is not None and settings.compile
         self._run = self._runner()

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, softplus
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from expc.compiler.session import check_text
+from expc.diagnostics import ProblemError
 from expc.runtime.errors import RunError
 from expc.runtime.prepare import prepare
 from expc.runtime.run import run
@@ -284,7 +285,7 @@ def test_weights_from_a_file(tmp_path):
     same(model.state_dict(), expected)
 
     def refusal(rule):
-        with pytest.raises(RunError) as raised:
+        with pytest.raises(ProblemError) as raised:
             prepare(program(f"epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\n init {rule}"), "cpu")
         assert raised.value.problem.code == "E0815"
         return raised.value.problem.message
