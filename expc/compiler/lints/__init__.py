@@ -23,6 +23,26 @@ _SEQUENCES: Final = (
     *("TransformerDecoder", "TransformerDecoderLayer"),
 )
 
+_SETTLED: Final = (
+    *("CosineAnnealingLR", "PolynomialLR", "OneCycleLR", "CosineAnnealingWarmRestarts", "CyclicLR", "LinearLR"),
+    *("StepLR", "MultiStepLR"),
+)
+"""The schedules with a setting that says how long."""
+_OWN_RATES: Final = ("OneCycleLR", "CyclicLR")
+_OPTIMIZERS: Final = (
+    *("SGD", "ASGD", "RMSprop", "Rprop", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta"),
+    *("Adafactor", "Muon", "LBFGS", "SparseAdam"),
+)
+_RANDOM: Final = (
+    *("RandomHorizontalFlip", "RandomVerticalFlip", "RandomZoomOut", "RandomCrop", "RandomResizedCrop", "RandomResize"),
+    *("RandomShortestSize", "ScaleJitter", "RandomRotation", "RandomAffine", "RandomPerspective", "ElasticTransform"),
+    *("RandomGrayscale", "ColorJitter", "RandomPhotometricDistort", "RandomChannelPermutation", "RandomInvert"),
+    *("RandomEqualize", "RandomAutocontrast", "RandomPosterize", "RandomSolarize", "RandomAdjustSharpness"),
+    *("GaussianBlur", "GaussianNoise", "JPEG", "RandomErasing", "RandAugment", "TrivialAugmentWide", "AutoAugment"),
+    *("AugMix", "RandomApply", "RandomChoice", "RandomOrder", "MixUp", "CutMix"),
+)
+_FROM_BYTES: Final = ("f16", "bf16", "f32", "f64", "ToDtype")
+
 _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "softmax_before_cross_entropy": ("CrossEntropyLoss", "cross_entropy"),
     "surplus_outputs": _CLASSES,
@@ -31,6 +51,22 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "batchnorm_batch_of_one": _BATCH_NORM,
     "monitor_direction": ("min", "max"),
     "not_run_yet": (),
+    "t_max_mismatch": _SETTLED,
+    "schedule_unit_mismatch": _SETTLED,
+    "onecycle_overrun": ("OneCycleLR",),
+    "onecycle_ignores_lr": _OWN_RATES,
+    "milestone_out_of_range": ("MultiStepLR", "StepLR"),
+    "warmup_exceeds_training": ("LinearLR", "ConstantLR"),
+    "patience_never_fires": ("early_stop", "ReduceLROnPlateau"),
+    "adam_eps_underflow": ("param",),
+    "implausible_lr": _OPTIMIZERS,
+    "decayed_norm_and_bias": (),
+    "augmented_validation": _RANDOM,
+    "unshuffled_train": ("shuffle",),
+    "unshuffled_class_split": ("split",),
+    "unnormalised_input": _FROM_BYTES,
+    "odd_resolution": ("Resize", "RandomResizedCrop"),
+    "ddp_small_batchnorm": ("strategy",),
 }
 """The modules beside this one that hold rules, and the words of which a file must have one for the rule to say
 anything: operators, data sets, optimizers, schedules, sections, keys. A rule without words looks at every file.
@@ -43,7 +79,7 @@ _TEXT_RULES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The rules about the text, which see the syntax tree of each file, the experiment's own first."""
 
-OFF: Final = frozenset({"norm-after-activation"})
+OFF: Final = frozenset({"norm-after-activation", "decayed-norm-and-bias"})
 """Rules that are matters of taste: they run where they are asked for."""
 
 
