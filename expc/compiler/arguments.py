@@ -1,6 +1,8 @@
 """Which argument is for which parameter, and whether it is of the right kind."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler.arithmetic import describe
@@ -13,18 +15,22 @@ from expc.compiler.errors.names import (
     WrongArgument,
 )
 from expc.compiler.graph import Value
-from expc.compiler.ops.declare import Param
+from expc.compiler.ops.declare import Operator, Param
 from expc.compiler.ops.inner import inner
 from expc.compiler.ops.table import operators
 from expc.compiler.scope import ModuleRef, TensorRef, WeightRef
-from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
+from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Span
+from expc.diagnostics.problem import Safety
 from expc.spec import syntax
 from expc.spec.repairs import repairs
-from expc.spec.suggest import nearest
+from expc.spec.suggest import is_slip, nearest
 from expc.spec.values import UNEVALUATED, Given, Recipe, Word, show
 
-_OTHER_NAMES: Final = {"axis": "dim", "keepdims": "keepdim"}
+_OTHER_NAMES: Final = {"axis": "dim", "axes": "dim", "keepdims": "keepdim"}
 """What NumPy calls the arguments of torch's functions."""
+
+_WITHOUT_EFFECT: Final = frozenset({"device", "inplace", "memory_format", "name", "out", "requires_grad"})
+"""Arguments that change no shape: after an error they are left out, and what follows is checked all the same."""
 
 
 def assign(
@@ -107,7 +113,7 @@ def setting(name: str, param: Param, given: Given | None, span: Span) -> Any:
     place = value_place(given)
     fixes = repairs(param.name, value, place, (), lambda guess: accepts(param, guess))
     if isinstance(value, str) and (near := nearest(value, param.kind.choices)) is not None:
-        fixes = (Fix(f"write `{show(near)}`", (Edit(place, show(near)),)),)
+        fixes = (Fix(f"write `{show(near)}`", (Edit(place, show(near)),), _surely(value, near)),)
     expected = param.kind.words
     raise ProblemError(
         WrongArgument(
@@ -202,12 +208,56 @@ def unknown_argument(name: str, argument: Given, known: Iterable[str]) -> Unknow
     names = list(known)
     other = _OTHER_NAMES.get(str(argument.name))
     near = other if other in names else nearest(str(argument.name), names)
+    if near is None and argument.name in _WITHOUT_EFFECT:
+        hint = "; nothing depends on it here: leave it out"
+        fix = Fix("leave it out", (Edit(_with_comma(argument.span), ""),), "safe")
+        return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint, fixes=(fix,))
     if near is None:
         hint = f"; it has {', '.join(f'`{other}`' for other in names)}" if 0 < len(names) <= 12 else ""
         return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint)
-    fix = Fix(f"write `{near}`", (Edit(place, near),))
+    fix = Fix(f"write `{near}`", (Edit(place, near),), _surely(str(argument.name), near))
     hint = f"; did you mean `{near}`?"
     return UnknownArgument(span=place, operator=name, word=str(argument.name), hint=hint, fixes=(fix,))
+
+
+def _with_comma(span: Span) -> Span:
+    """An argument and the comma that separates it from another."""
+    text = span.source.text
+    before = re.search(r"\s*,\s*$", text[max(0, span.start - 80) : span.start])
+    after = None if before is not None else re.match(r"\s*,\s*", text[span.end :])
+    start = span.start if before is None else span.start - len(before[0])
+    return Span(span.source, start, span.end if after is None else span.end + after.end())
+
+
+def _surely(word: str, near: str) -> Safety:
+    """Whether a word of the file is surely meant to be one that there is."""
+    return "safe" if is_slip(word, near) or _OTHER_NAMES.get(word) == near else "unsafe"
+
+
+def known_names(operator: Operator, given: Iterable[Given], add: Callable[[Problem], None]) -> Iterator[Given]:
+    """The arguments, those with a name that was surely meant to be another under that one, which is reported.
+
+    So a slip does not hide what comes after it. What is left is refused where it is matched.
+    """
+    params = operator.arguments if operator.kind == "function" else operator.settings
+    names = [param.name for param in params]
+    given = list(given)
+    taken = {argument.name for argument in given}
+    open_ended = any(param.rest for param in params)
+    for argument in given:
+        word, value = argument.name, argument.value
+        if word is None or word in operator.names or open_ended or isinstance(value, ModuleRef | WeightRef):
+            yield argument
+            continue
+        problem = unknown_argument(operator.name, argument, names)
+        near = problem.fixes[0].edits[0].text if problem.fixes else ""
+        if near and near not in taken:
+            add(problem)
+            yield replace(argument, name=near)
+        elif word in _WITHOUT_EFFECT:
+            add(problem)
+        else:
+            yield argument
 
 
 def refuse_tensors(name: str, inputs: Iterable[str], given: Iterable[Given], span: Span) -> None:
@@ -224,7 +274,8 @@ def refuse_tensors(name: str, inputs: Iterable[str], given: Iterable[Given], spa
     rest = ", ".join(_text(argument, span) for argument in given if argument not in piped)
     call = f"{f'({flow})' if len(piped) > 1 else flow} -> {name}{f'({rest})' if rest else ''}"
     what = f"`{piped[0].span.text}` is a tensor, and tensors are piped in: `{call}`"
-    raise ProblemError(Misplaced(span=piped[0].span, what=what, fixes=(Fix(f"write `{call}`", (Edit(span, call),)),)))
+    fix = Fix(f"write `{call}`", (Edit(span, call),), "safe")
+    raise ProblemError(Misplaced(span=piped[0].span, what=what, fixes=(fix,)))
 
 
 def is_tensor(value: Any) -> bool:

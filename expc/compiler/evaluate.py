@@ -26,7 +26,7 @@ from expc.compiler.types import DTYPES, is_known
 from expc.diagnostics import Edit, Fix, Problem, ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
-from expc.spec.suggest import nearest
+from expc.spec.suggest import is_slip, nearest
 from expc.spec.values import (
     UNEVALUATED,
     Closure,
@@ -197,14 +197,15 @@ class Evaluator:
             return UnknownName(span=span, word=word, hint=hint)
         truth = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word.casefold())
         if truth is not None and word.islower():
-            fix = Fix(f"write `{truth}`", (Edit(span, truth),))
+            fix = Fix(f"write `{truth}`", (Edit(span, truth),), "safe")
             return UnknownName(span=span, word=word, hint=f"; did you mean `{truth}`?", fixes=(fix,))
         known = {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES}
         alike = {name for name in known if name[:1].isupper() == word[:1].isupper()}
         near = nearest(word, alike) or nearest(word, known)
         if near is None:
             return UnknownName(span=span, word=word)
-        fix = Fix(f"write `{near}`", (Edit(span, near),))
+        sure = is_slip(word, near) and self.library.knows(near) and nearest(word, scope.names()) is None
+        fix = Fix(f"write `{near}`", (Edit(span, near),), "safe" if sure else "unsafe")
         return UnknownName(span=span, word=word, hint=f"; did you mean `{near}`?", fixes=(fix,))
 
     def attribute(self, node: syntax.Attribute, context: Context) -> Any:
@@ -221,7 +222,7 @@ class Evaluator:
         if isinstance(value, Value) and node.name in self.library.operators:
             call = f"{node.value.span.text} -> {node.name}"
             reason += f"; functions follow an arrow: `{call}`"
-            fixes = (Fix(f"write `{call}`", (Edit(node.span, call),)),)
+            fixes = (Fix(f"write `{call}`", (Edit(node.span, call),), "safe"),)
         raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason, fixes=fixes))
 
     def refuse_package(self, node: syntax.Attribute, word: str, context: Context) -> None:
@@ -234,7 +235,7 @@ class Evaluator:
             raise ProblemError(self.unknown_name(node.name, node.span, context.scope))
         if self.library.knows(node.name):
             hint = f": PyTorch's names stand alone, `{node.name}`"
-            fix = Fix(f"write `{node.name}`", (Edit(node.span, node.name),))
+            fix = Fix(f"write `{node.name}`", (Edit(node.span, node.name),), "safe")
             raise ProblemError(UnknownName(span=node.value.span, word=word, hint=hint, fixes=(fix,)))
 
     # ------------------------------------------------------------------------------------------------ operations

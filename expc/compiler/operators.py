@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from expc.compiler.arguments import accepts, assign, is_lost, match_settings, setting
+from expc.compiler.arguments import accepts, assign, is_lost, known_names, match_settings, setting
 from expc.compiler.arithmetic import describe
 from expc.compiler.dimensions import Dim
 from expc.compiler.errors.names import Misplaced, NotAStage, StageInArithmetic, WrongArgument
@@ -40,6 +40,8 @@ def apply(
     label: str | None,
 ) -> Any:
     """Apply an operator to the flow and what it is given. Raises `ProblemError`."""
+    if any(argument.name is not None and argument.name not in operator.names for argument in given):
+        given = list(known_names(operator, given, elaborator.add))
     if operator.kind == "function":
         arguments = _function_arguments(elaborator, operator, given, context, span)
         return _run(elaborator, operator, {}, arguments, given, context, span, None)
@@ -125,7 +127,7 @@ def _refuse_unlisted(operator: Operator, given: Sequence[Given]) -> None:
     if first is None or first.kind is not TENSORS or not loose or first.variadic:
         return
     place = loose[0].span.to(loose[-1].span)
-    fix = Fix("write them as a list", (Edit(place, f"[{place.text}]"),))
+    fix = Fix("write them as a list", (Edit(place, f"[{place.text}]"),), "safe")
     found = "one tensor" if len(loose) == 1 else f"{len(loose)} tensors side by side"
     expected = first.kind.words
     raise ProblemError(
@@ -220,7 +222,8 @@ def _layer_arguments(
 def _whole_module(operator: Operator, argument: Given, ref: ModuleRef) -> WrongArgument:
     """`weight=wte` instead of `weight=wte.weight`."""
     end = argument.span.end
-    fix = Fix(f"write `{ref.name}.{argument.name}`", (Edit(Span(argument.span.source, end, end), f".{argument.name}"),))
+    edit = Edit(Span(argument.span.source, end, end), f".{argument.name}")
+    fix = Fix(f"write `{ref.name}.{argument.name}`", (edit,), "safe")
     return WrongArgument(
         span=argument.span,
         operator=operator.name,

@@ -77,7 +77,7 @@ def _problem(source: Source, number: int, line: str, text: str) -> PythonLine:
     span = Span(source, begin, start + len(line.rstrip()))
     code = text.strip()
     title = f"write `{code}`" if code else "drop the line"
-    fixes = (Fix(title, (Edit(span, code),)),)
+    fixes = (Fix(title, (Edit(span, code),), "safe"),)
     advice = f"here it is `{code}`" if code else "torch is always there, and a module is made where it is used"
     return PythonLine(span=span, advice=advice, fixes=fixes)
 

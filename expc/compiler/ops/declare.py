@@ -233,6 +233,11 @@ class Operator:
             return self.settings
         return positional_settings(self.settings)
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What its settings and arguments are called."""
+        return frozenset(param.name for param in (*self.settings, *self.arguments))
+
     def make(self, home: Any, values: Mapping[str, Any]) -> Any:
         """The layer as a module of `home`, which is `torch.nn` or stands for it: only what differs from torch's own
         defaults is passed, lists as tuples.
