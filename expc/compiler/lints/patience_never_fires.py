@@ -42,11 +42,11 @@ class PatienceNeverFires(Problem):
     code: ClassVar[str] = "W0514"
     name: ClassVar[str] = "patience-never-fires"
     severity: ClassVar[Severity] = "warning"
-    template: ClassVar[str] = "`patience` is {patience}, and {what} has {validations} validations: it never {effect}"
+    template: ClassVar[str] = "`patience` is {patience}, and {what} has {validations}: it never {effect}"
 
     patience: int
     what: str
-    validations: int
+    validations: str
     effect: str
 
 
@@ -75,4 +75,5 @@ def check(program: Program) -> Iterator[Problem]:
 
 
 def _problem(span: Span, patience: int, what: str, validations: int, effect: str) -> PatienceNeverFires:
-    return PatienceNeverFires(span=span, patience=patience, what=what, validations=validations, effect=effect)
+    count = f"{validations} validation{'s' * (validations != 1)}"
+    return PatienceNeverFires(span=span, patience=patience, what=what, validations=count, effect=effect)
