@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler import check_data, check_groups, check_loss, check_metrics, check_sections, check_train
+from expc.compiler import check_data, check_groups, check_loss, check_metrics, check_sections, check_train, gradients
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.graph import Model
 from expc.compiler.program import DataPlan, FreezePlan, LossPlan, TrainPlan, Use
@@ -47,6 +47,12 @@ def train_plan(
     length = train.epochs, train.steps, steps
     frozen = check_groups.freeze(elaborator, train.freeze, model, length, written.span("train", "freeze"))
     moved = _moved(elaborator, train, model, used, loss, frozen, loss_of, written)
+    if moved is not None and not elaborator.report.has_errors:
+        rest = frozen.keys if frozen is not None else ()
+        for turn in moved.turns:
+            gradients.check(elaborator, model, turn.loss, turn.keys, rest, turn.span)
+        if loss is not None and not moved.turns:
+            gradients.check(elaborator, model, loss, None, rest, written.span("train", "loss"))
     every = moved.optimizers if moved is not None else (used,) if used is not None else ()
     parts = check_train.schedule(elaborator, train.schedule, train, steps, every, written.span("train", "schedule"))
     inits = check_train.inits(elaborator, train.inits, model)

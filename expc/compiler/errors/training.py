@@ -222,3 +222,56 @@ class NotMoved(Problem):
     what: str
     key: str
     more: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoDerivative(Problem):
+    """The gradient of the loss goes through an operator of which torch has no derivative.
+
+    Learning goes back from the loss to the parameters, through every step between them. Of `//`, of what a number
+    leaves over when it is divided by a tensor, and of a few rare functions torch knows no derivative: the run would
+    stop with "derivative is not implemented" in its first step.
+
+    ```exp wrong
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) -> flow // 2 }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+
+    ```exp right
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) -> flow / 2 }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0540"
+    name: ClassVar[str] = "no-derivative"
+    template: ClassVar[str] = "torch has no derivative of `{operator}`, and the gradient of the loss goes through it"
+
+    operator: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoGradient(Problem):
+    """Nothing that learns has a part in the loss.
+
+    The loss has no gradient when it is made from data alone, from parameters that are frozen, or from whole numbers such
+    as those of `argmax`. torch stops with "element 0 of tensors does not require grad" in the first step.
+
+    ```exp wrong
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = mean(output -> detach -> square), optimizer = SGD(lr=0.1) }
+    ```
+
+    ```exp right
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = mean(output -> square), optimizer = SGD(lr=0.1) }
+    ```
+    """
+
+    code: ClassVar[str] = "E0541"
+    name: ClassVar[str] = "no-gradient"
+    template: ClassVar[str] = "the loss has no gradient: no parameter that learns has a part in it"
