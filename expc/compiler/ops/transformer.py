@@ -127,7 +127,7 @@ def _build_stack(name: str, of: str) -> Any:
 # ---------------------------------------------------------------------------------------------------- both
 
 
-def _stacks(call: Call) -> tuple[Inner, Inner]:
+def stacks(call: Call) -> tuple[Inner, Inner]:
     """The encoder and the decoder: those that are given, else as the other settings say."""
     names = ("d_model", "nhead", "dim_feedforward", "batch_first", "norm_first", "bias")
     settings = tuple((name, call[name]) for name in names)
@@ -147,7 +147,7 @@ def _transformer(call: Call) -> Any:
     call.infer("d_model", size)
     call.require_equal(size, sequence(call, tgt)[2], "the last dimension of tgt, d_model,")
     call.require_equal(sequence(call, src)[0], sequence(call, tgt)[0], "the batch of tgt")
-    encoder, decoder = _stacks(call)
+    encoder, decoder = stacks(call)
     values = {"encoder": encoder, "decoder": decoder}
     both = Call(call.operator, {**call.values, **values}, call.require, call.arithmetic)
     check_causal(call, "src_mask", "src_is_causal")
@@ -163,12 +163,12 @@ def _transformer(call: Call) -> Any:
 
 
 def _transformer_weights(call: Call) -> Shapes:
-    encoder, decoder = _stacks(call)
+    encoder, decoder = stacks(call)
     return encoder.parts("encoder") | decoder.parts("decoder")
 
 
 def _transformer_macs(call: Call, result: Any) -> Size:
-    encoder, decoder = _stacks(call)
+    encoder, decoder = stacks(call)
     src, tgt = call.tensor("src"), call.tensor("tgt")
     return encoder.macs(src, src) + decoder.macs(result, tgt, src)
 
