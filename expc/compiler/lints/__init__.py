@@ -18,6 +18,38 @@ if TYPE_CHECKING:
 
 _CLASSES: Final = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
 _BATCH_NORM: Final = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm")
+_NORMS: Final = (
+    *(*_BATCH_NORM, "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+    *("LayerNorm", "GroupNorm", "RMSNorm"),
+)
+_CROSS_ENTROPY: Final = ("CrossEntropyLoss", "cross_entropy")
+_BCE: Final = ("BCELoss", "binary_cross_entropy")
+_LOGITS: Final = (
+    *("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"),
+    *("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"),
+)
+_REGRESSION: Final = (
+    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
+)
+_DROPOUTS: Final = (
+    *("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"),
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
+)
+_SOFTMAX: Final = (*("Softmax", "softmax", "LogSoftmax", "log_softmax", "Softmin", "softmin", "Softmax2d"),)
+_ACTIVATIONS: Final = (
+    *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "CELU", "GELU", "SiLU", "Mish", "Hardswish", "Sigmoid"),
+    *("Hardsigmoid", "Tanh", "Softplus", "Softsign", *_SOFTMAX, "relu", "relu6", "leaky_relu", "prelu", "elu", "selu"),
+    *("celu", "gelu", "silu", "mish", "hardswish", "sigmoid", "hardsigmoid", "tanh", "softplus", "softsign"),
+)
+_CONVOLUTIONS: Final = ("Conv1d", "Conv2d", "Conv3d", "conv1d", "conv2d", "conv3d")
+_POOLS: Final = tuple(
+    f"{name}{count}d" for name in ("MaxPool", "max_pool", "AvgPool", "avg_pool", "LPPool", "lp_pool") for count in "123"
+)
+_GLOBAL_POOLS: Final = tuple(
+    f"{name}{count}d"
+    for name in ("AdaptiveMaxPool", "adaptive_max_pool", "AdaptiveAvgPool", "adaptive_avg_pool")
+    for count in "123"
+)
 _SEQUENCES: Final = (
     *("RNN", "LSTM", "GRU", "MultiheadAttention", "Transformer", "TransformerEncoder", "TransformerEncoderLayer"),
     *("TransformerDecoder", "TransformerDecoderLayer"),
@@ -50,6 +82,33 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "batch_axis_mismatch": _SEQUENCES,
     "batchnorm_batch_of_one": _BATCH_NORM,
     "monitor_direction": ("min", "max"),
+    "norm_after_activation": _NORMS,
+    "missing_nonlinearity": ("Linear", "Conv1d", "Conv2d", "Conv3d"),
+    "duplicate_activation": _ACTIVATIONS,
+    "dropout_before_batchnorm": _DROPOUTS,
+    "dropout_before_pooling": (*_POOLS, *_GLOBAL_POOLS),
+    "excessive_dropout": _DROPOUTS,
+    "rnn_dropout_one_layer": ("RNN", "LSTM", "GRU"),
+    "softmax_over_one": _SOFTMAX,
+    "stride_drops_border": (*_CONVOLUTIONS, *_POOLS),
+    "excessive_pooling": _CONVOLUTIONS,
+    "shrinking_filters": ("Conv1d", "Conv2d", "Conv3d"),
+    "channel_order_mismatch": ("Conv2d", "BatchNorm2d", "InstanceNorm2d", *_POOLS),
+    "unintended_broadcast": ("Linear", "Conv1d", "Conv2d", "Conv3d", "linear"),
+    "constant_init": ("zeros", "ones", "constant"),
+    "log_of_softmax": ("log",),
+    "dead_branch": ("train",),
+    "nearly_all_frozen": ("freeze",),
+    "sigmoid_before_bce_logits": _LOGITS,
+    "sigmoid_before_cross_entropy": _CROSS_ENTROPY,
+    "softmax_before_mse_or_bce": (*_BCE, *_REGRESSION),
+    "logits_into_bce": _BCE,
+    "nll_without_logsoftmax": ("NLLLoss", "nll_loss"),
+    "cross_entropy_one_output": _CROSS_ENTROPY,
+    "class_axis_misplaced": _CLASSES,
+    "bounded_regression_output": _REGRESSION,
+    "loss_task_mismatch": ("OneHot",),
+    "relu_before_loss": ("ReLU", "ReLU6", "relu", "relu6"),
     "not_run_yet": (),
     "t_max_mismatch": _SETTLED,
     "schedule_unit_mismatch": _SETTLED,
@@ -75,7 +134,6 @@ anything: operators, data sets, optimizers, schedules, sections, keys. A rule wi
 
 _TEXT_RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "unused_let": (),
-    "conditional_piped": (),
 }
 """The rules about the text, which see the syntax tree of each file, the experiment's own first."""
 

@@ -1,16 +1,15 @@
 """`softmax-before-cross-entropy`: the loss takes the softmax itself."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from expc.compiler.lints.producers import Producers, applications, input_of, named_outputs
+from expc.compiler.lints.wires import MOVED, dropping, plain
 from expc.compiler.program import Program
-from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Span
+from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
 
-_LOSSES = ("CrossEntropyLoss", "cross_entropy")
-_SOFTMAX = ("Softmax", "softmax", "LogSoftmax", "log_softmax", "Softmax2d", "Sigmoid", "sigmoid")
-_KEEPING = ("Flatten", "flatten", "reshape", "view", "Dropout", "dropout", "Identity")
+_LOSSES: Final = ("CrossEntropyLoss", "cross_entropy")
+_SOFTMAX: Final = ("softmax", "log_softmax", "softmax2d", "softmin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,40 +41,15 @@ class SoftmaxBeforeCrossEntropy(Problem):
 
 
 def check(program: Program) -> Iterator[Problem]:
-    """A softmax or sigmoid whose result reaches cross entropy unchanged."""
-    if program.train is None or program.model is None:
-        return
-    model = Producers(program.model.body)
-    outputs = named_outputs(program)
-    bodies = [loss.body for loss in program.train.losses]
-    for step, loss in ((step, body) for body in bodies for step, _, _ in applications(body)):
-        producers = Producers(loss)
-        if step.operator.name not in _LOSSES:
-            continue
-        value = input_of(step)
-        while value is not None:
-            made = producers.apply(value) or model.apply(value)
-            if made is None:
-                value = outputs.get(value.name or "") if value in loss.inputs else None
-                continue
-            apply, _ = made
-            if apply.operator.name in _SOFTMAX:
-                label = Label(step.span, "the loss")
-                yield SoftmaxBeforeCrossEntropy(
-                    span=apply.span,
-                    squash=apply.operator.name,
-                    loss=step.operator.name,
-                    labels=(label,),
-                    fixes=_without(apply.span),
-                )
-                break
-            value = input_of(apply) if apply.operator.name in _KEEPING else None
-
-
-def _without(span: Span) -> tuple[Fix, ...]:
-    """The change that drops a stage with the arrow before it; none where no arrow stands before it."""
-    before = span.source.text[: span.start]
-    chain = before.rstrip().removesuffix("->").rstrip()
-    if len(chain) == len(before.rstrip()):
-        return ()
-    return (Fix(f"drop `{span.text}`", (Edit(Span(span.source, len(chain), span.end), ""),)),)
+    """A softmax whose result reaches cross entropy unchanged."""
+    wires = program.wires
+    for loss in wires.loss_nodes(_LOSSES):
+        made = wires.source(loss.tensor("input"), MOVED)
+        if made is not None and plain(made.name) in _SOFTMAX:
+            yield SoftmaxBeforeCrossEntropy(
+                span=made.span,
+                squash=made.name,
+                loss=loss.name,
+                labels=(Label(loss.span, "the loss"),),
+                fixes=dropping(made.span),
+            )

@@ -110,6 +110,8 @@ class Wires:
         self._results: set[int] = set()
         self._runs: dict[int, int] = {}
         self._fields: dict[int, str] = {}
+        self._reruns: dict[int, Container] = {}
+        self._first: dict[int, Value] = {}
         self.nodes: list[Node] = []
         """Every operator that the model applies, in order."""
         self.losses: list[Node] = []
@@ -142,6 +144,20 @@ class Wires:
     def made(self, value: Value) -> "Node | Step | None":
         """What makes a value; none for inputs of the model, data, and inputs of what runs several times."""
         return self._made.get(id(self.origin(value)))
+
+    def step(self, value: Value) -> Step | None:
+        """The step that makes a value, whatever it is; none where nothing or several do."""
+        found = self.made(value)
+        return found.step if isinstance(found, Node) else found
+
+    def inside(self, step: Invoke) -> Iterator[Value]:
+        """What the container gives that a step runs again."""
+        child = self._reruns.get(id(step))
+        yield from tensors(child.result) if child is not None else ()
+
+    def first(self, value: Value) -> Value | None:
+        """What the first run of a container that runs again had for one of its inputs."""
+        return self._first.get(id(value))
 
     def node(self, value: Value | None) -> Node | None:
         """The operator that makes a value, if one does."""
@@ -225,10 +241,15 @@ class Wires:
         child = container.children[step.module] if step.again is None else step.again
         if not isinstance(child, Container):
             return
-        if step.again is not None or self._runs.get(id(child)):
+        if self._runs.get(id(child)):
             self._repeated(step, child)
             return
         self._runs[id(child)] = 1
+        if step.again is not None:
+            self._share(child)
+            first = container.children[step.module]
+            if isinstance(first, Container):
+                self._share(first)
         for inside, outside in zip(child.inputs, step.arguments, strict=True):
             if isinstance(inside, Value) and inside is not outside:
                 self._outside[id(inside)] = outside
@@ -237,9 +258,11 @@ class Wires:
 
     def _repeated(self, step: Invoke, child: Container) -> None:
         """A container that runs again: what goes in is no one value, and what comes out is made by the step."""
+        self._reruns[id(step)] = child
         for inside in child.inputs:
-            if isinstance(inside, Value) and id(inside) in self._outside:
-                self._outside[id(inside)] = None
+            outside = self._outside.get(id(inside))
+            if isinstance(inside, Value) and outside is not None:
+                self._first[id(inside)], self._outside[id(inside)] = outside, None
         for part in arguments(step):
             if isinstance(part, Value):
                 self._users.setdefault(id(self.origin(part)), []).append(step)
