@@ -46,11 +46,13 @@ def check(program: Program) -> Iterator[Problem]:
         return
     train = program.experiment.train
     parts = 1 if train is None else train.accumulate
+    last = 0 if plan.length is None or data.drop_last else plan.length % data.batch
     why = None
-    if -(-data.batch // parts) == 1:
-        why = "a batch is one sample" if parts == 1 else f"`accumulate = {parts}` leaves parts of one sample"
-    elif plan.length is not None and not data.drop_last and plan.length % data.batch == 1:
-        why = f"{plan.length} samples in batches of {data.batch} leave a last batch of one"
+    if 1 in _parts(data.batch, parts):
+        why = "a batch is one sample" if parts == 1 else _split(data.batch, parts)
+    elif 1 in _parts(last, parts):
+        why = f"{plan.length} samples in batches of {data.batch} leave a last batch of {last if last > 1 else 'one'}"
+        why += f", and {_split(last, parts)}" if last > 1 else ""
     if why is None:
         return
     for step, _, _ in applications(program.model.body):
@@ -65,3 +67,16 @@ def check(program: Program) -> Iterator[Problem]:
             yield BatchnormBatchOfOne(
                 span=step.span, norm=step.operator.name, why=why, labels=(Label(plan.span, "the data"),)
             )
+
+
+def _parts(samples: int, parts: int) -> list[int]:
+    """How many samples each part of a batch has, as `torch.chunk` splits it."""
+    size = max(1, -(-samples // parts))
+    return [min(size, samples - start) for start in range(0, samples, size)]
+
+
+def _split(samples: int, parts: int) -> str:
+    *most, last = _parts(samples, parts)
+    if last == max(most, default=1) or len(most) > 8:
+        return f"`accumulate = {parts}` leaves parts of one sample"
+    return f"`accumulate = {parts}` splits {samples} samples into parts of {', '.join(map(str, most))} and {last}"

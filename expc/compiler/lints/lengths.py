@@ -44,7 +44,7 @@ class Length:
     @property
     def too_long(self) -> bool:
         """Whether it outlasts its part by more than a little."""
-        return self.whole is not None and self.said.number > self.whole * (1 + NEARLY)
+        return self.whole is not None and self.whole < self.said.number * (1 - NEARLY)
 
     @property
     def too_short(self) -> bool:
