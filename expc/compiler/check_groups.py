@@ -6,24 +6,30 @@ error. Groups with a loss take turns in the order written, after the loss of `tr
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from expc.compiler import check_train, optimizers
 from expc.compiler.arguments import setting
 from expc.compiler.elaborate import Elaborator
-from expc.compiler.errors.experiment import GroupRefused, ScheduleLength
-from expc.compiler.errors.names import DuplicateName, NotYet, SelectorMatchesNothing
-from expc.compiler.errors.training import NotMoved, OptimizerRefused, SettingsContradict
+from expc.compiler.errors.experiment import GroupRefused
+from expc.compiler.errors.names import DuplicateName, SelectorMatchesNothing
+from expc.compiler.errors.training import NotMoved, OptimizerRefused
 from expc.compiler.graph import Container, Leaf, Model, Weight, has_python, weights
-from expc.compiler.program import FreezePlan, GroupPlan, LossPlan, Turn, Use
-from expc.compiler.selectors import matching, matching_modules, module_paths, nearest_key
+from expc.compiler.program import GroupPlan, LossPlan, SchedulePart, Turn, Use
+from expc.compiler.selectors import matching, may_be_python, nearest_key
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.frozen import dataclass, field
 from expc.spec.suggest import nearest
-from expc.spec.values import UNEVALUATED, Given, Lasting, Quantity, Setting, Table, Word
+from expc.spec.values import UNEVALUATED, Given, Setting, Table, Word
 
 CheckLoss = Callable[[Any, Span], LossPlan | None]
 """Checks the loss of a group, which stands at a place; none after a problem."""
+
+CheckSchedule = Callable[[Any, Iterable[Use], Span], tuple[SchedulePart, ...]]
+"""Checks the schedule of a group over the optimizers that move it."""
+
+_OWN: Final = ("optimizer", "loss", "schedule", "clip")
+"""What a group says besides settings of the optimizer."""
 
 
 @dataclass(eq=False)
@@ -52,8 +58,16 @@ class Moved:
 class Groups:
     """The groups of one run. `used` is the optimizer of `train`; `has_optimizer` and `has_loss`: whether it has one."""
 
-    def __init__(self, elaborator: Elaborator, model: Model, used: Use | None, frozen: Iterable[str]) -> None:
+    def __init__(
+        self,
+        elaborator: Elaborator,
+        model: Model,
+        used: Use | None,
+        frozen: Iterable[str],
+        check_schedule: CheckSchedule,
+    ) -> None:
         self._elaborator, self._model, self._used = elaborator, model, used
+        self._check_schedule = check_schedule
         self._entries = [weight for weight in weights(model.body) if not weight.is_buffer]
         self._tied = {weight.key: weight.tied_to for weight in self._entries if weight.tied_to is not None}
         self._frozen = {self._one(key) for key in frozen}
@@ -81,9 +95,10 @@ class Groups:
                 group.selector,
                 group.keys,
                 self._settings(group, uses),
-                group.table.span,
+                _selector_span(group.table),
                 group.optimizer,
                 not isinstance(group.table.selector, Word),
+                self._learning(group, uses),
             )
             for group in self._groups
         )
@@ -108,7 +123,8 @@ class Groups:
     def _read(self, table: Table, check_loss: CheckLoss) -> _Group:
         selector = str(table.selector)
         matched = matching(selector, not isinstance(table.selector, Word), self._model.body, self._entries)
-        if not matched and not has_python(self._model.body):
+        is_glob = not isinstance(table.selector, Word)
+        if not matched and not may_be_python(selector, is_glob, self._model.body):
             near = nearest_key(selector, self._entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
             span = _selector_span(table)
@@ -174,16 +190,10 @@ class Groups:
 
     def _settings(self, group: _Group, uses: Mapping[str, Use]) -> dict[str, Any]:
         """What a group changes of the settings of the optimizers that move its parameters."""
-        here = list(dict.fromkeys(uses[key] for key in map(self._one, group.keys) if key in uses))
-        if not here and has_python(self._model.body) and self._used is not None:
-            here = [self._used]
+        here = self._uses_in(group, uses)
         found: dict[str, Any] = {}
         for key, item in group.has.items():
-            if key in ("optimizer", "loss"):
-                continue
-            if key == "schedule":
-                self._elaborator.add(NotYet(span=item.span, what="a group with its own schedule"))
-                self._whole = False
+            if key in _OWN:
                 continue
             for use in here:
                 params = {param.name: param for param in use.declaration.settings}
@@ -201,8 +211,38 @@ class Groups:
                     break
         return found
 
+    def _uses_in(self, group: _Group, uses: Mapping[str, Use]) -> list[Use]:
+        """The optimizers that move the parameters of a group."""
+        here = list(dict.fromkeys(uses[key] for key in map(self._one, group.keys) if key in uses))
+        moved_by = group.optimizer or self._used
+        if not here and has_python(self._model.body) and moved_by is not None:
+            here = [moved_by]
+        return here
+
+    def _learning(self, group: _Group, uses: Mapping[str, Use]) -> dict[str, Any]:
+        """What a group says of learning besides its optimizer and its loss."""
+        found: dict[str, Any] = {}
+        from expc.spec.fields import clip_fits  # with Pydantic, which a file without sections does not need
+
+        for key in ("schedule", "clip"):
+            item = group.has.get(key)
+            if item is None:
+                continue
+            if isinstance(item, Table):
+                self._refuse(_name_span(item), f"`{key}` is a setting, not a table: `{key} = ...`")
+            elif item.value is UNEVALUATED:
+                self._whole = False
+            elif key == "schedule":
+                found[key] = self._check_schedule(item.value, self._uses_in(group, uses), item.span)
+            elif item.value is None or clip_fits(item.value):
+                found[key] = check_train.clip_of(item.value)
+            else:
+                reason = "`clip` is `norm(1.0)` or `value(0.5)`, greater than 0, or `none`"
+                self._refuse(item.span, reason)
+        return found
+
     def _refuse_setting(self, use: Use, key: str, item: Setting | Table, params: Mapping[str, Any]) -> None:
-        near = nearest(key, (*params, "optimizer", "loss"))
+        near = nearest(key, (*params, *_OWN))
         span = item.span if isinstance(item, Table) else item.key_span
         hint = f"; did you mean `{near}`?" if near else ""
         fixes = (Fix(f"write `{near}`", (Edit(span, near),)),) if near and isinstance(item, Setting) else ()
@@ -227,8 +267,11 @@ class Groups:
         """A fault of the settings that groups change, together with the rest."""
         keys = {weight.key for weight in mine}
         changed = [plan for plan in plans if plan.settings and keys & set(map(self._one, plan.keys))]
-        if changed and use.name in optimizers.ONE_GROUP:
-            return f"its parameters cannot differ, and the group `{changed[0].selector}` changes some of them", ()
+        if use.name in optimizers.ONE_GROUP:
+            apart = (plan for plan in plans if "schedule" in plan.learning)
+            parted = [plan for plan in apart if 0 < len(keys.intersection(map(self._one, plan.keys))) < len(keys)]
+            for plan in (*changed, *parted):
+                return f"its parameters cannot differ, and the group `{plan.selector}` changes some of them", ()
         for key in keys:
             merged = dict(use.settings)
             for plan in changed:
@@ -246,30 +289,26 @@ class Groups:
     ) -> tuple[Turn, ...]:
         if not any("loss" in group.has for group in self._groups):
             return ()
-        if has_python(self._model.body):
-            what = "a group with its own loss, in a model with an `extern layer`,"
-            self._elaborator.add(NotYet(span=loss_span, what=what))
-            self._whole = False
-            return ()
+        python = has_python(self._model.body)
         rest = [weight for weight in self._moving if weight.key not in owners]
         if not has_loss:
             self._report_unmoved("loss", rest)
         turns = []
         if loss is not None:
-            if not rest:
+            if not rest and not python:
                 reason = "the loss of `train` moves nothing: every parameter is in a group with a loss of its own"
                 self._refuse(loss_span, reason)
             turns.append(
                 Turn("" if loss.terms else "loss_train", loss, tuple(weight.key for weight in rest), loss_span)
             )
-        for group in self._groups:
+        for index, group in enumerate(self._groups):
             if group.loss is not None:
                 keys = tuple(weight.key for weight in self._moving if owners.get(weight.key) is group)
                 span = group.has["loss"].span
-                if not keys:
+                if not keys and not python:
                     self._refuse(span, f"this loss moves nothing: all that `{group.selector}` matches is frozen")
                 name = "" if group.loss.terms else f"loss_{re.sub(r'[^0-9A-Za-z]+', '_', group.selector).strip('_')}"
-                turns.append(Turn(name, group.loss, keys, span))
+                turns.append(Turn(name, group.loss, keys, span, index))
         self._check_names(turns)
         return tuple(turns)
 
@@ -318,6 +357,12 @@ def _sparse_keys(container: Container, prefix: str = "") -> list[str]:
     return found
 
 
+def schedules(tables: Iterable[Table]) -> list[Any]:
+    """The schedules that groups have of their own."""
+    items = (item for table in tables for item in table.settings if isinstance(item, Setting))
+    return [item.value for item in items if item.key == "schedule"]
+
+
 def _selector_span(table: Table) -> Span:
     """What stands between `group` and its brace."""
     head = table.span.text.partition("{")[0].rstrip()
@@ -328,67 +373,3 @@ def _selector_span(table: Table) -> Span:
 
 def _name_span(table: Table) -> Span:
     return Span(table.span.source, table.span.start, table.span.start + len(table.name))
-
-
-# ---------------------------------------------------------------------------------------------------- what is selected
-
-
-def freeze(
-    elaborator: Elaborator, value: Any, model: Model, length: tuple[int | None, int | None, int | None], span: Span
-) -> FreezePlan | None:
-    """What is frozen; `length` is the run's in epochs, in steps, and the steps of an epoch, where they are known."""
-    if value is None:
-        return None
-    lasting = value if isinstance(value, Lasting) else None
-    entries = list(weights(model.body))
-    keys: dict[str, None] = {}
-    for selector in lasting.stage if lasting is not None else value:
-        matched = matching(str(selector), not isinstance(selector, Word), model.body, entries)
-        found = bool(matched) or has_python(model.body)
-        _report_nothing(elaborator, selector, found, nearest_key(str(selector), entries), span)
-        keys |= dict.fromkeys(weight.key for weight in matched)
-    learning = [weight.key for weight in entries if not weight.is_buffer and weight.key not in keys]
-    if lasting is None and not learning and not has_python(model.body):
-        elaborator.add(SettingsContradict(span=span, reason="everything is frozen, so nothing is left to learn"))
-        return None
-    duration = None
-    if lasting is not None:
-        length_of = lasting.duration
-        duration = length_of if isinstance(length_of, Quantity) else Quantity(length_of, "epoch")
-        _check_freeze(elaborator, duration, length, lasting.duration_span or span)
-    written = lasting.stage if lasting is not None else value
-    globs = tuple(selector for selector in written if isinstance(selector, str))
-    return FreezePlan(tuple(keys), duration, span, globs)
-
-
-def _check_freeze(
-    elaborator: Elaborator, duration: Quantity, length: tuple[int | None, int | None, int | None], span: Span
-) -> None:
-    epochs, steps, per_epoch = length
-    whole: float | None = epochs if duration.unit == "epoch" else steps
-    if whole is None and per_epoch is not None:
-        whole = steps / per_epoch if duration.unit == "epoch" and steps else epochs * per_epoch if epochs else None
-    if whole is not None and duration.number >= whole:
-        run = Quantity(epochs, "epoch") if epochs is not None else Quantity(steps or 0, "step")
-        reason = f"the freeze lasts {duration}, and the whole run is {run}: leave `for` out to freeze for all of it"
-        elaborator.add(ScheduleLength(span=span, reason=reason))
-
-
-def modules(elaborator: Elaborator, value: Any, model: Model, span: Span) -> tuple[str, ...]:
-    """The modules that a list of selectors matches; a selector that matches none is reported."""
-    found: dict[str, None] = {}
-    for selector in value if isinstance(value, tuple) else ():
-        matched = matching_modules(str(selector), not isinstance(selector, Word), model.body)
-        near = nearest(str(selector).replace("*", ""), module_paths(model.body))
-        _report_nothing(elaborator, selector, bool(matched), near, span)
-        found |= dict.fromkeys(matched)
-    return tuple(found)
-
-
-def _report_nothing(elaborator: Elaborator, selector: Any, matches: bool, near: str | None, span: Span) -> None:
-    if matches:
-        return
-    start = span.text.find(str(selector))
-    place = Span(span.source, span.start + start, span.start + start + len(str(selector))) if start >= 0 else span
-    notes = (f"the nearest key is `{near}`",) if near else ()
-    elaborator.add(SelectorMatchesNothing(span=place, selector=str(selector), notes=notes))

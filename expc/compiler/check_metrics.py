@@ -254,17 +254,15 @@ def check_watched(
     span: Span,
 ) -> None:
     """What is watched must be measured in this run."""
-    if measured is None:
-        return
     role, _, name = watched.name.partition(".")
-    names = measured(role)
+    names = () if measured is None else measured(role)
     if role not in roles:
         elaborator.add(
             MonitorWithoutVal(
                 span=span, watched=watched.name, reason=f"`data` has no `{role}`, so nothing is measured on it"
             )
         )
-    elif name not in names:
+    elif measured is not None and name not in names:
         near = nearest(name, names)
         hint = f"; did you mean `{role}.{near}`?" if near else ""
         listed = ", ".join(f"`{role}.{other}`" for other in names)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from expc.compiler.check_groups import modules
+from expc.compiler.check_selected import modules
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.names import SelectorMatchesNothing
 from expc.compiler.errors.training import SettingsContradict

@@ -33,6 +33,11 @@ def optimizer(elaborator: Elaborator, value: Recipe, span: Span) -> Use | None:
     return None
 
 
+def clip_of(value: Recipe | None) -> tuple[str, float] | None:
+    """The kind and the limit of a `clip` that fits: `norm(1.0)`."""
+    return None if value is None else (value.name, float(value.arguments[0].value))
+
+
 _EXTERN: Final = {"an optimizer": "optimizer", "a schedule": "schedule", "a metric": "metric"}
 """What the kinds are called after `extern`."""
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from expc.compiler.body import BodyBuilder
 from expc.compiler.elaborate import Elaborator
-from expc.compiler.errors.names import SelectorMatchesNothing
+from expc.compiler.errors.names import NotYet, SelectorMatchesNothing
 from expc.compiler.graph import Model, Value, weights
 from expc.compiler.scope import MISSING, Scope
-from expc.compiler.selectors import matching, nearest_key
+from expc.compiler.selectors import matching, may_be_python, nearest_key
 from expc.compiler.types import TensorType
 from expc.diagnostics import Span
 from expc.spec import syntax
@@ -71,7 +71,10 @@ class Weights:
         )
         entries = [weight for weight in weights(self._model.body) if not weight.is_buffer and weight.tied_to is None]
         matched = matching(selector, is_glob, self._model.body, entries)
-        if not matched:
+        if may_be_python(selector, is_glob, self._model.body):
+            what = f"`{selector}` in `weights`, where it reaches the parameters of Python code,"
+            self._elaborator.add(NotYet(span=call.span, what=what))
+        elif not matched:
             near = nearest_key(selector, entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
             self._elaborator.add(SelectorMatchesNothing(span=call.span, selector=selector, notes=notes))

@@ -194,12 +194,16 @@ class LossPlan:
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """A loss with the parameters that it moves. `name` is what it is logged as where a run has several."""
+    """A loss with the parameters that it moves. `name` is what it is logged as where a run has several.
+
+    `group` is the place of its group among all; none for the loss of `train`, which moves what no group's does.
+    """
 
     name: str
     loss: LossPlan
     keys: tuple[str, ...]
     span: Span
+    group: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +213,8 @@ class FreezePlan:
     keys: tuple[str, ...]
     duration: Quantity | None
     span: Span
-    globs: tuple[str, ...] = ()
-    """The globs among its selectors, for what only the building of the model makes known."""
+    selectors: tuple[tuple[str, bool], ...] = ()
+    """What is selected, and whether it is a glob: for Python code, which only the building of the model makes known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +251,10 @@ class SchedulePart:
 
 @dataclass(frozen=True, eq=False)
 class GroupPlan:
-    """`group selector { ... }`: the keys of the parameters it matches, and the optimizer settings that it changes."""
+    """`group selector { ... }`: the keys of the parameters it matches, and the optimizer settings that it changes.
+
+    `span` is its selector's.
+    """
 
     selector: str
     keys: tuple[str, ...]
@@ -256,6 +263,8 @@ class GroupPlan:
     optimizer: Use | None = None
     """The optimizer of its own, if it has one."""
     is_glob: bool = True
+    learning: Mapping[str, Any] = field(default_factory=dict)
+    """Its own `schedule` (parts) and `clip` (kind and limit, or none), where it says one."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,28 @@ def matching(selector: str, is_glob: bool, container: Container, entries: Sequen
     ]
 
 
+def may_be_python(selector: str, is_glob: bool, container: Container) -> bool:
+    """Whether a selector may match what the Python code of an `extern` holds, which only building it makes known.
+
+    A glob does so where it reaches into the module of an `extern`; a class where it is an `extern`, or holds one.
+    """
+    if not is_glob:
+        title = selector.partition(".")[0]
+        homes = tuple(_homes(container, title))
+        return any(path.startswith(homes) for path in python_paths(container)) if homes else False
+    before, *wild = re.split(r"[*?]", selector, maxsplit=1)
+    return any(before.startswith(path) or (wild and path.startswith(before)) for path in python_paths(container))
+
+
+def python_paths(container: Container, prefix: str = "") -> Iterator[str]:
+    """What the keys of the modules of Python code start with: `wide.`."""
+    for name, child in container.children.items():
+        if isinstance(child, Container):
+            yield from python_paths(child, f"{prefix}{name}.")
+        elif child.operator.python is not None:
+            yield f"{prefix}{name}."
+
+
 def matching_modules(selector: str, is_glob: bool, container: Container) -> list[str]:
     """The paths of the modules that a selector matches, outermost ones only: what is inside them goes with them."""
     pattern = glob(selector)

@@ -9,12 +9,12 @@ from expc.compiler.arithmetic import describe, is_number
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.names import BadExpression, NotAStage, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
-from expc.compiler.graph import Container, Declared, InitRule, has_python, weights
+from expc.compiler.graph import Container, Declared, InitRule, weights
 from expc.compiler.ops.declare import Param
 from expc.compiler.ops.kinds import STR
 from expc.compiler.patterns import declared
 from expc.compiler.scope import TensorRef
-from expc.compiler.selectors import matching, nearest_key
+from expc.compiler.selectors import matching, may_be_python, nearest_key
 from expc.diagnostics import ProblemError, Span
 from expc.spec import syntax
 from expc.spec.values import UNEVALUATED, Given, Recipe
@@ -146,7 +146,7 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
     chosen = {}
     for rule in rules:
         matched = matching(rule.selector, rule.is_glob, container, entries if is_load(rule.initialiser) else parameters)
-        if not matched and not has_python(container):
+        if not matched and not may_be_python(rule.selector, rule.is_glob, container):
             near = nearest_key(rule.selector, entries)
             notes = (f"the nearest key is `{near}`",) if near else ()
             elaborator.add(SelectorMatchesNothing(span=rule.span, selector=rule.selector, notes=notes))

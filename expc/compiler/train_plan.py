@@ -1,13 +1,22 @@
 """Checking `train` as a whole: how its parts fit together and become the plan of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler import check_data, check_groups, check_loss, check_metrics, check_sections, check_train, gradients
+from expc.compiler import (
+    check_data,
+    check_groups,
+    check_loss,
+    check_metrics,
+    check_sections,
+    check_selected,
+    check_train,
+    gradients,
+)
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.graph import Model
-from expc.compiler.program import DataPlan, FreezePlan, LossPlan, TrainPlan, Use
+from expc.compiler.program import DataPlan, FreezePlan, LossPlan, SchedulePart, TrainPlan, Use
 from expc.compiler.requirements import Conditions
 from expc.compiler.scope import Scope
 from expc.compiler.written import Written
@@ -45,8 +54,12 @@ def train_plan(
         loss = loss_of(train.loss, written.span("train", "loss"))
     steps = check_data.steps_per_epoch(plans.get("train"), bound.data)
     length = train.epochs, train.steps, steps
-    frozen = check_groups.freeze(elaborator, train.freeze, model, length, written.span("train", "freeze"))
-    moved = _moved(elaborator, train, model, used, loss, frozen, loss_of, written)
+    frozen = check_selected.freeze(elaborator, train.freeze, model, length, written.span("train", "freeze"))
+
+    def schedule_of(value: Any, every: Iterable[Use], span: Span) -> tuple[SchedulePart, ...]:
+        return check_train.schedule(elaborator, value, train, steps, every, span)
+
+    moved = _moved(elaborator, train, model, used, loss, frozen, loss_of, schedule_of, written)
     if moved is not None and not elaborator.report.has_errors:
         rest = frozen.keys if frozen is not None else ()
         for turn in moved.turns:
@@ -54,9 +67,9 @@ def train_plan(
         if loss is not None and not moved.turns:
             gradients.check(elaborator, model, loss, None, rest, written.span("train", "loss"))
     every = moved.optimizers if moved is not None else (used,) if used is not None else ()
-    parts = check_train.schedule(elaborator, train.schedule, train, steps, every, written.span("train", "schedule"))
+    parts = schedule_of(train.schedule, every, written.span("train", "schedule"))
     inits = check_train.inits(elaborator, train.inits, model)
-    recompute = check_groups.modules(elaborator, train.recompute, model, written.span("train", "recompute"))
+    recompute = check_selected.modules(elaborator, train.recompute, model, written.span("train", "recompute"))
     check_sections.check_settings(elaborator, train, every, written.span)
     measured = None
     if found is not None:
@@ -66,12 +79,13 @@ def train_plan(
             measured = None
     plan = None
     if moved is not None and measured is not None and (loss is not None or moved.turns):
-        clip = None if train.clip is None else (train.clip.name, float(train.clip.arguments[0].value))
+        clip = check_train.clip_of(train.clip)
         metrics, body = measured
         plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
         plan = replace(plan, turns=moved.turns, freeze=frozen, recompute=recompute, measured=body)
     roles, names = written.roles(plans), measured_names(plan)
-    for watched, place in check_train.watched_by(train.schedule):
+    chains = [train.schedule, *check_groups.schedules(train.groups)]
+    for watched, place in (found for chain in chains for found in check_train.watched_by(chain)):
         check_metrics.check_watched(elaborator, watched, roles, names, place)
     stop = check_metrics.watch(elaborator, train.early_stop, roles, names, written.span("train", "early_stop"))
     return None if plan is None else replace(plan, early_stop=stop)
@@ -90,11 +104,12 @@ def _moved(
     loss: LossPlan | None,
     frozen: FreezePlan | None,
     loss_of: check_groups.CheckLoss,
+    schedule_of: check_groups.CheckSchedule,
     written: Written,
 ) -> check_groups.Moved | None:
     """Which optimizer and which loss moves each parameter; none where that is not known."""
     forever = frozen.keys if frozen is not None and frozen.duration is None else ()
-    groups = check_groups.Groups(elaborator, model, used, forever)
+    groups = check_groups.Groups(elaborator, model, used, forever, schedule_of)
     groups.read(train.groups, loss_of)
     has_loss, has_optimizer = (written.has("train", key) for key in ("loss", "optimizer"))
     place = written.span("train", "loss")

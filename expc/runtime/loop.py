@@ -157,15 +157,15 @@ def gradients(run: Training, turn: Turn, parts: list[Batch], *, measure: bool) -
             run.window.add(losses, size, again=not first)
         if measure and first:
             run.metrics.update({**named, **run.task.measured(named, size)}, size)
-    if run.plan.clip is not None:
+    if turn.limits:
         run.precision.unscale(turn.plain)
-        clip(run.plan.clip, turn.parameters)
+        for (kind, limit, _), parameters in turn.limits:
+            clip(kind, limit, parameters)
     return total
 
 
-def clip(how: tuple[str, float], parameters: Sequence[Tensor]) -> None:
+def clip(kind: str, limit: float, parameters: Sequence[Tensor]) -> None:
     """Limit the norm of all gradients together, or each value of them."""
-    kind, limit = how
     if kind == "norm":
         clip_grad_norm_(parameters, limit)
     else:

@@ -11,25 +11,45 @@ from torch.optim.lr_scheduler import LRScheduler
 from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.program import GroupPlan, SchedulePart, TrainPlan, Use
 from expc.compiler.schedules import settings_in_steps, steps_of
+from expc.frozen import dataclass
 from expc.runtime.externs import extern_optimizer, extern_schedule
 
 
-def make_optimizers(plan: TrainPlan, model: nn.Module) -> tuple[Optimizer, ...]:
-    """The optimizers over all parameters that learn: that of `train` first, then those of groups."""
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """An optimizer, and the schedule of its learning rates."""
+
+    optimizer: Optimizer
+    schedule: Sequence[SchedulePart]
+
+
+def make_optimizers(plan: TrainPlan, model: nn.Module) -> tuple[Moving, ...]:
+    """The optimizers over all parameters that learn: that of `train` first, then those of groups.
+
+    torch's schedules move every rate of an optimizer, so the parameters of a group with a schedule of its own have an
+    optimizer to themselves: of one kind with the same settings, it does to each parameter what one over all would.
+    """
     frozen = plan.freeze.keys if plan.freeze is not None and plan.freeze.duration is None else ()
     named = dict(model.named_parameters(remove_duplicate=False))
     still = {named[key] for key in frozen if key in named}
-    uses: dict[nn.Parameter, Use | None] = {
-        parameter: plan.optimizer for parameter in named.values() if parameter.requires_grad and parameter not in still
+    kinds: dict[nn.Parameter, tuple[Use | None, int | None]] = {
+        parameter: (plan.optimizer, None)
+        for parameter in named.values()
+        if parameter.requires_grad and parameter not in still
     }
-    for group in plan.groups:
-        if group.optimizer is not None:
-            uses |= {named[key]: group.optimizer for key in group.keys if named[key] in uses}
-    wanted = dict.fromkeys((plan.optimizer, *(group.optimizer for group in plan.groups)))
+    for place, group in enumerate(plan.groups):
+        for parameter in (named[key] for key in group.keys if named[key] in kinds):
+            use, scheduled = kinds[parameter]
+            kinds[parameter] = group.optimizer or use, place if "schedule" in group.learning else scheduled
+    wanted = dict.fromkeys([(plan.optimizer, None), *kinds.values()])
     return tuple(
-        make_optimizer(use, plan.groups, model, [parameter for parameter, mine in uses.items() if mine is use])
-        for use in wanted
-        if use is not None and use in uses.values()
+        Moving(
+            make_optimizer(use, plan.groups, model, [parameter for parameter, mine in kinds.items() if mine == kind]),
+            plan.schedule if place is None else plan.groups[place].learning["schedule"],
+        )
+        for kind in wanted
+        for use, place in (kind,)
+        if use is not None and kind in kinds.values()
     )
 
 
@@ -152,7 +172,7 @@ class Schedules:
 
 
 class Chains:
-    """The same chain of schedules over each of several optimizers."""
+    """The chains of schedules of several optimizers, one each."""
 
     def __init__(self, chains: Sequence[Schedules]) -> None:
         self._chains: Final = chains

@@ -25,10 +25,11 @@ from expc.runtime.metrics import Metrics, scores_of
 from expc.runtime.optim import Chains, Schedules, make_optimizers
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress
+from expc.runtime.python_parameters import with_python
 from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory
 from expc.runtime.task import Task
-from expc.runtime.turns import make_turns, with_python
+from expc.runtime.turns import make_turns
 from expc.runtime.watch import Every, Watcher
 from expc.spec.sections import Checkpoint, Data, Log, Train
 
@@ -66,7 +67,7 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
     task = Task(program, where, experiment.train.seed)
     return Prepared(
         program=program,
-        plan=with_python(plan, program.model.body, task.model),
+        plan=with_python(plan, program.model, task.model),
         train=experiment.train,
         checkpoint=experiment.checkpoint or Checkpoint(),
         log=experiment.log or Log(),
@@ -81,7 +82,8 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
     """The training of a prepared run, which writes to `directory`."""
     steps_per_epoch = len(run.loaders["train"])
     total_steps = run.train.steps or (run.train.epochs or 0) * steps_per_epoch
-    optimizers = make_optimizers(run.plan, run.task.model)
+    moving = make_optimizers(run.plan, run.task.model)
+    optimizers = [each.optimizer for each in moving]
     turns = make_turns(run.plan, run.task.model, optimizers)
     thaws_after = None
     if run.plan.freeze is not None:
@@ -91,7 +93,7 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
     average = Average(run.task, run.train.ema)
     directions = {metric.name: bool(metric.higher_is_better) for metric in run.plan.metrics}
     schedules = Chains(
-        [Schedules(run.plan.schedule, each, steps_per_epoch, total_steps, directions) for each in optimizers]
+        [Schedules(each.schedule, each.optimizer, steps_per_epoch, total_steps, directions) for each in moving]
     )
     best = _best(run)
     early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)

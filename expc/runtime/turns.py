@@ -1,16 +1,16 @@
 """Who moves what: the losses of a run in turn, each with the optimizers that take its step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
 
 from torch import nn
 from torch.optim import LBFGS, Optimizer
 
-from expc.compiler.graph import Container, has_python, weights
 from expc.compiler.program import TrainPlan
-from expc.compiler.selectors import glob
+
+Clip = tuple[str, float, int]
+"""The kind of a limit, the limit, and which group says so, counted from 1; 0 is `train`."""
 
 
 class Turn:
@@ -22,6 +22,7 @@ class Turn:
         own: Sequence[nn.Parameter],
         everything: Sequence[nn.Parameter],
         made: Sequence[Optimizer],
+        clips: Mapping[nn.Parameter, Clip | None],
     ) -> None:
         self.index: Final = index
         """Which of several losses it is; none for the only one."""
@@ -32,6 +33,13 @@ class Turn:
         self.plain: Final = tuple(optimizer for optimizer in optimizers if not isinstance(optimizer, LBFGS))
         self.searching: Final = tuple(optimizer for optimizer in optimizers if isinstance(optimizer, LBFGS))
         """The optimizers that ask for the gradients again and again within one step."""
+        limits: dict[Clip, list[nn.Parameter]] = {}
+        for parameter in self.parameters:
+            how = clips[parameter]
+            if how is not None:
+                limits.setdefault(how, []).append(parameter)
+        self.limits: Final = tuple(limits.items())
+        """How gradients are limited, and those of which parameters together."""
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
@@ -54,34 +62,22 @@ class Turn:
 def make_turns(plan: TrainPlan, model: nn.Module, optimizers: Sequence[Optimizer]) -> tuple[Turn, ...]:
     """The turns of one step, in order."""
     moved = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    clips = _clips(plan, model, moved)
     if not plan.turns:
-        return (Turn(None, moved, moved, optimizers),)
+        return (Turn(None, moved, moved, optimizers, clips),)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return tuple(
-        Turn(index, list(dict.fromkeys(parameters[key] for key in turn.keys)), moved, optimizers)
+        Turn(index, list(dict.fromkeys(parameters[key] for key in turn.keys)), moved, optimizers, clips)
         for index, turn in enumerate(plan.turns)
     )
 
 
-def with_python(plan: TrainPlan, body: Container, model: nn.Module) -> TrainPlan:
-    """The plan with the parameters of Python code, which are known only now, in the groups whose globs match them."""
-    if not has_python(body):
-        return plan
-    known = {weight.key for weight in weights(body)}
-    new = [key for key in model.state_dict() if key not in known]
-
-    def more(selector: str) -> list[str]:
-        pattern = glob(selector)
-        return [key for key in new if pattern.fullmatch(key)]
-
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    groups = tuple(
-        replace(group, keys=(*group.keys, *(key for key in more(group.selector) if key in parameters)))
-        if group.is_glob
-        else group
-        for group in plan.groups
-    )
-    freeze = plan.freeze
-    if freeze is not None:
-        freeze = replace(freeze, keys=(*freeze.keys, *(key for selector in freeze.globs for key in more(selector))))
-    return replace(plan, groups=groups, freeze=freeze)
+def _clips(plan: TrainPlan, model: nn.Module, moved: Sequence[nn.Parameter]) -> dict[nn.Parameter, Clip | None]:
+    """What limits the gradient of each parameter: what `train` says, or the last of its groups that says something."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    found: dict[nn.Parameter, Clip | None] = dict.fromkeys(moved, plan.clip and (*plan.clip, 0))
+    for place, group in enumerate(plan.groups, start=1):
+        if "clip" in group.learning:
+            how = group.learning["clip"]
+            found |= {named[key]: how and (*how, place) for key in group.keys if named[key] in found}
+    return found

@@ -96,6 +96,11 @@ def _clip(value: Any) -> Verdict:
     return "fits" if limit > 0 else "range"
 
 
+def clip_fits(value: Any) -> bool:
+    """Whether a value is a `clip`."""
+    return _clip(value) == "fits"
+
+
 def _watch(value: Any) -> Verdict:
     arguments = _call(value, ("max", "min"))
     if not arguments:

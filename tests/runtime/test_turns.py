@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from by_hand import DATA, GAN, NET, by_hand, plain, program, same, trained
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
@@ -14,75 +15,6 @@ from expc.compiler.session import check_text
 from expc.diagnostics import ProblemError
 from expc.runtime.errors import RunError
 from expc.runtime.prepare import prepare
-from expc.runtime.run import run
-from expc.runtime.seeds import seed_all
-
-DATA = """
-data {
-  train, val = FakeData(size=44, image_size=[1, 4, 4], num_classes=4) -> split(0.75) -> ToTensor
-  batch = 11
-}
-"""
-NET = """
-model Net(image: f32[N, 1, 4, 4]) {
-  Flatten -> body: Linear(8) -> norm: BatchNorm1d -> ReLU -> Dropout(0.1) -> head: Linear(4)
-}
-"""
-GAN = """
-model Gan(image: f32[N, 1, 4, 4]) -> (real: f32[N, 1], fake: f32[N, 1]) {
-  d: { Flatten -> Linear(8) -> LeakyReLU(0.2) -> Linear(1) }
-  real = flow
-  fake = randn([N, 3]) -> g: { Linear(8) -> ReLU -> Linear(16) -> unflatten(1, [1, 4, 4]) } -> d
-  return (real, fake)
-}
-"""
-
-
-def program(train, model=NET, data=DATA):
-    checked = check_text(f"{data}{model}train {{\n{train}\n}}\n")
-    assert not checked.has_errors, checked.problems
-    return checked.program
-
-
-def trained(checked, out):
-    """The last weights of a run, and its directory."""
-    result = run(checked, out=out, device="cpu", progress=False)
-    return load_file(result.directory / "final.safetensors"), result.directory
-
-
-def by_hand(checked, epochs, start, step, *, after=lambda model, step: None):
-    """The weights after a loop over the same batches; `start(model)` gives what `step(model, state, batch)` needs."""
-    prepared = prepare(checked, "cpu")
-    model, loader = prepared.task.model, prepared.loaders["train"]
-    state = start(model)
-    seed_all(0)
-    model.train()
-    count = 0
-    for epoch in range(epochs):
-        for batch in loader.epoch(epoch):
-            count += 1
-            step(model, state, batch)
-            after(model, count)
-    return model.state_dict()
-
-
-def plain(optimizer):
-    """A step of training with one loss."""
-
-    def step(model, optimizers, batch):
-        loss = cross_entropy(model(batch["image"]), batch["label"])
-        for each in optimizers:
-            each.zero_grad()
-        loss.backward()
-        for each in optimizers:
-            each.step()
-
-    return optimizer, step
-
-
-def same(found, expected):
-    assert found.keys() == expected.keys()
-    assert [key for key in expected if not torch.equal(found[key], expected[key])] == []
 
 
 def test_matrices_by_one_optimizer_and_the_rest_by_another(tmp_path):
@@ -351,24 +283,3 @@ def test_what_cannot_be_run_yet_is_checked_and_refused(train, rest, what):
     with pytest.raises(RunError, match=what) as raised:
         prepare(checked.program, "cpu")
     assert raised.value.problem.code == "E0208"
-
-
-@pytest.mark.parametrize(
-    "how",
-    ['freeze = ["mine.*"]', 'group "mine.*" { lr = 0.0 }', 'group "*.scale" { optimizer = SGD(lr=0.0) }'],
-)
-def test_selectors_match_the_parameters_of_python_code_too(tmp_path, how):
-    code = "import torch\nclass Scale(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-    code += "        self.scale = torch.nn.Parameter(torch.ones(4))\n"
-    code += "    def forward(self, x):\n        return x * self.scale\n"
-    (tmp_path / "scaling.py").write_text(code)
-    model = """
-    extern layer Scale(): f32[N, C] -> f32[N, C] = "scaling:Scale"
-    model Net(image: f32[N, 1, 4, 4]) -> f32[N, 4] { Flatten -> head: Linear(4) -> mine: Scale }
-    """
-    text = f"{DATA}{model}train {{ epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\n {how} }}\n"
-    checked = check_text(text, str(tmp_path / "net.exp"))
-    assert not checked.has_errors, checked.problems
-    found, _ = trained(checked.program, tmp_path / "run")
-    assert torch.equal(found["mine.scale"], torch.ones(4))
-    assert not torch.equal(found["head.weight"], prepare(checked.program, "cpu").task.model.head.weight)
