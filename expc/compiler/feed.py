@@ -101,7 +101,7 @@ def _fit(
         hint = "; `ToTensor` makes f32 of an image" if found.dtype == "u8" and declared.dtype == "f32" else ""
         raise refuse(f": {found.dtype} is not {declared.dtype}{hint}")
     if declared.rank != found.rank:
-        raise refuse(f": {found.rank} dimensions with the batch, not {declared.rank}")
+        raise refuse(f": {found.rank} dimensions with the batch, not {declared.rank}", _declare(value, name, found))
     if isinstance(declared.dims[0], int) and declared.dims[0] != batch:
         raise refuse(f": the batch is {batch}, not {declared.dims[0]}")
     for axis in range(1, declared.rank):
@@ -116,9 +116,13 @@ def _fit(
             if isinstance(actual, int) and actual < unknown.lower:
                 raise refuse(f": {unknown.name} = {actual}, but {unknown.name} >= {unknown.lower}")
         elif expected != actual:
-            text = f"{name}: {found}"
-            fixes = (Fix(f"declare `{text}`", (Edit(value.span, text),)),) if found.classes is None else ()
-            raise refuse(f": dimension {axis} is {actual}, not {expected}", fixes)
+            raise refuse(f": dimension {axis} is {actual}, not {expected}", _declare(value, name, found))
+
+
+def _declare(value: Value, name: str, found: TensorType) -> tuple[Fix, ...]:
+    """The input with the type that the data has."""
+    text = f"{name}: {found}"
+    return (Fix(f"declare `{text}`", (Edit(value.span, text),)),) if found.classes is None else ()
 
 
 def _batch_size(declared: TensorType) -> Size:

@@ -201,9 +201,16 @@ def _ask_for_conditions(elaborator: Elaborator, statement: syntax.Block) -> None
     text = statement.span.source.text
     last = statement.conditions[-1].span.end if statement.conditions else None
     at = last if last is not None else len(text[: statement.body.span.start].rstrip())
-    problem = elaborator.conditions.problem(statement.name_span, at, statement.conditions)
+    problem = elaborator.conditions.problem(statement.name_span, at, statement.conditions, _batch(statement))
     if problem is not None:
         elaborator.report.add(problem)
+
+
+def _batch(statement: syntax.Block) -> str:
+    """What the first dimension of the first input is called; empty where it has no name."""
+    sizes = (getattr(parameter.type, "dims", None) or () for parameter in statement.parameters)
+    first = next((dims[0] for dims in sizes if dims), None)
+    return first.id if isinstance(first, syntax.Name) else ""
 
 
 def _containers(container: Container) -> list[Container]:

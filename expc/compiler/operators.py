@@ -75,13 +75,18 @@ def wants_flow(elaborator: "Elaborator", operator: Operator, given: Sequence[Giv
 
 def refuse_count(name: str, expected: str, flow: Any, span: Span) -> NoReturn:
     """Refuse a flow of another number of tensors."""
-    count = f"a tuple of {len(flow)}" if isinstance(flow, tuple) else describe(flow)
+    count = "one" if _is_one(flow) else f"a tuple of {len(flow)}" if isinstance(flow, tuple) else describe(flow)
     inputs = tuple(part for part in flow if isinstance(part, Value)) if isinstance(flow, tuple) else ()
     fault = Fault(InputCountMismatch, operator=name, expected=expected, found=count)
     problem = refused(fault, span, inputs)
     if isinstance(flow, tuple) and expected.startswith("one tensor"):
         problem = replace(problem, notes=(f"take the tuple apart first: `{_pattern(flow)} = ...`", *problem.notes))
     raise ProblemError(problem)
+
+
+def _is_one(flow: Any) -> bool:
+    """Whether one tensor flows, where several were wanted."""
+    return isinstance(flow, tuple) and len(flow) == 1 and isinstance(flow[0], Value)
 
 
 def _pattern(flow: tuple[Any, ...], names: Iterator[str] | None = None) -> str:

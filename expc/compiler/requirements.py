@@ -1,16 +1,20 @@
 """What must hold of sizes: decided at once where they are known, collected as conditions where they are not."""
 
+import re
 from collections.abc import Sequence
 from math import lcm
+from typing import Final
 
 from expc.compiler.dimensions import (
     Dim,
     Size,
+    Symbol,
     as_symbol,
     divides,
     greatest,
     least,
     minimum,
+    substitute,
 )
 from expc.compiler.errors.shapes import (
     ConditionNeeded,
@@ -24,6 +28,9 @@ from expc.diagnostics import Edit, Fix, Label, Span
 from expc.frozen import dataclass, field
 from expc.spec import syntax
 
+MOST_EXAMPLES: Final = 100
+"""So many sizes are tried for one that shows why a condition is needed."""
+
 
 @dataclass(eq=False)
 class Conditions:
@@ -36,6 +43,8 @@ class Conditions:
     ceilings: dict[Size, Size] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=dict)
     places: dict[Size, tuple[Span, str]] = field(default_factory=dict)
+    meets: dict[Size, tuple[Size, Size]] = field(default_factory=dict)
+    """The two sizes that are equal only where a size is divided, for a counter-example."""
     stated: list[tuple[str, Size, Size]] = field(default_factory=list)
     lenient: bool = False
     """A block is looked at on its own: what depends on sizes that its users choose is left to them."""
@@ -61,7 +70,7 @@ class Conditions:
         if needed is None:
             raise Fault(SizeMismatch, operator=operator, what=what, expected=str(a), found=str(b))
         for size, divisor in needed.items():
-            self._remember(size, divisor, span, f"{a} here must equal {b}")
+            self._remember(size, divisor, span, f"{a} here must equal {b}", (a, b))
 
     def _not_negative(self, rest: Size, fault: Fault, span: Span) -> None:
         """`rest` must be 0 or more: what one size has over another that it must reach."""
@@ -94,7 +103,7 @@ class Conditions:
             raise Fault(NotDivisible, operator=operator, what=what, size=str(size), divisor=str(divisor))
         self._remember(size, divisor, span, f"{divisor} must divide {size} here")
 
-    def _remember(self, size: Size, divisor: int, span: Span, why: str) -> None:
+    def _remember(self, size: Size, divisor: int, span: Span, why: str, pair: tuple[Size, Size] | None = None) -> None:
         if isinstance(size, int):
             if size % divisor:
                 raise Fault(NotDivisible, operator=why, what="the size", size=str(size), divisor=str(divisor))
@@ -104,11 +113,16 @@ class Conditions:
             return
         self.divisors[size] = lcm(self.divisors.get(size, 1), divisor)
         self.places.setdefault(size, (span, why))
+        if pair is not None:
+            self.meets.setdefault(size, pair)
 
-    def problem(self, name_span: Span, insert_at: int, written: Sequence[syntax.Expr] = ()) -> ConditionNeeded | None:
+    def problem(
+        self, name_span: Span, insert_at: int, written: Sequence[syntax.Expr] = (), batch: str = ""
+    ) -> ConditionNeeded | None:
         """What the model's `where` must say, with the fix that writes it; none when nothing is missing.
 
-        `written` are the conditions that are there: one that says too little is replaced.
+        `written` are the conditions that are there: one that says too little is replaced. What is asked of the batch
+        is surely a mistake in the model.
         """
         needed: dict[str, tuple[Size, tuple[str, ...]]] = {
             f"{_factor(size)} % {divisor} == 0": (size, ("%",)) for size, divisor in self.divisors.items()
@@ -123,13 +137,28 @@ class Conditions:
             edits.append(Edit(Span(name_span.source, insert_at, insert_at), f"{',' if written else ' where'} {added}"))
         labels = tuple(Label(span, why) for span, why in self.places.values())
         notes = tuple(self._counter_examples())
+        sure = not batch or not any(re.search(rf"\b{batch}\b", str(size)) for size in (*self.divisors, *self.ceilings))
+        if not sure:
+            notes = (
+                f"{batch} is the size of the batch: what is right for some batches only mixes samples",
+            )
+        fix = Fix(f"say so: `where {', '.join(needed)}`", tuple(edits), "safe")
         return ConditionNeeded(
             span=next((node.span for node in weaker.values() if node is not None), name_span),
             condition=" and ".join(needed),
             labels=labels[:3],
             notes=notes,
-            fixes=(Fix(f"say so: `where {', '.join(needed)}`", tuple(edits), "safe"),),
+            fixes=(fix,) if sure else (),
         )
+
+    def _counter_example(self, symbol: Symbol, examples: range) -> str:
+        """A size with which the model fails, and the two sizes that then meet where they must be equal."""
+        for example in examples[:MOST_EXAMPLES]:
+            for size, pair in self.meets.items():
+                a, b = (_at(side, {symbol.name: example}) for side in pair)
+                if as_symbol(size) == symbol and a != b and isinstance(a, int) and isinstance(b, int):
+                    return f"for {symbol.name} = {example} it would be {a} against {b}"
+        return f"with {symbol.name} = {examples[0]}, for example, it fails"
 
     def _counter_examples(self) -> list[str]:
         notes = []
@@ -137,11 +166,19 @@ class Conditions:
             symbol = as_symbol(size)
             if symbol is not None:
                 low = max(self.floors.get(symbol.name, 1), divisor)
-                notes.append(f"with {symbol.name} = {low + symbol.divisor}, for example, it fails")
+                notes.append(self._counter_example(symbol, range(low + symbol.divisor, low + divisor, symbol.divisor)))
         for size, bound in self.ceilings.items():
             if as_symbol(size) is not None and isinstance(bound, int):
                 notes.append(f"with {size} = {bound + 1}, for example, it fails")
         return notes
+
+
+def _at(size: Size, values: dict[str, Size]) -> Size:
+    """A size where some symbols are known."""
+    try:
+        return substitute(size, values)
+    except ZeroDivisionError:
+        return size
 
 
 def _follows(rest: Size, stated: tuple[str, Size, Size]) -> bool:

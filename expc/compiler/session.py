@@ -72,6 +72,10 @@ def check_text(
         def check(changed: str, read: Read | None = read) -> Sequence[Problem]:
             return _check(changed, name, overrides, read, lints).problems
 
+        if checked.has_errors:
+            from expc.compiler.intents.numbers import completed
+
+            problems = [completed(problem) for problem in problems]
         if any(problem.fixes for problem in problems):
             from expc.compiler.trying import Trial
 
