@@ -34,12 +34,14 @@ def check(
     *,
     text: str | None = None,
     set: Settings | None = None,  # noqa: A002 - the name of the option
+    lint: Iterable[str] = (),
 ) -> tuple[Problem, ...]:
     """Every problem of the `.exp` file at `path`, or of `text`, in the order of the text. Imports no torch.
 
+    `lint` names rules to run too that are off by default, as `--lint` does: `lint=["norm-after-activation"]`.
     Raises OSError or UnicodeDecodeError where the file cannot be read.
     """
-    return _checked(path, text, set).problems
+    return _checked(path, text, set, frozenset(lint)).problems
 
 
 def load(
@@ -124,7 +126,12 @@ class Experiment:
         return self.program.model
 
 
-def _checked(path: str | PathLike[str] | None, text: str | None, settings: Settings | None) -> "Checked":
+def _checked(
+    path: str | PathLike[str] | None,
+    text: str | None,
+    settings: Settings | None,
+    lints: frozenset[str] = frozenset(),
+) -> "Checked":
     from expc.compiler.session import check_file, check_text
     from expc.spec.values import show
 
@@ -132,7 +139,7 @@ def _checked(path: str | PathLike[str] | None, text: str | None, settings: Setti
         f"{name}={value if isinstance(value, str) else show(value)}" for name, value in (settings or {}).items()
     ]
     if path is not None and text is None:
-        return check_file(fspath(path), overrides)
+        return check_file(fspath(path), overrides, lints)
     if text is not None and path is None:
-        return check_text(text, overrides=overrides)
+        return check_text(text, overrides=overrides, lints=lints)
     raise TypeError("give either a path or text=")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 )
 @click.option("--fix", is_flag=True, help="Apply the safe fixes, and write the files anew.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Check as if NAME had this value.")
+@click.option(
+    "--lint", "lints", multiple=True, metavar="RULE", help="Run RULE too, a lint rule that is off by default."
+)
 @click.option("--strict", is_flag=True, help="Refuse warnings too.")
 @click.option(
     "--dump",
@@ -31,19 +34,26 @@ if TYPE_CHECKING:
     help="Print what a stage of the compiler made, instead of the problems.",
 )
 def command(
-    files: tuple[str, ...], style: str, fix: bool, overrides: tuple[str, ...], strict: bool, dump: str | None
+    files: tuple[str, ...],
+    style: str,
+    fix: bool,
+    overrides: tuple[str, ...],
+    lints: tuple[str, ...],
+    strict: bool,
+    dump: str | None,
 ) -> int:
     """Find every problem of the FILEs: syntax, names, types, shapes, data, training.
 
     Exit status: 0 where there is no error, 1 where there is one, 2 where a file cannot be read.
     """
     status = OK
+    on = _known(lints)
     problems: list[Problem] = []
     allowed: list[tuple[Problem, str]] = []
     for file in files:
         started = time.perf_counter()
         try:
-            checked = _fixed(file, overrides) if fix else check_path(file, overrides)
+            checked = _fixed(file, overrides, on) if fix else check_path(file, overrides, on)
         except Unreadable as error:
             error.show()
             status = UNUSABLE
@@ -78,11 +88,24 @@ def _print_for_tools(problems: list[Problem], allowed: list[tuple[Problem, str]]
         click.echo(sarif.render(problems, allowed, __version__))
 
 
-def _fixed(file: str, overrides: tuple[str, ...]) -> "Checked":
+def _known(lints: tuple[str, ...]) -> frozenset[str]:
+    """The rules to switch on. Raises `UsageError` for one that does not exist."""
+    if lints:
+        from expc.compiler.lints import names
+        from expc.spec.suggest import advice, nearest
+
+        known = names()
+        for rule in lints:
+            if rule not in known:
+                raise click.UsageError(f"no lint rule is called `{rule}`{advice(nearest(rule, known))}")
+    return frozenset(lints)
+
+
+def _fixed(file: str, overrides: tuple[str, ...], lints: frozenset[str]) -> "Checked":
     """What is left to say of a file after its safe fixes, which are written to it and told on standard error."""
     from expc.cli.fixing import fix_file
 
-    fixed = fix_file(file, overrides)
+    fixed = fix_file(file, overrides, lints)
     for problem, fix in fixed.mended:
         place = f"{text.printable(file)}:{problem.span.line}"
         click.echo(f"{place}: fixed {problem.code} {problem.name}: {fix.title}", err=True)

@@ -11,11 +11,11 @@ from expc.compiler.reading import read_text
 from expc.diagnostics import text
 
 
-def fix_file(path: str, overrides: Sequence[str]) -> Fixed:
+def fix_file(path: str, overrides: Sequence[str], lints: frozenset[str]) -> Fixed:
     """Apply the safe fixes of the file at `path`. Raises `Unreadable` where it cannot be read or written."""
     with readable(path):
         before = read_text(path)
-        fixed = fix_text(before, path, overrides, read_text)
+        fixed = fix_text(before, path, overrides, read_text, lints)
     if fixed.text != before:
         try:
             _replace(Path(path).resolve(), fixed.text)

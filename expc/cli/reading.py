@@ -23,12 +23,12 @@ class Unreadable(click.ClickException):
         click.echo(f"expc: {self.message}", file=file, err=file is None)
 
 
-def check_path(path: str, overrides: Sequence[str]) -> "Checked":
+def check_path(path: str, overrides: Sequence[str], lints: frozenset[str] = frozenset()) -> "Checked":
     """Check the file at `path`. Raises `Unreadable` where there is no text to check."""
     from expc.compiler.session import check_file
 
     with readable(path):
-        return check_file(path, overrides)
+        return check_file(path, overrides, lints)
 
 
 @contextmanager

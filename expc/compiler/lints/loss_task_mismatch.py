@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from expc.compiler.lints.wires import MOVED
-from expc.compiler.program import DataPlan, Program, Step
+from expc.compiler.program import DataPlan, Fields, Program, Step
 from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
 
@@ -63,5 +63,10 @@ def check(program: Program) -> Iterator[Problem]:
 
 def is_one_hot(plan: DataPlan, field: str) -> bool:
     """Whether the last transform that writes a field of the data is `OneHot`."""
-    steps = [stage for stage in plan.stages if isinstance(stage, Step) and field in stage.writes]
-    return bool(steps) and steps[-1].use.name == "OneHot"
+    name: str | None = field
+    for stage in reversed(plan.stages):
+        if isinstance(stage, Fields):
+            name = next((old for new, old in stage.kept if new == name), None)
+        elif isinstance(stage, Step) and name in stage.writes:
+            return stage.use.name == "OneHot"
+    return False
