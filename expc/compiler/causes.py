@@ -79,6 +79,8 @@ def _is_explained(
             return any(
                 not isinstance(error, _COMPLETE) and not isinstance(place, syntax.Section) for error, place in others
             )
+        case ResultMismatch():
+            return any(isinstance(error, ConditionNeeded) and error.of_batch for error in here)
         case DtypeMismatch() | RankMismatch():
             return any(isinstance(error, FieldMismatch) and error.expected == problem.found for error, _ in others)
     return False

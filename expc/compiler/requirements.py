@@ -139,13 +139,12 @@ class Conditions:
         notes = tuple(self._counter_examples())
         sure = not batch or not any(re.search(rf"\b{batch}\b", str(size)) for size in (*self.divisors, *self.ceilings))
         if not sure:
-            notes = (
-                f"{batch} is the size of the batch: what is right for some batches only mixes samples",
-            )
+            notes = (f"{batch} is the size of the batch: what is right for some batches only mixes samples",)
         fix = Fix(f"say so: `where {', '.join(needed)}`", tuple(edits), "safe")
         return ConditionNeeded(
             span=next((node.span for node in weaker.values() if node is not None), name_span),
             condition=" and ".join(needed),
+            of_batch=not sure,
             labels=labels[:3],
             notes=notes,
             fixes=(fix,) if sure else (),

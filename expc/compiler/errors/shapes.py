@@ -239,6 +239,8 @@ class ConditionNeeded(Problem):
     template: ClassVar[str] = "right only when {condition}"
 
     condition: str
+    of_batch: bool = False
+    """Whether it is asked of the size of the batch, which is surely a mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)

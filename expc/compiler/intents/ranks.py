@@ -21,11 +21,14 @@ def refused(facts: dict[str, str], span: Span, value: Value) -> Iterator[Fix]:
     shape = dims(value)
     wanted = [int(word) for word in re.findall(r"\b\d\b", facts["expected"])]
     family = _FAMILY.match(span.text)
-    yield from (ahead(span, stage) for stage in _fitted(shape, wanted))
+    fitted = [ahead(span, stage) for stage in _fitted(shape, wanted)]
+    first = not span.text.startswith(("BatchNorm", "InstanceNorm"))
+    yield from fitted if first else ()
     if family is not None and 1 <= len(shape) - 2 <= 3:
         place = Span(span.source, span.start + family.start(1), span.start + family.end(1))
         name = f"{span.text[: family.start(1)]}{len(shape) - 2}d"
         yield Fix(f"take `{name}`", (Edit(place, str(len(shape) - 2)),))
+    yield from () if first else fitted
 
 
 def _fitted(shape: Sequence[str], wanted: Sequence[int]) -> Iterator[str]:
