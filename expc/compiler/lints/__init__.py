@@ -126,6 +126,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "unnormalised_input": _FROM_BYTES,
     "odd_resolution": ("Resize", "RandomResizedCrop"),
     "ddp_small_batchnorm": ("strategy",),
+    "needless_find_unused": ("find_unused_parameters",),
 }
 """The modules beside this one that hold rules, and the words of which a file must have one for the rule to say
 anything: operators, data sets, optimizers, schedules, sections, keys. A rule without words looks at every file.
