@@ -2,10 +2,15 @@
 
 python benchmarks/mutants.py [--limit N] [--seed S] [--jobs J] [FILE ...]
 
-Each number is moved, each name replaced by another one, each argument dropped, renamed or swapped, each line removed or
-swapped with the next. The checker's verdict is compared with that of `tests/oracle`, which runs the program with torch
-itself. `language rule` counts mutants that the checker alone refuses for a rule that the oracle does not decide: they
-are listed by code and are no part of precision and recall.
+Each number is moved, each name replaced by another one, each argument dropped, doubled, renamed or swapped, each line
+removed, doubled or swapped with the next. The checker's verdict (errors; a warning is none) is compared with that of
+`tests/oracle`, which runs the program with torch itself, as far as a step back from the loss.
+
+`torch` and `language`: both refuse, for what torch says or for a rule of the language, such as that of unused names;
+`accepted`: both accept. `false alarm`: only the checker refuses; `missed`: only the oracle does; `crash`: a traceback
+of the checker. `open`: the oracle does not know some part of the program; these are shown, and no part of precision
+(how many of the refused are wrong) and recall (how many of the wrong are refused). Mutants that the grammar refuses
+are counted apart: both sides read with the same parser.
 """
 
 import argparse
@@ -97,7 +102,7 @@ class Judged:
         if self.oracle == "open":
             return "open"
         if refused == bool(self.checker):
-            return "both refuse" if refused else "both accept"
+            return self.oracle if refused else "accepted"
         return "false alarm" if self.checker else "missed"
 
 
@@ -247,13 +252,14 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def judge_all(chosen: Sequence[Mutant], jobs: int) -> list[Judged]:
+def judge_all(chosen: Sequence[Mutant], jobs: int) -> Iterator[Judged]:
     """Both verdicts on every mutant, in order."""
     _start_worker()
     if jobs == 1:
-        return [judge(mutant) for mutant in chosen]
+        yield from map(judge, chosen)
+        return
     with ProcessPoolExecutor(jobs, initializer=_start_worker) as pool:
-        return list(pool.map(judge, chosen, chunksize=8))
+        yield from pool.map(judge, chosen, chunksize=8)
 
 
 def is_broken(text: str) -> bool:
@@ -267,22 +273,30 @@ def is_broken(text: str) -> bool:
 
 # ---------------------------------------------------------------------------------------------------- reporting
 
-OUTCOMES = ("both refuse", "both accept", "false alarm", "missed", CRASH, "open")
+WRONG = ("false alarm", "missed", CRASH)
+OUTCOMES = ("torch", "language", "accepted", *WRONG, "open")
 
 
 def table(judged: Sequence[Judged]) -> Iterator[str]:
-    """The counts of each file, and of all; what cannot be read is no part of them."""
-    yield f"{'file':26}{'mutants':>9}" + "".join(f"{name:>13}" for name in OUTCOMES)
+    """The counts of each file, and of all."""
+    yield f"{'file':22}{'mutants':>8}" + "".join(f"{name:>12}" for name in (*OUTCOMES, "precision", "recall"))
     files = list(dict.fromkeys(entry.mutant.file for entry in judged))
     for name in (*files, "all"):
-        entries = [entry for entry in judged if name in (entry.mutant.file, "all")]
-        counts = Counter(entry.outcome for entry in entries)
-        yield f"{name:26}{len(entries):>9}" + "".join(f"{counts[outcome]:>13}" for outcome in OUTCOMES)
-    counts = Counter(entry.outcome for entry in judged)
-    right = counts["both refuse"]
-    precision = right / (right + counts["false alarm"]) if right else 1.0
-    recall = right / (right + counts["missed"]) if right else 1.0
-    yield f"precision {precision:.4f}, recall {recall:.4f}"
+        counts = Counter(entry.outcome for entry in judged if name in (entry.mutant.file, "all"))
+        shares = "".join(f"{share:>12.4f}" for share in (precision(counts), recall(counts)))
+        yield f"{name:22}{counts.total():>8}" + "".join(f"{counts[outcome]:>12}" for outcome in OUTCOMES) + shares
+
+
+def precision(counts: Counter[str]) -> float:
+    """How many of those that the checker refuses are wrong."""
+    right = counts["torch"] + counts["language"]
+    return right / (right + counts["false alarm"]) if right else 1.0
+
+
+def recall(counts: Counter[str]) -> float:
+    """How many of the wrong ones the checker refuses."""
+    right = counts["torch"] + counts["language"]
+    return right / (right + counts["missed"]) if right else 1.0
 
 
 def difference(entry: Judged, original: str) -> str:
@@ -308,18 +322,16 @@ def main() -> int:
         chosen = random.Random(options.seed).sample(chosen, options.limit)
         chosen.sort(key=readable.index)
     start = time.perf_counter()
-    judged = judge_all(chosen, options.jobs)
     originals = {path.stem: path.read_text("utf-8") for path in paths}
-    wrong = [entry for entry in judged if entry.outcome in ("false alarm", "missed", CRASH)]
-    for entry in wrong:
-        print(difference(entry, originals[entry.mutant.file]))
-    for entry in judged:
-        if entry.outcome == "open":
-            print("open:", entry.mutant.file, entry.mutant.what, entry.rule)
+    judged: list[Judged] = []
+    for entry in judge_all(chosen, options.jobs):
+        judged.append(entry)
+        if entry.outcome in WRONG or entry.outcome == "open":
+            print(difference(entry, originals[entry.mutant.file]), flush=True)
     print(f"{len(every)} mutants; {len(every) - len(readable)} cannot be read; {len(chosen)} judged,", end=" ")
     print(f"{time.perf_counter() - start:.0f} s")
     print("\n".join(table(judged)))
-    return 1 if wrong else 0
+    return 1 if any(entry.outcome in WRONG for entry in judged) else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A share of `benchmarks/mutants.py`, chosen once: the whole of it takes minutes.
 
 import random
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,17 @@ PATHS = {path.stem: path for path in mutants.FILES}
 
 @pytest.mark.parametrize("name", SHARE)
 def test_the_checker_says_what_torch_says(name):
-    readable = [mutant for mutant in mutants.mutants(PATHS[name]) if not mutants.is_broken(mutant.text)]
-    chosen = random.Random(20).sample(readable, SHARE[name])
-    judged = mutants.judge_all(chosen, jobs=1)
+    every = mutants.mutants(PATHS[name])
+    shuffled = random.Random(20).sample(every, len(every))
+    readable = (mutant for mutant in shuffled if not mutants.is_broken(mutant.text))
+    judged = list(mutants.judge_all(list(islice(readable, SHARE[name])), jobs=1))
     original = PATHS[name].read_text("utf-8")
-    wrong = [
-        mutants.difference(entry, original) for entry in judged if entry.outcome not in ("both refuse", "both accept")
-    ]
+    refused = {"torch", "language"}
+    wrong = [mutants.difference(entry, original) for entry in judged if entry.outcome not in refused | {"accepted"}]
     assert not wrong, "\n".join(wrong)
-    assert {entry.outcome for entry in judged} == {"both refuse", "both accept"}
+    found = {entry.outcome for entry in judged}
+    assert found & refused
+    assert "accepted" in found
 
 
 @pytest.mark.parametrize(

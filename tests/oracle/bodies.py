@@ -846,6 +846,8 @@ class Runner:
         frame.tensors[statement.name] = tensor
         if statement.kind == "buffer":
             frame.buffers.add(statement.name)
+        else:
+            tensor.requires_grad_(tensor.is_floating_point())
         self.bind(statement.name, TensorRef(statement.name, frame), place.scope)
 
     def init(self, statement: syntax.Init, place: Place) -> None:
@@ -867,7 +869,7 @@ class Runner:
     def size(self, node: syntax.Expr, place: Place) -> int:
         """A dimension that is written."""
         value = self.evaluate(node, place.setting())
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             refuse("dimension", str(value))
         return value
 

@@ -35,7 +35,9 @@ def check(
     fed = None
     if made is not None and data is not None:
         for role, fields in plans.items():
-            ran = _feed(tree, *made, fields, data.settings.get("batch", 1))
+            ran = _feed(
+                tree, *made, fields, data.settings.get("batch", 1), learning=role == "train" and "train" in found
+            )
             fed = ran if role == "train" or fed is None else fed
     train = found.get("train")
     if train is None:
@@ -58,7 +60,12 @@ def check(
 
 
 def _feed(
-    tree: syntax.File, statement: syntax.Block, arguments: tuple[Argument, ...], fields: list[Field], batch: int
+    tree: syntax.File,
+    statement: syntax.Block,
+    arguments: tuple[Argument, ...],
+    fields: list[Field],
+    batch: int,
+    learning: bool,
 ) -> Ran:
     """The model on a batch of the data."""
     names = [parameter.name for parameter in statement.parameters if is_input(parameter)]
@@ -69,7 +76,7 @@ def _feed(
         if field is None:
             refuse("no field", name)
         given[name] = field.batch(batch)
-    ran = run_model(Runner(tree), statement, {}, arguments, given)
+    ran = run_model(Runner(tree), statement, {}, arguments, given, learning)
     ran.fields = {name: (by_name.get(name) or fields[0]).name for name in names}
     return ran
 
@@ -82,22 +89,33 @@ def _loss(train: Section, ran: Ran, fields: list[Field]) -> list[str]:
     value = train.settings["loss"]
     if isinstance(value, syntax.Section):
         names: list[str] = []
-        kept = 0
+        total, kept = torch.zeros((), device="meta"), 0
         for line in value.statements:
             if not isinstance(line, syntax.Bind) or line.target.name is None or line.target.name in names:
                 refuse("loss", "a line of it")
             names.append(line.target.name)
-            kept += not _term(train, ran, fields, line.value)
+            term = _term(train, ran, fields, line.value)
+            total = total + term.data
+            kept += not term.training_only
         if not kept:
             refuse("training only" if names else "loss", "nothing is left in evaluation")
+        _back(total)
         return names
-    if _term(train, ran, fields, value):
+    term = _term(train, ran, fields, value)
+    if term.training_only:
         refuse("training only", "the loss")
+    _back(term.data)
     return []
 
 
-def _term(train: Section, ran: Ran, fields: list[Field], node: syntax.Expr) -> bool:
-    """One term: a number with a gradient. Gives whether it exists in training only."""
+def _back(loss: torch.Tensor) -> None:
+    """From a loss back to the parameters."""
+    with asking("backward"):
+        loss.backward()
+
+
+def _term(train: Section, ran: Ran, fields: list[Field], node: syntax.Expr) -> Tensor:
+    """One term: a number."""
     runner: Runner = ran.runner
     outputs, scope, target = _names(ran, fields, train.scope)
     only = next(iter(outputs.values())) if len(outputs) == 1 else None
@@ -108,14 +126,11 @@ def _term(train: Section, ran: Ran, fields: list[Field], node: syntax.Expr) -> b
         refuse("loss", "several tensors")
     if result.data.dim():
         refuse("loss", f"no number: {list(result.data.shape)}")
-    if result.data.requires_grad:
-        with asking("backward"):
-            result.data.backward()
-    return result.training_only
+    return result
 
 
 def _names(ran: Ran, fields: list[Field], outer: Scope) -> tuple[dict[str, Tensor], Scope, str | None]:
-    """The outputs and fields by name, fresh, in a scope over the file's."""
+    """The outputs and fields by name, in a scope over the file's."""
     scope = Scope(outer)
     names = ran.names or ("output",)
     results = ran.result if ran.names else (ran.result,)
@@ -124,9 +139,7 @@ def _names(ran: Ran, fields: list[Field], outer: Scope) -> tuple[dict[str, Tenso
         results = ran.result
     outputs: dict[str, Tensor] = {}
     for name, result in zip(names, results, strict=True):
-        data = torch.empty_like(result.data)
-        data.requires_grad_(data.is_floating_point())
-        outputs[name] = Tensor(data, result.known, training_only=result.training_only)
+        outputs[name] = Tensor(result.data, result.known, training_only=result.training_only)
     batch = next(iter(ran.inputs.values())).data.shape[0]
     values: dict[str, Any] = dict(outputs)
     for field in fields:

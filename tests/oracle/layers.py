@@ -122,6 +122,9 @@ def split_arguments(
         elif type(argument.value).__name__ == "WeightRef":
             ties[argument.name] = argument.value
         elif argument.name in inputs:
+            if not isinstance(argument.value, (*STAGES, Tensor)) and not flows(argument.value):
+                parameter = inputs_of(cls)[argument.name]
+                setting(cls.__name__, argument.name, parameter.annotation, parameter.default, argument.value)
             further[argument.name] = argument.value
         elif argument.name in known:
             settings[argument.name] = argument.value
@@ -264,7 +267,7 @@ def run(module: nn.Module, piped: list[Any], further: dict[str, Any]) -> Any:
     named = {name: raw(value) for name, value in further.items()}
     _ranges(module, piped)
     _dtypes(module, values[0])
-    result = _remembered(module, values, named)
+    result = _given(module, values, named)
     if cls.__name__ in ("Flatten", "Identity") and isinstance(piped[0], Tensor) and piped[0].known is not None:
         return Tensor(result, module(piped[0].known))
     return boxed(result)
@@ -282,10 +285,40 @@ _SEEN: dict[Any, Any] = {}
 """What torch gave or said before, for the same layer and inputs of the same shapes and dtypes: only these count."""
 
 
-def _remembered(module: nn.Module, values: list[Any], named: dict[str, Any]) -> Any:
-    if any(isinstance(value, torch.Tensor) and value.requires_grad for value in values):
+def _given(module: nn.Module, values: list[Any], named: dict[str, Any]) -> Any:
+    """What the module gives, with a gradient where autograd is on: one with weights passes it to all its inputs."""
+    weights = list(module.parameters())
+    inputs = [value for value in (*values, *named.values()) if isinstance(value, torch.Tensor)]
+    if not torch.is_grad_enabled():
+        return _remembered(module, values, named)
+    if not weights:
         with asking(type(module).__name__):
             return module(*values, **named)
+    with torch.no_grad():
+        result = _remembered(module, values, named)
+    return _linked(result, [*weights, *inputs])
+
+
+class _Link(torch.autograd.Function):
+    """Makes a result that is there already look as if it were computed from some tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, result: torch.Tensor, *sources: torch.Tensor) -> torch.Tensor:
+        ctx.sources = [torch.empty_like(source, device="meta") for source in sources]
+        return result.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        return None, *ctx.sources
+
+
+def _linked(result: Any, sources: list[torch.Tensor]) -> Any:
+    if isinstance(result, torch.Tensor):
+        return _Link.apply(result, *sources) if result.is_floating_point() else result
+    return tuple(_linked(part, sources) for part in result) if isinstance(result, tuple | list) else result
+
+
+def _remembered(module: nn.Module, values: list[Any], named: dict[str, Any]) -> Any:
     key = (str(module), module.training, _like(tuple(values)), _like(tuple(named.items())))
     if key not in _SEEN:
         if len(_SEEN) > 20_000:

@@ -74,8 +74,9 @@ def run_model(
     sizes: dict[str, int],
     arguments: tuple[Argument, ...],
     given: Mapping[str, Tensor],
+    learning: bool = False,
 ) -> Ran:
-    """Run a model on a fresh runner."""
+    """Run a model on a fresh runner; `learning`: so that its results have gradients."""
     scope = Scope(runner.file)
     runner.fill(tuple(p for p in statement.parameters if not is_input(p)), arguments, scope)
     inputs: dict[str, Tensor] = {}
@@ -101,11 +102,12 @@ def run_model(
     place = Place(scope, next(iter(inputs.values())), frame, wants=True)
     runner.active.append(id(statement))
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(learning):
             result = runner.statements(statement, place)
     finally:
         runner.active.pop()
-    starts.check(frame)
+    if not learning:  # a start after the run would look to autograd as if weights changed on the way
+        starts.check(frame)
     fields = statement.result.fields if isinstance(statement.result, syntax.RecordTypeExpr) else ()
     return Ran(result, tuple(field.name for field in fields), inputs, frame, runner, scope)
 

@@ -12,6 +12,8 @@ from oracle.arithmetic import is_number
 from oracle.errors import LanguageRefused, asking
 from oracle.values import Argument, Frame, Recipe
 
+_DRAWN = ("uniform", "normal", "trunc_normal")
+
 
 def start(value: Any, tensor: torch.Tensor) -> None:
     """Fill a tensor that is declared: an initialiser, a number, or lists of numbers."""
@@ -41,8 +43,12 @@ def fill(recipe: Recipe, tensor: torch.Tensor) -> None:
             raise LanguageRefused("argument twice", f"{recipe.name}: {name}")
         _check_kind(recipe.name, function, str(name), argument)
         values[str(name)] = argument.value
+    if is_number(values.get("std")) and values["std"] <= 0 and recipe.name == "trunc_normal":
+        raise LanguageRefused("spread", f"std={values['std']}")  # torch takes it, and cuts off nothing or divides by 0
     with asking(recipe.name), torch.no_grad():
         function(tensor, **values)
+        if recipe.name in _DRAWN:  # the meta device draws no numbers, so it does not mind from where
+            function(torch.empty(2, 2), **values)
 
 
 def _check_kind(owner: str, function: Any, name: str, argument: Argument) -> None:
