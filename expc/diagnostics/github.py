@@ -6,6 +6,7 @@
 from typing import Final
 
 from expc.diagnostics.problem import Problem
+from expc.diagnostics.text import changed, place
 
 _COMMANDS: Final = {"error": "error", "warning": "warning", "hint": "notice"}
 
@@ -24,8 +25,9 @@ def render(problem: Problem) -> str:
         "title": f"{problem.code} {problem.name}",
     }
     where = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-    helps = [f"help: {fix.title}" for fix in problem.fixes]
-    text = "\n".join([problem.message, *problem.notes, *helps])
+    places = [f"{place(label.span)}: {label.text}" for label in problem.labels]
+    helps = [line for fix in problem.fixes for line in (f"help ({fix.safety}): {fix.title}", *changed(fix))]
+    text = "\n".join([problem.message, *places, *problem.notes, *helps])
     return f"::{_COMMANDS[problem.severity]} {where}::{_message(text)}"
 
 

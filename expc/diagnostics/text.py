@@ -104,6 +104,12 @@ def render(problem: Problem, *, colour: bool = False) -> str:
     return "\n".join(lines)
 
 
+def changed(fix: Fix) -> list[str]:
+    """The lines that a fix changes, with their numbers: `2 -   Linear(12)` and `2 +   Linear(10)`."""
+    margin = max(len(str(edit.span.source.position(edit.span.end)[0])) for edit in fix.edits)
+    return list(_View(Painter(colour=False), margin).change(fix))[: 2 * MOST_PLACES]
+
+
 def place(span: Span) -> str:
     """`mnist.exp:12:3`; an option of the command line stands for itself."""
     if span.source.name.startswith("--"):

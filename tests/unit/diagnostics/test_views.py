@@ -226,6 +226,21 @@ def test_sarif_names_files_as_addresses() -> None:
     assert uris == ["a%20folder/%C3%BC.exp", "file:///tmp/a%20b.exp"]
 
 
+def test_github_carries_labels_notes_and_fixes() -> None:
+    problem = with_everything()
+    told = github.render(problem).partition("::")[2].partition("::")[2].replace("%0A", "\n").replace("%25", "%")
+    assert problem.labels
+    assert problem.notes
+    assert problem.fixes
+    for label in problem.labels:
+        assert f"{text.place(label.span)}: {label.text}" in told
+    for note in problem.notes:
+        assert note in told
+    for fix in problem.fixes:
+        assert f"help ({fix.safety}): {fix.title}" in told
+        assert all(edit.text in told for edit in fix.edits)
+
+
 def test_github_escapes_what_would_end_a_command() -> None:
     problem = Wrong(span=at("Linear(12)", Source("a,b:c.exp", "Linear(12)")), operator="100%\n::error::no")
     line = github.render(problem)
