@@ -198,6 +198,7 @@ def finish_epoch(run: Training) -> None:
     if validated is not None:
         line += f"  ·  val {numbers(validated)}"
     if run.validation is None or validated is not None:
+        run.schedules.validated(run.values)
         run.keeping.weigh(run.values, run.step)
         if run.early_stop is not None:
             run.early_stop.improved(run.values, run.step)
@@ -215,7 +216,6 @@ def validate(run: Training) -> dict[str, float] | None:
         return None
     run.records.write("val", run.step, run.epoch, validated, over="epoch")
     run.values |= {f"val.{name}": value for name, value in validated.items()}
-    run.schedules.validated(run.values)
     return validated
 
 

@@ -1,5 +1,6 @@
 """From the text of an experiment to trained weights, against plain torch written by hand."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -74,12 +75,12 @@ model Net(x: f32[N, 3, 8, 8]) -> (scores: f32[N, 4], code: f32[N, 5]) {
 }
 
 train {
-  epochs     = 2
+  epochs     = 3
   accumulate = 2
   optimizer  = SGD(lr=0.1, momentum=0.9)
   group "*.bias" { lr = 0.01 }
   schedule   = LinearLR for 2 steps -> ReduceLROnPlateau(val.fit, patience=0)
-  early_stop = min(val.loss, patience=3)
+  early_stop = min(val.loss, patience=1)
   clip       = value(0.1)
   precision  = bf16
   loss {
@@ -103,3 +104,20 @@ def test_settings_of_every_kind_go_through(tmp_path):
     weights = load_file(result.directory / "best.safetensors")
     assert set(weights) == {"encode.weight", "encode.bias", "head.weight", "head.bias"}
     assert all(tensor.dtype == torch.float32 for tensor in weights.values())
+
+
+def test_a_plateau_without_validation_data_watches_the_training_loss(tmp_path):
+    text = """
+data { train = FakeData(size=20, image_size=[1, 4, 4]) -> ToTensor, batch = 10 }
+model Net(x: f32[N, 1, 4, 4]) -> f32[N, 10] { Flatten -> Linear(10) }
+train {
+  epochs = 4, loss = CrossEntropyLoss, optimizer = SGD(lr=1e-3)
+  schedule = ReduceLROnPlateau(train.loss, factor=0.5, patience=0, threshold=0.9)
+}
+"""
+    program = check_text(text, "net.exp").program
+    assert program is not None
+    result = run(program, out=tmp_path / "run", device="cpu", progress=False)
+    lines = [json.loads(line) for line in (result.directory / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["lr"] for line in lines if line["over"] == "epoch"]
+    assert sorted(set(rates), reverse=True) == [1e-3, 5e-4, 2.5e-4]
