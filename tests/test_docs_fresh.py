@@ -20,7 +20,7 @@ PROBLEMS = problems()
 CHECKED = {
     code: kind
     for code, kind in PROBLEMS.items()
-    if not kind.__module__.startswith(("expc.runtime", "expc.compiler.errors.python"))
+    if not kind.__module__.startswith(("expc.runtime", "expc.compiler.errors.files", "expc.compiler.errors.python"))
 }
 """Problems that the checker finds; the others need a run to come to light."""
 

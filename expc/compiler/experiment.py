@@ -203,7 +203,9 @@ class ExperimentChecker:
         if bound.train is not None:
             self._check_parts(bound, main, written)
             if main is not None:
-                train = train_plan(self.elaborator, bound, main.model, plans, found, self.file.scope, written)
+                train = train_plan(
+                    self.elaborator, bound, main.model, plans, found, self.outcomes, self.file.scope, written
+                )
                 mentioned = set(names_in(tuple(s for s in self.file.tree.statements if _is_section(s, "train"))))
                 place = written.span("train", "loss")
                 parts = self.outcomes, mentioned, bound.train

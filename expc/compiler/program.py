@@ -299,6 +299,8 @@ class TrainPlan:
     """Paths of the modules that compute their activations anew."""
     measured: Container | None = None
     """What computes the outputs and targets of the metrics that a table names; its inputs are as those of a loss."""
+    measures_training: bool = True
+    """Whether metrics are computed on the training data too, which they are not where it is mixed."""
 
     @property
     def losses(self) -> tuple[LossPlan, ...]:

@@ -13,6 +13,7 @@ from expc.compiler import (
     check_selected,
     check_train,
     gradients,
+    roles,
 )
 from expc.compiler.elaborate import Elaborator
 from expc.compiler.graph import Model
@@ -33,10 +34,14 @@ def train_plan(
     model: Model,
     plans: Mapping[str, DataPlan],
     found: check_loss.Outcome | None,
+    outcomes: Mapping[str, check_loss.Outcome],
     scope: Scope,
     written: Written,
 ) -> TrainPlan | None:
-    """How the model learns; none after a problem. `found` is what model and data give to the loss, where known."""
+    """How the model learns; none after a problem.
+
+    `found` is what model and data give to the loss, where known; `outcomes` is that by role, as far as declared.
+    """
     train = bound.train
     assert train is not None  # noqa: S101 - the caller looked
 
@@ -74,7 +79,9 @@ def train_plan(
     measured = None
     if found is not None:
         span = written.span("train", "metrics")
-        measured = check_metrics.Metrics(elaborator, model, found, scope, span).plan(train.metrics, _taken(loss, moved))
+        compared = outcomes[role] if (role := roles.compared_in(plans, outcomes)) != "train" else found
+        metrics_of = check_metrics.Metrics(elaborator, model, compared, scope, span)
+        measured = metrics_of.plan(train.metrics, _taken(loss, moved))
         if written.is_lost("train", "metrics"):
             measured = None
     plan = None
@@ -83,17 +90,22 @@ def train_plan(
         metrics, body = measured
         plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
         plan = replace(plan, turns=moved.turns, freeze=frozen, recompute=recompute, measured=body)
-    roles, names = written.roles(plans), measured_names(plan)
+        plan = replace(plan, measures_training=roles.compared_in(plans, outcomes) == "train")
+    watchable, names = written.roles(plans), measured_names(plan)
     chains = [train.schedule, *check_groups.schedules(train.groups)]
     for watched, place in (found for chain in chains for found in check_train.watched_by(chain)):
-        check_metrics.check_watched(elaborator, watched, roles, names, place)
-    stop = check_metrics.watch(elaborator, train.early_stop, roles, names, written.span("train", "early_stop"))
+        check_metrics.check_watched(elaborator, watched, watchable, names, place)
+    stop = check_metrics.watch(elaborator, train.early_stop, watchable, names, written.span("train", "early_stop"))
     return None if plan is None else replace(plan, early_stop=stop)
 
 
 def measured_names(train: TrainPlan | None) -> check_metrics.Measured | None:
     """What a run measures; none where that is not known after an error."""
-    return None if train is None else check_metrics.measured_names(train.losses, train.turns, train.metrics)
+    if train is None:
+        return None
+    named = check_metrics.measured_names(train.losses, train.turns, train.metrics)
+    metrics = () if train.measures_training else {metric.name for metric in train.metrics}
+    return lambda role: [name for name in named(role) if role != "train" or name not in metrics]
 
 
 def _moved(

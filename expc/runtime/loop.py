@@ -155,7 +155,7 @@ def gradients(run: Training, turn: Turn, parts: list[Batch], *, measure: bool) -
         total += losses["loss"].detach() * (size / samples)
         if measure:
             run.window.add(losses, size, again=not first)
-        if measure and first:
+        if measure and first and run.plan.measures_training:
             run.metrics.update({**named, **run.task.measured(named, size)}, size)
     if turn.limits:
         run.precision.unscale(turn.plain)

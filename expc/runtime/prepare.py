@@ -121,7 +121,7 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         schedules=schedules,
         average=average,
         precision=run.precision,
-        metrics=Metrics(run.plan.metrics, run.device, scores),
+        metrics=Metrics(run.plan.metrics if run.plan.measures_training else (), run.device, scores),
         evaluator=Evaluator(
             average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress
         ),
