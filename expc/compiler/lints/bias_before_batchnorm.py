@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from expc.compiler.graph import Leaf
-from expc.compiler.lints.producers import Producers, applications, input_of
+from expc.compiler.lints.wires import AFFINE, setting
 from expc.compiler.program import Program
-from expc.diagnostics import Edit, Fix, Label, Problem, Severity, Span
+from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
 
 
@@ -36,40 +35,17 @@ class BiasBeforeBatchnorm(Problem):
 
 def check(program: Program) -> Iterator[Problem]:
     """A convolution or linear layer with a bias whose only use is a batch normalisation."""
-    if program.model is None:
-        return
-    producers = Producers(program.model.body)
-    for step, leaf, _ in applications(program.model.body):
-        if leaf is None or not step.operator.name.startswith("BatchNorm"):
+    wires = program.wires
+    for node in wires.nodes:
+        before = wires.node(node.input) if node.name.startswith("BatchNorm") else None
+        if before is None or before.leaf is None or before.name not in AFFINE or "bias" not in before.leaf.weights:
             continue
-        value = input_of(step)
-        made = producers.apply(value) if value is not None else None
-        if made is None or value is None or producers.uses(value) != 1:
+        if "bias" in before.leaf.tied or id(before.leaf) in wires.shared or not wires.feeds_only(before, node, ()):
             continue
-        before, home = made
-        layer = home.children.get(before.module or "")
-        if not isinstance(layer, Leaf) or "bias" not in layer.weights or not _is_affine(layer):
-            continue
-        edit = _without_bias(before.span)
-        fixes = (Fix("write `bias=false`", (edit,), "safe"),) if edit is not None else ()
         yield BiasBeforeBatchnorm(
             span=before.span,
-            layer=layer.operator.name,
-            norm=step.operator.name,
-            labels=(Label(step.span, "the normalisation"),),
-            fixes=fixes,
+            layer=before.name,
+            norm=node.name,
+            labels=(Label(node.span, "the normalisation"),),
+            fixes=setting(before.span, "bias", "false", "safe"),
         )
-
-
-def _is_affine(layer: Leaf) -> bool:
-    return layer.operator.name == "Linear" or layer.operator.name.startswith("Conv")
-
-
-def _without_bias(span: Span) -> Edit | None:
-    """The edit that adds `bias=false` to a call; none where the text is no plain call."""
-    text = span.text
-    if text.endswith(")") and "bias" not in text:
-        at = span.end - 1
-        comma = "" if text[:-1].rstrip().endswith("(") else ", "
-        return Edit(Span(span.source, at, at), f"{comma}bias=false")
-    return None

@@ -200,14 +200,14 @@ class Wires:
         return False
 
     def field(self, value: Value | None, through: Collection[str] = MOVED) -> str | None:
-        """The field of the data that a value is, but for operators called `through` and casts."""
+        """The field of the data that a value is, but for operators called `through`, indexing and casts."""
         for _ in range(_FARTHEST):
             if value is None:
                 return None
             found = self.made(value)
             if found is None:
                 return self._fields.get(id(self.origin(value)))
-            if isinstance(found, Cast):
+            if isinstance(found, Cast | Subscript):
                 value = found.value
             elif isinstance(found, Node) and found.name in through:
                 value = found.input
