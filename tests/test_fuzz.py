@@ -55,6 +55,10 @@ FOUND = {
     "three times a size is never 1": ("x: f32[3, N]", "x -> flatten -> squeeze(-1)", "f32[15]"),
     "to an index, u8 is a mask": ("x: f32[4, 2], i: u8[4]", "x[i]", None),
     "there is no largest of no elements": ("x: f32[4]", "narrow(x, 0, 1, 0) -> amax", None),
+    "nor a largest in each row of none": ("x: f32[2, 4]", "x[:, 4:] -> aminmax(dim=1)", None),
+    "nor a position of it": ("x: f32[2, 4]", "x[:, 4:] -> argmax(1)", None),
+    "nor quantiles": ("x: f32[2, 4]", "x[:, 4:] -> quantile(0.5)", None),
+    "but a median, which is nan": ("x: f32[2, 4]", "x[:, 4:] -> median", "f32[]"),
     "distances of triplets are computed one by one": (
         "x: i64[2, 3], y: bf16[2, 3]",
         '(x, x, y) -> TripletMarginLoss(reduction="none")',

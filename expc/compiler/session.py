@@ -90,10 +90,9 @@ def check_text(
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Puts off Python's search for garbage in cycles: a check makes next to none, and much that would be searched.
+    """Puts off Python's search for garbage in cycles until the check is over, which nearly all that it makes outlives.
 
-    Without it the time for one layer of a large model grows with the number of layers before it. What the check made
-    counts as old afterwards, or else it would be searched at once.
+    Without it the time for one layer of a large model grows with the number of layers before it.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -101,9 +100,6 @@ def _without_collection() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if gc.get_freeze_count() == 0:
-                gc.freeze()
-                gc.unfreeze()
             gc.enable()
 
 

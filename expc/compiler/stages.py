@@ -89,6 +89,8 @@ def extern(
     label: str | None,
 ) -> Any:
     """Apply Python code, which its declared type stands for. Raises `ProblemError` where it is no layer or loss."""
+    if statement.kind not in externs.KINDS:
+        return elaborator.unknown(span)  # which was reported where it is declared
     if statement.kind not in ("layer", "loss"):
         place = Label(statement.name_span, "declared here")
         reason = f"it is {externs.KINDS[statement.kind]}, which takes no tensor of a model"

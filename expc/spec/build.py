@@ -99,8 +99,9 @@ class Builder:
         kind, name, parameters, signature, target = parts
         if kind.text not in EXTERNS:
             near = nearest(kind.text, EXTERNS)
-            kinds = f"`{near}`" if near else ", ".join(EXTERNS)
-            self._complain(UnknownExtern(span=self._at(kind), kind=kind.text, kinds=kinds))
+            kinds = f"write `{near}`" if near else f"write one of {', '.join(EXTERNS)}"
+            fixes = (Fix(f"write `{near}`", (Edit(self._at(kind), near),), "safe"),) if near else ()
+            self._complain(UnknownExtern(span=self._at(kind), kind=kind.text, kinds=kinds, fixes=fixes))
         inputs, result = signature if isinstance(signature, tuple) else ((), signature)
         return syntax.Extern(
             kind.text, name.text, parameters or (), inputs, result, target, span=span, name_span=self._at(name)

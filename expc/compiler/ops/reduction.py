@@ -76,11 +76,19 @@ def _spread(call: Call) -> TensorType:
     return TensorType(call.tensor().dtype, reduced(call, call.tensor()))
 
 
+def need_elements(call: Call, x: TensorType) -> None:
+    """Refuse a tensor that has no elements to choose from: along `dim`, or at all."""
+    given = call["dim"]
+    everything = given is None or given in ((), [])
+    for at in range(x.rank) if everything else axes(call, given, x.rank):
+        if x.rank:
+            call.require_at_least(x.dims[at], 1, f"dimension {at}, to choose an element from,")
+
+
 def _extreme(call: Call) -> TensorType:
     """Amax and amin: the elements stay what they are."""
     x = call.tensor()
-    if 0 in x.dims and call["dim"] in (None, (), []):
-        refuse(call, f"there is no largest or smallest element in {x}, which is empty: write dim")
+    need_elements(call, x)
     return TensorType(x.dtype, reduced(call, x), x.classes)
 
 
@@ -95,6 +103,7 @@ def _position(call: Call) -> TensorType:
     """Argmax and argmin: an index below the size of the dimension."""
     x = call.tensor()
     need_dtype(call, x, NOT_BOOL, "numbers, not booleans")
+    need_elements(call, x)
     bound = product(x.dims) if call["dim"] is None else size_at(x, axis(call, call["dim"], x.rank))
     return TensorType("i64", reduced(call, x), bound)
 
@@ -110,6 +119,8 @@ def picked(allowed: frozenset[str]) -> ShapeRule:
     def shape(call: Call) -> Any:
         x = call.tensor()
         need_dtype(call, x, allowed, "numbers, not booleans")
+        if call["dim"] is not None or not str(call.operator).endswith("median"):
+            need_elements(call, x)
         if call["dim"] is None:
             _need_dim(call)
             return TensorType(x.dtype, (), x.classes)

@@ -24,7 +24,7 @@ from expc.compiler.ops.arguments import (
 from expc.compiler.ops.broadcast import broadcast
 from expc.compiler.ops.declare import Call, Kind, Operator, Param, ShapeRule
 from expc.compiler.ops.kinds import FLOAT, INT, NATURAL, POSITIVE, choice, either, list_of, number, optional
-from expc.compiler.ops.reduction import CORRECTION, picked, reduced, size_at, spread_build, with_dim
+from expc.compiler.ops.reduction import CORRECTION, need_elements, picked, reduced, size_at, spread_build, with_dim
 from expc.compiler.ops.rules import INPUT, axis, product, refuse
 from expc.compiler.types import DTYPES, FLOATING, INTEGER, TensorType, promote, result_dtype
 
@@ -35,6 +35,7 @@ _TOO_LONG: Final = 1 << 24
 
 def _aminmax(call: Call) -> tuple[TensorType, TensorType]:
     x = call.tensor()
+    need_elements(call, x)
     result = TensorType(x.dtype, reduced(call, x), x.classes)
     return result, result
 
@@ -56,6 +57,7 @@ def _nanmean(call: Call) -> TensorType:
 
 def _mode(call: Call) -> tuple[TensorType, TensorType]:
     x = call.tensor()
+    need_elements(call, x)
     left = reduced(call, x)
     return TensorType(x.dtype, left, x.classes), TensorType("i64", left, size_at(x, axis(call, call["dim"], x.rank)))
 
@@ -72,6 +74,7 @@ def _kthvalue(call: Call) -> tuple[TensorType, TensorType]:
 def _quantile(call: Call) -> TensorType:
     x, q = call.tensor(), call["q"]
     need_dtype(call, x, _SINGLE, "f32 or f64 tensors")
+    call.require_at_least(product(x.dims), 1, "the number of elements")
     over = product(x.dims) if call["dim"] is None else size_at(x, axis(call, call["dim"], x.rank))
     if not isinstance(over, Dim) and over > _TOO_LONG:
         refuse(call, f"takes at most {_TOO_LONG} elements at once, but gets {over}")

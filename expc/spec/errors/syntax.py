@@ -427,7 +427,7 @@ class UnknownExtern(Problem):
 
     code = "E0119"
     name = "unknown-extern"
-    template = "`{kind}` is no kind of Python code; write one of {kinds}"
+    template = "`{kind}` is no kind of Python code; {kinds}"
 
     kind: str
     kinds: str
