@@ -229,6 +229,8 @@ _POSITIVE = {
 
 def bounds(owner: str, settings: dict[str, Any]) -> None:
     """What torch checks on real devices only, and layers of nothing, of which torch warns."""
+    if owner.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "dropout")) and settings.get("p") == 1:
+        raise LanguageRefused("drops everything", owner)
     for name, value in settings.items():
         parts = [part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, int | float)]
         if name in _POSITIVE and any(part < 1 for part in parts):

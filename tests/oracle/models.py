@@ -19,6 +19,7 @@ from oracle.values import ABSENT, Argument, Frame, Place, Recipe, Scope, Tensor
 BATCHES = (3, 4100, 5, 7)
 SEQUENCES = (7, 16, 9, 12)
 SIDES = (1023, 1024, 1100, 1441)
+SMALLER = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 _STEP = 97
 
 
@@ -164,6 +165,8 @@ def check_model(tree: syntax.File, statement: syntax.Block, arguments: tuple[Arg
         traces.append(runner.trace)
         if not free:
             break
+    if _compares_sizes(traces):
+        traces += _traces_at_smaller(tree, statement, free, arguments)
     if free:
         smallest = Runner(tree)
         with suppress(Refused, NotCovered):
@@ -171,6 +174,26 @@ def check_model(tree: syntax.File, statement: syntax.Block, arguments: tuple[Arg
         traces.append(smallest.trace)
     _same_decisions(traces)
     return runs[0]
+
+
+def _compares_sizes(traces: list[list[tuple[str, Any]]]) -> bool:
+    """Whether some comparison is about unknown sizes."""
+    return any(
+        {kind for kind, _ in steps} == {"compare"} and len({difference for _, (_, difference, _) in steps}) > 1
+        for steps in zip(*traces, strict=False)
+    )
+
+
+def _traces_at_smaller(
+    tree: syntax.File, statement: syntax.Block, free: list[str], arguments: tuple[Argument, ...]
+) -> Iterator[list[tuple[str, Any]]]:
+    """The decisions at sizes between the smallest and the large ones, as far as torch takes them."""
+    for size in SMALLER:
+        sizes = {name: BATCHES[0] if name == _batch_name(statement) else size for name in free}
+        runner = Runner(tree)
+        with suppress(Refused, NotCovered):
+            run_model(runner, statement, sizes, arguments, {})
+            yield runner.trace
 
 
 def _same_decisions(traces: list[list[tuple[str, Any]]]) -> None:

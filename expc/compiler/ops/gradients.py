@@ -34,8 +34,10 @@ ONE_BY_ONE: Final = frozenset({"broadcast_tensors", "meshgrid"})
 
 def lacks_derivative(operator: str, name: str, arguments: Mapping[str, Any]) -> bool:
     """Whether torch stops with an error where the argument called `name` has a gradient, given all `arguments`."""
-    if operator == "remainder":  # torch knows the remainder of a tensor, and not that of a number
+    if operator == "remainder":  # torch knows that of a tensor, and not that of a number
         return name == "other" and isinstance(arguments["input"], int | float)
+    if operator == "group_norm":  # torch looks for the device of a weight that is not there
+        return name == "bias" and arguments.get("weight") is None
     return name in _NO_DERIVATIVE.get(operator, ())
 
 
