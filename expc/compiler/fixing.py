@@ -43,13 +43,18 @@ def fix_text(
             edits = tuple({_place(edit): edit for _, fix in chosen for edit in fix.edits}.values())
             after = patched(text, Fix("", edits))
             again = check_text(after, name, overrides, read, lints)
-            if chosen and len(again.problems) < len(checked.problems):
+            if chosen and _left(again) < _left(checked):
                 text, checked = after, again
                 mended += chosen
                 break
         else:
             break
     return Fixed(text, tuple(mended), checked)
+
+
+def _left(checked: Checked) -> tuple[int, int]:
+    """How many errors a text has, and how many problems: a lint may come to light where an error was."""
+    return sum(problem.severity == "error" for problem in checked.problems), len(checked.problems)
 
 
 def _safe(checked: Checked) -> Iterator[tuple[Problem, Fix]]:

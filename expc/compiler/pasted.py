@@ -6,6 +6,7 @@ left to the problems that were found in it.
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -29,6 +30,9 @@ _OPERATORS: Final = {
     ast.MatMult: "@",
     ast.Pow: "**",
 }
+
+
+_BODY: Final = re.compile(r"\s*(model|block|class|def)\b")
 
 
 class _CannotTranslate(Exception):
@@ -61,7 +65,8 @@ def translated(
         or any(place.line not in right for place in _places(problem, source)[1:])
         or (problem.span.line not in right and (problem.span.line, problem.code) in found)
     ]
-    pasted = [_problem(source, number, lines[number - 1], text) for number, text in right.items()]
+    sure = len(right) == len(written)
+    pasted = [_problem(source, number, lines[number - 1], text, sure) for number, text in right.items()]
     return sorted([*kept, *pasted], key=lambda p: (p.span.source.name, p.span.start, p.span.end))
 
 
@@ -71,15 +76,72 @@ def _places(problem: Problem, source: Source) -> list[Span]:
     return [span for span in (problem.span, *again) if span.source is source]
 
 
-def _problem(source: Source, number: int, line: str, text: str) -> PythonLine:
+def _problem(source: Source, number: int, line: str, text: str, sure: bool) -> PythonLine:
     start = sum(len(part) for part in source.text.splitlines(keepends=True)[: number - 1])
     begin = start + len(line) - len(line.lstrip())
     span = Span(source, begin, start + len(line.rstrip()))
     code = text.strip()
     title = f"write `{code}`" if code else "drop the line"
-    fixes = (Fix(title, (Edit(span, code),), "safe"),)
+    fixes = (Fix(title, (Edit(span, code),), "safe" if sure else "unsafe"),)
     advice = f"here it is `{code}`" if code else "torch is always there, and a module is made where it is used"
     return PythonLine(span=span, advice=advice, fixes=fixes)
+
+
+class _Flows:
+    """Which name of Python is the flow, line by line.
+
+    A name that Python binds again and again, `x = relu(x)`, is the flow of a body. What was the flow before another
+    name became it cannot be named any more.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._bodies: list[Counter[str]] = [Counter()]
+        for line in lines:
+            if _BODY.match(line) is not None:
+                self._bodies.append(Counter())
+            bound = re.match(r"\s*(\w+)\s*([-+*/@]?)=(?!=)(.*)", line)
+            if bound is not None:
+                again = bound[2] != "" or re.search(rf"\b{bound[1]}\b", bound[3]) is not None
+                self._bodies[-1][bound[1]] += 1 + again
+        self._body = 0
+        self._flow: str | None = None
+        self._lost: set[str] = set()
+
+    def enter(self, line: str) -> None:
+        """Another body starts anew."""
+        if _BODY.match(line) is not None:
+            self._body, self._flow, self._lost = self._body + 1, None, set()
+
+    def name(self, word: str) -> str:
+        """What a name of Python is here. Raises `_CannotTranslate` for what has none."""
+        if word in self._lost:
+            raise _CannotTranslate
+        return "flow" if word == self._flow else word
+
+    def becomes(self, name: str | None) -> bool:
+        """Whether a statement makes the flow, which is called `name` in Python from now on."""
+        if name is not None and self._bodies[self._body][name] < 2:
+            return False
+        self.lose()
+        self._lost.discard(str(name))
+        self._flow = name
+        return True
+
+    def lose(self) -> None:
+        """The flow is another one now."""
+        if self._flow is not None:
+            self._lost.add(self._flow)
+        self._flow = None
+
+    def renamed(self, line: str) -> str | None:
+        """A line of the language that mentions what Python calls the flow; none where it does not."""
+        added = re.match(r"(\s*)(\w+)\s*([-+*/@])=\s*(\w+)\s*;?\s*$", line)
+        if added is not None and self._flow == added[2]:
+            return f"{added[1]}flow {added[3]} {added[4]}"
+        before, sign, after = line.rpartition("=") if re.match(r"\s*\w+\s*=(?!=)", line) else ("", "", line)
+        if self._flow is None or re.search(rf"(?<!\.)\b{self._flow}\b(?!\s*[=:(])", after) is None:
+            return None
+        return before + sign + re.sub(rf"(?<!\.)\b{self._flow}\b(?!\s*[=:(])", "flow", after)
 
 
 class _Writer:
@@ -95,20 +157,23 @@ class _Writer:
                 with suppress(SyntaxError, ValueError, _CannotTranslate, RecursionError):
                     self._made[found[1]] = self.chain(ast.parse(found[2].strip(), mode="eval").body)
         self._waiting = dict(self._made)
+        self._flows = _Flows(lines)
 
     def line(self, line: str) -> str | None:
         """A line in the language; none where it is no Python, or not surely to be translated."""
+        self._flows.enter(line)
         if _PYTHON.search(line) is None and "super().__init__" not in line:
-            return None
+            return self._flows.renamed(line)
         code = line.strip().rstrip(";")
         if re.match(r"(import|from) torch\b|super\(\)\.__init__\(\)$", code):
             return ""
         if "->" in code:
-            return None
+            return self._flows.renamed(line)
         try:
             (statement,) = ast.parse(code).body
             text = self.statement(statement)
         except (SyntaxError, ValueError, _CannotTranslate, RecursionError):
+            self._flows.lose()
             return None
         return line[: len(line) - len(line.lstrip())] + text
 
@@ -117,18 +182,28 @@ class _Writer:
         match node:
             case ast.Assign([ast.Attribute(ast.Name("self"), name)], value):
                 return "" if name in self._made else f"{name}: {self.chain(value)}"
+            case ast.AugAssign(ast.Name(name), operator, value):
+                whole = ast.BinOp(ast.Name(name), operator, value)
+                return self.statement(ast.Assign([ast.Name(name)], whole))
             case ast.Assign([ast.Name(name)], value):
-                # What replaces a name by something made of it is the flow of a body.
-                names = [part for part in ast.walk(value) if isinstance(part, ast.Name) and part.id == name]
-                for part in names:
-                    part.id = "flow"
-                text = self.chain(value)
-                return text.removeprefix("flow -> ") if names else f"{name} = {text}"
+                text = self.renamed(value)
+                if not self._flows.becomes(name):
+                    return f"{name} = {text}"
+                return text.removeprefix("flow -> ")
             case ast.Return(ast.expr() as value):
-                return f"return {self.chain(value)}"
+                return f"return {self.renamed(value)}"
             case ast.Expr(value):
-                return self.chain(value)
+                text = self.renamed(value)
+                self._flows.becomes(None)
+                return text.removeprefix("flow -> ")
         raise _CannotTranslate
+
+    def renamed(self, node: ast.expr) -> str:
+        """A chain, in which names that Python gave to what is the flow here are `flow`."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                part.id = self._flows.name(part.id)
+        return self.chain(node)
 
     def chain(self, node: ast.expr) -> str:
         """An expression where a chain may stand: a call on a tensor is one."""

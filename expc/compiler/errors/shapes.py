@@ -17,8 +17,8 @@ class SizeMismatch(Problem):
     model Net(x: f32[N, 8]) -> f32[N, 2] {
       a = Linear(4)
       b = Linear(5)
-      torch_sum = cat([a, b], dim=0)
-      return torch_sum -> Linear(2)
+      both = cat([a, b], dim=0)
+      return both -> Linear(2)
     }
     ```
 
@@ -221,7 +221,6 @@ class ConditionNeeded(Problem):
     ```exp wrong
     model Net(x: f32[N, 8, H]) -> f32[N, 8, H] {
       half = MaxPool1d(2)
-      ConvTranspose1d(8, 2, stride=2) -> _used: Identity
       return interpolate(half, scale_factor=2) + x
     }
     ```
