@@ -111,13 +111,13 @@ class Experiment:
         return run(self.program, out=where, device=device, progress=progress, data=data)
 
     def summary(self, **sizes: int) -> str:
-        """Layers, types, parameters and multiply-accumulates as a table; `summary(H=224)` counts at that size.
+        """Layers, types, parameters, multiply-accumulates and memory as a table; `summary(H=224)` counts at that size.
 
         Raises CheckError where the experiment has errors, ValueError where it declares no model or has no such size.
         """
         from expc.compiler.summary import summary
 
-        return summary(self._model, sizes)
+        return summary(self.program, sizes)
 
     @property
     def _model(self) -> "Model":

@@ -1,4 +1,4 @@
-"""`expc summary`: the layers of a network, with types, parameters and multiply-accumulates."""
+"""`expc summary`: the layers of a network, with types, parameters, multiply-accumulates and memory."""
 
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,15 @@ def _sizes(_: click.Context, __: click.Parameter, given: "Sequence[str]") -> dic
     return sizes
 
 
-@click.command("summary", short_help="List layers, types, parameters and MACs; imports no torch.")
+@click.command("summary", short_help="List layers, types, parameters, MACs and memory; imports no torch.")
 @click.argument("file")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a `let` or a setting.")
 @click.option("--at", "sizes", multiple=True, callback=_sizes, metavar="NAME=SIZE", help="Count at this size: H=224.")
-def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int]) -> int:
-    """List the layers of FILE's network: output types, parameters, multiply-accumulates of a forward pass."""
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", help="For people (the default), or tools."
+)
+def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int], style: str) -> int:
+    """List the layers of FILE's network: output types, parameters, multiply-accumulates, memory in training."""
     checked = check_path(file, overrides)
     show(checked.problems, err=True)
     if checked.program is None or refused(checked.problems, strict=False):
@@ -35,10 +38,10 @@ def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int]) -> int
         click.echo(f"expc: {file} declares no model", err=True)
         return FAILED
 
-    from expc.compiler.summary import summary
+    from expc.compiler.summary import as_json, summary
 
     try:
-        click.echo(summary(checked.program.model, sizes))
+        click.echo((as_json if style == "json" else summary)(checked.program, sizes))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
     return OK

@@ -1,12 +1,17 @@
-"""What a network costs: parameters, and multiply-accumulates of one forward pass, read off the graph."""
+"""What a network costs, layer by layer, read off the graph.
 
-from collections.abc import Iterator, Mapping
+Parameters, multiply-accumulates of one forward pass, and the bytes that are kept for the backward pass.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from math import prod
 from typing import Any, Final
 
+from expc.compiler.activations import Activations, Env
 from expc.compiler.dimensions import Size, substitute
 from expc.compiler.graph import Apply, Container, Invoke, Leaf, Record, Result, Value
 from expc.compiler.ops.declare import REQUIRED, Call
+from expc.compiler.types import at, is_known
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 
@@ -16,10 +21,11 @@ PYTHON: Final = "Python"
 
 @dataclass(frozen=True)
 class Row:
-    """One step of a network that has weights or does multiplications, or a container with the sum of what is in it.
+    """One step of a network that has weights, multiplies or keeps something, or a container with the sum of its steps.
 
     `key` is the module's whole name, as in the `state_dict`; of a function it is empty. `parameters` counts a tensor
-    that several modules share once, where it first appears.
+    that several modules share once, where it first appears. `kept` is in bytes, and counts what several steps keep
+    where it is kept first.
     """
 
     key: str
@@ -28,29 +34,36 @@ class Row:
     result: str
     parameters: int
     macs: Size
+    kept: Size
     span: Span
 
 
-def rows(model: Container, sizes: Mapping[str, Size]) -> tuple[Row, ...]:
+def rows(model: Container, sizes: Mapping[str, Size], batch: Mapping[str, Size] | None = None) -> tuple[Row, ...]:
     """The rows of `model`, in the order of its steps; the first is the network itself, with the totals.
 
-    `sizes` gives numbers to symbols; MACs stay symbolic in the others.
+    `sizes` gives numbers to symbols, `batch` further ones to count what is kept with; numbers stay symbolic in the
+    others.
     """
-    return tuple(_Walk(sizes, set()).container(model, key="", depth=0))
+    activations = Activations({**sizes, **(batch or {})})
+    env = activations.given(model.inputs)
+    return tuple(_Walk(sizes, activations, batch or ()).container(model, env, key="", depth=0))
 
 
 class _Walk:
-    """Goes through the steps as they run. `seen` has the containers and leaves that were counted already."""
+    """Goes through the steps as they run."""
 
-    def __init__(self, sizes: Mapping[str, Size], seen: set[int]) -> None:
+    def __init__(self, sizes: Mapping[str, Size], activations: Activations, batch: Collection[str]) -> None:
         self._sizes = sizes
-        self._seen = seen
+        self._activations = activations
+        self._batch = batch
+        self._seen: set[int] = set()
+        """The containers and leaves that were counted already."""
 
-    def container(self, container: Container, key: str, depth: int) -> list[Row]:
+    def container(self, container: Container, env: Env, key: str, depth: int) -> list[Row]:
         inside: list[Row] = []
         for name, declared in container.params.items():
             count = 0 if id(container) in self._seen else _count(declared.type.dims)
-            inside.append(Row(_join(key, name), "param", depth + 1, str(declared.type), count, 0, declared.span))
+            inside.append(Row(_join(key, name), "param", depth + 1, str(declared.type), count, 0, 0, declared.span))
         self._seen.add(id(container))
         for step in container.steps:
             if isinstance(step, Invoke):
@@ -58,20 +71,32 @@ class _Walk:
                 if step.again is not None:
                     self._seen |= {id(part) for part in _parts(step.again)}
                 assert isinstance(child, Container), step.module  # noqa: S101 - what `Invoke` says
-                inside += self.container(child, _join(key, step.module), depth + 1)
-            elif isinstance(step, Apply):
-                inside += self._apply(container, step, key, depth + 1)
+                given = self._activations.entering(child, step.arguments, env)
+                inside += self.container(child, given, _join(key, step.module), depth + 1)
+                self._activations.leaving(child, step.result, given, env)
+                continue
+            kept = self._activations.step(step, container, env)
+            if isinstance(step, Apply):
+                inside += self._apply(container, step, kept, key, depth + 1)
+            elif kept != 0:
+                inside.append(Row("", "index", depth + 1, self._text(step.result), 0, 0, kept, step.span))
         direct = [row for row in inside if row.depth == depth + 1]
         macs: Size = 0
+        kept_inside: Size = 0
         for row in direct:
-            macs = macs + row.macs
+            macs, kept_inside = macs + row.macs, kept_inside + row.kept
         total = sum(row.parameters for row in direct)
-        return [Row(key, container.title, depth, text(container.result), total, macs, container.span), *inside]
+        result = self._text(container.result)
+        return [Row(key, container.title, depth, result, total, macs, kept_inside, container.span), *inside]
 
-    def _apply(self, container: Container, step: Apply, key: str, depth: int) -> Iterator[Row]:
+    def _text(self, result: Result) -> str:
+        """The type of a result, with the sizes that are known; the batch stays a name."""
+        return text(result, {name: size for name, size in self._sizes.items() if name not in self._batch})
+
+    def _apply(self, container: Container, step: Apply, kept: Size, key: str, depth: int) -> Iterator[Row]:
         operator = step.operator
         leaf = container.children[step.module] if step.module is not None else None
-        if leaf is None and operator.macs is None:
+        if leaf is None and operator.macs is None and kept == 0:
             return
         parameters = 0
         if isinstance(leaf, Leaf) and id(leaf) not in self._seen:
@@ -81,7 +106,9 @@ class _Walk:
         macs = 0 if operator.macs is None else operator.macs(_call(step, settings), _types(step.result))
         whole = "" if step.module is None else _join(key, step.module)
         title = operator.name if operator.python is None else f"{operator.name} ({PYTHON})"
-        yield Row(whole, title, depth, text(step.result), parameters, substitute(macs, self._sizes), step.span)
+        yield Row(
+            whole, title, depth, self._text(step.result), parameters, substitute(macs, self._sizes), kept, step.span
+        )
 
 
 def _parts(container: Container) -> Iterator[Container | Leaf]:
@@ -93,14 +120,18 @@ def _parts(container: Container) -> Iterator[Container | Leaf]:
             yield child
 
 
-def text(result: Result) -> str:
-    """The type of what a step gives, as the language writes it."""
+def text(result: Result, sizes: Mapping[str, Size] | None = None) -> str:
+    """The type of what a step gives, as the language writes it, at these sizes."""
+
+    def shown(value: Value) -> str:
+        return str(at(value.type, dict(sizes)) if sizes and is_known(value.type) else value.type)
+
     if isinstance(result, Value):
-        return str(result.type)
+        return shown(result)
     if isinstance(result, Record):
-        return "(" + ", ".join(f"{name}: {value.type}" for name, value in result.fields.items()) + ")"
+        return "(" + ", ".join(f"{name}: {shown(value)}" for name, value in result.fields.items()) + ")"
     if isinstance(result, tuple):
-        return "(" + ", ".join(map(text, result)) + ")"
+        return "(" + ", ".join(text(part, sizes) for part in result) + ")"
     return "none"
 
 

@@ -55,6 +55,13 @@ def _weights(call: Call) -> Shapes:
     return shapes
 
 
+def _macs(call: Call, _: Any) -> Size:
+    """The head, which every sample goes through; how many need a tail depends on the targets."""
+    samples, size = call.tensor("input_").dims
+    cutoffs: list[int] = call["cutoffs"]
+    return samples * size * (cutoffs[0] + len(cutoffs))
+
+
 OPERATORS: Final = (
     Operator(
         "AdaptiveLogSoftmaxWithLoss",
@@ -70,6 +77,7 @@ OPERATORS: Final = (
         arguments=(Param("input_", TENSOR, tensor=True), Param("target_", TENSOR, tensor=True)),
         shape=_shape,
         weights=_weights,
+        macs=_macs,
         example="(x, y) -> AdaptiveLogSoftmaxWithLoss(1000, [10, 100])",
         example_inputs={"x": "f32[N, 16]", "y": "class(1000)[N]"},
     ),

@@ -176,3 +176,19 @@ _NO_GRADIENT: Final = (
 )
 NO_GRADIENT: Final = frozenset(_NO_GRADIENT.split())
 """The operators whose result has no gradient: choices, comparisons, and tensors made from nothing."""
+
+_LOSS = "which of its tensors are kept depends on which have a gradient, and some are copies"
+_STEPS = "is several steps in torch, of which most keep something"
+APPROXIMATE: Final = {
+    **dict.fromkeys(
+        (
+            *("GaussianNLLLoss", "gaussian_nll_loss", "HingeEmbeddingLoss", "hinge_embedding_loss"),
+            *("MarginRankingLoss", "margin_ranking_loss", "CosineEmbeddingLoss", "cosine_embedding_loss"),
+            *("TripletMarginLoss", "triplet_margin_loss", "TripletMarginWithDistanceLoss", "CTCLoss", "ctc_loss"),
+            *("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"),
+        ),
+        _LOSS,
+    ),
+    **dict.fromkeys(("cov", "corrcoef", "combinations", "vander"), _STEPS),
+}
+"""Operators whose bytes are right within a factor of 4, with the reason; the others are exact for f32 on the CPU."""

@@ -155,13 +155,23 @@ def _matrix_power(call: Call) -> TensorType:
     return _square(call, _NUMBERS if n > 1 else DTYPES, "numbers, not booleans")
 
 
+def _power_macs(call: Call, result: Any) -> Size:
+    """One product for each doubling of the power, and one for each further bit of it."""
+    power = abs(int(call["n"]))
+    products = max(power.bit_length() + power.bit_count() - 2, 0)
+    side: Size = result.dims[-1]
+    return products * product(result.dims) * side
+
+
 _SQUARE: Final = {"x": "f32[N, 8, 8]"}
 _LIST: Final = {"x": "f32[N]"}
 _MATRIX: Final = {"x": "f32[N, 8]"}
 
 
-def _of_square(name: str, doc: str, shape: ShapeRule, *more: Param, example: str | None = None) -> Operator:
-    return function(name, doc, (INPUT, *more), shape, example or f"x -> {name}", _SQUARE)
+def _of_square(
+    name: str, doc: str, shape: ShapeRule, *more: Param, example: str | None = None, **costs: Any
+) -> Operator:
+    return function(name, doc, (INPUT, *more), shape, example or f"x -> {name}", _SQUARE, **costs)
 
 
 def _indices(name: str, doc: str) -> Operator:
@@ -235,5 +245,6 @@ OPERATORS: Final = (
         _matrix_power,
         Param("n", INT),
         example="x -> matrix_power(2)",
+        macs=_power_macs,
     ),
 )

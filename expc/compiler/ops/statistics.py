@@ -245,6 +245,10 @@ def _pdist(call: Call) -> TensorType:
     return TensorType(x.dtype, (pairs,))
 
 
+def _cov_macs(call: Call, result: Any) -> Size:
+    return product(result.dims) * (call.tensor().dims or (1,))[-1]
+
+
 def _pdist_macs(call: Call, result: Any) -> Size:
     return product((*result.dims, call.tensor().dims[-1]))
 
@@ -354,6 +358,7 @@ OPERATORS: Final = (
         _cov,
         "x -> cov",
         _SAMPLES,
+        macs=_cov_macs,
     ),
     function(
         "corrcoef",
@@ -362,6 +367,7 @@ OPERATORS: Final = (
         lambda call: _variables(call)[0],
         "x -> corrcoef",
         _SAMPLES,
+        macs=_cov_macs,
     ),
     function(
         "histc",

@@ -1,5 +1,6 @@
 """What `expc summary` counts is what torch has."""
 
+import json
 import re
 from pathlib import Path
 
@@ -48,11 +49,41 @@ def test_counts_are_those_of_torch(example: str) -> None:
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["summary", str(EXAMPLES / "resnet18.exp"), "--at", "H=224", "--at", "W=224"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("ResNet18(x: f32[N, 3, H, W]) -> f32[N, 1000]\n")
+    assert out.startswith("ResNet18(x: f32[N, 3, H, W]) -> f32[N, 1000]   at H=224, W=224\n")
     assert re.search(r"^  0 +BasicBlock ", out, re.MULTILINE)
-    assert re.search(r"^fc +Linear +f32\[N, 1000\] +513,000 +512,000 +16$", out, re.MULTILINE)
-    assert "11,689,512 parameters" in out
-    assert "1,814,073,344 multiply-accumulates at N=1, H=224, W=224" in out
+    assert re.search(r"^fc +Linear +f32\[N, 1000\] +513,000 +512,000 +2\.0 KiB +16$", out, re.MULTILINE)
+    assert "11,689,512 parameters (44.6 MiB as f32, buffers included)" in out
+    assert "1,814,073,344 multiply-accumulates for one sample" in out
+
+
+@pytest.mark.parametrize("example", sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.exp")))
+def test_every_table_fits_a_screen(example: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for sizes in ((), ("--at", "H=224", "--at", "W=224")):
+        asked = sizes if "H, W]" in (EXAMPLES / example).read_text("utf-8") else ()
+        assert invoke(["summary", str(EXAMPLES / example), *asked]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
+
+
+def test_sizes_that_the_data_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["summary", str(EXAMPLES / "gpt.exp")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("GPT(tokens: i64[N, T]) -> f32[N, 256, 65]   at T=256\n")
+    assert re.search(r"^ +kept by the network +4\.3 GiB$", out, re.MULTILINE)
+    assert "kept at N=64" in out
+
+
+def test_what_nobody_knows_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["summary", str(EXAMPLES / "resnet18.exp")]) == 0
+    assert "~ depends on H, W: say how large, as in `--at H=224 --at W=224`\n" in capsys.readouterr().out
+
+
+def test_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["summary", str(EXAMPLES / "mnist.exp"), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["parameters"], found["macs"], found["sizes"]) == (421_738, 4_241_152, {"N": 128})
+    assert found["kept"] == sum(layer["kept"] for layer in found["layers"] if layer["depth"] == 1)
+    parts = ("weights", "gradients", "optimizer", "average", "kept", "kept_by_loss")
+    assert found["total"] == sum(found[part] for part in parts)
 
 
 def test_a_size_that_the_model_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
