@@ -80,7 +80,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "surplus_outputs": _CLASSES,
     "bias_before_batchnorm": _BATCH_NORM,
     "batch_axis_mismatch": _SEQUENCES,
-    "batchnorm_batch_of_one": _BATCH_NORM,
+    "batchnorm_batch_of_one": (*_BATCH_NORM, "Conv2dNormActivation", "Conv3dNormActivation"),
     "monitor_direction": ("min", "max"),
     "norm_after_activation": _NORMS,
     "missing_nonlinearity": ("Linear", "Conv1d", "Conv2d", "Conv3d"),

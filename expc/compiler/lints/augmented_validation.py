@@ -81,6 +81,14 @@ def is_random(use: Use, origin: Origin | None = None) -> bool:
         case "RandomCrop" if origin is not None and origin.before is not None:
             moves = settings["padding"] or settings["pad_if_needed"]
             return bool(moves) or origin.type.dims[-2:] != origin.before.dims[-2:]
+        case "RandomResizedCrop":
+            return (
+                any(pair[0] != pair[1] for pair in (settings["scale"], settings["ratio"])) or settings["scale"][0] < 1
+            )
+        case "RandomAffine" if not any(settings[name] for name in ("degrees", "translate", "scale", "shear")):
+            return False
+        case "RandomChannelPermutation" if origin is not None and origin.before is not None:
+            return origin.before.dims[0] != 1
         case "ColorJitter":
             return any(settings[name] for name in ("brightness", "contrast", "saturation", "hue"))
         case "GaussianBlur":

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from math import prod
 from typing import ClassVar
 
-from expc.compiler.lints.producers import applications, input_of
+from expc.compiler.lints.statistics import batch_statistics
 from expc.compiler.program import Program
-from expc.compiler.types import TensorType
 from expc.diagnostics import Label, Problem
 from expc.frozen import dataclass
 
@@ -55,18 +54,11 @@ def check(program: Program) -> Iterator[Problem]:
         why += f", and {_split(last, parts)}" if last > 1 else ""
     if why is None:
         return
-    for step, _, _ in applications(program.model.body):
-        value = input_of(step)
-        if not step.operator.batch_statistics or value is None or not isinstance(value.type, TensorType):
-            continue
-        places = value.type.dims[2:]
-        if (
-            all(isinstance(size, int) for size in places)
-            and prod(size for size in places if isinstance(size, int)) == 1
-        ):
-            yield BatchnormBatchOfOne(
-                span=step.span, norm=step.operator.name, why=why, labels=(Label(plan.span, "the data"),)
-            )
+    for step, type_ in batch_statistics(program):
+        places = [size for size in type_.dims[2:] if isinstance(size, int)]
+        if len(places) == len(type_.dims[2:]) and prod(places) == 1:
+            labels = (Label(plan.span, "the data"),)
+            yield BatchnormBatchOfOne(span=step.span, norm=step.operator.name, why=why, labels=labels)
 
 
 def _parts(samples: int, parts: int) -> list[int]:

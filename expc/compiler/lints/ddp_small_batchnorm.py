@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.producers import applications
+from expc.compiler.lints.statistics import batch_statistics
 from expc.compiler.program import Program
 from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
@@ -59,9 +59,8 @@ def check(program: Program) -> Iterator[Problem]:
     samples = -(-data.batch // (2 * train.accumulate))
     if samples > FEW:
         return
-    for step, _, _ in applications(program.model.body):
-        if step.operator.batch_statistics and step.operator.name != "SyncBatchNorm":
-            labels = (Label(step.span, "the layer"),)
-            span = program.experiment.places["distributed.strategy"]
-            yield DdpSmallBatchnorm(span=span, norm=step.operator.name, samples=samples, labels=labels)
-            return
+    step = next((step for step, _ in batch_statistics(program) if step.operator.name != "SyncBatchNorm"), None)
+    if step is not None:
+        labels = (Label(step.span, "the layer"),)
+        span = program.experiment.places["distributed.strategy"]
+        yield DdpSmallBatchnorm(span=span, norm=step.operator.name, samples=samples, labels=labels)

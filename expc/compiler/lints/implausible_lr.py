@@ -62,6 +62,8 @@ def check(program: Program) -> Iterator[Problem]:
     train, data, written = program.train, program.experiment.data, program.experiment.train
     if train is None or data is None or written is None:
         return
+    if any(part.use.declaration.python is not None for part in train.schedule):
+        return
     batch, used = data.batch, optimizers(program)
     cycle = next((part.use for part in train.schedule if part.use.name in OWN_RATES), None)
     if cycle is not None:
@@ -101,6 +103,4 @@ def _high(use: Use, lr: float, span: Span, batch: int, room: float = 1) -> Itera
 
 def _may_be_a_test_of_rates(parts: tuple[SchedulePart, ...]) -> bool:
     """Whether the schedule may keep the rate below what the optimizer says, or raise it to find the limit."""
-    if any(part.use.declaration.python is not None for part in parts):
-        return True
     return len(parts) == 1 and parts[0].use.name in ("LinearLR", "ConstantLR", "ExponentialLR")

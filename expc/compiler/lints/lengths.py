@@ -14,8 +14,8 @@ from expc.spec.values import Quantity
 NEARLY: Final = 0.05
 """Lengths that differ by no more than this share count as the same: `T_max = epochs` after a short warm-up."""
 
-FEW: Final = 0.05
-"""What is a smaller share of the steps than this was hardly meant in steps."""
+FAR: Final = 20
+"""A run that became shorter explains milestones of several times its length, and hardly more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,12 @@ class Length:
 
     @property
     def has_other_unit(self) -> bool:
-        """Whether it was surely meant in steps: as epochs it outlasts the part, as steps it fits, and is no few."""
+        """Whether it was surely meant in steps: as epochs it outlasts the part by far, and as steps it fits."""
         if not self.is_bare or self.said.unit != "epoch" or self.whole is None or self.other is None:
             return False
-        fits = self.other * FEW <= self.said.number <= self.other * (1 + NEARLY)
-        return fits and self.said.number > self.whole * (1 + NEARLY)
+        number = self.said.number
+        is_whole = self.other * (1 - NEARLY) <= number and self.too_long
+        return number <= self.other * (1 + NEARLY) and (is_whole or number > self.whole * FAR)
 
     @property
     def too_long(self) -> bool:

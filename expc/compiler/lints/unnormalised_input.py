@@ -53,7 +53,7 @@ def check(program: Program) -> Iterator[Problem]:
         return
     if not plan.dataset.declaration.sample(plan.dataset.settings):
         return
-    body, wires, fields = program.model.body, Wires(program), Lineage(plan).fields
+    body, wires, fields = program.model.body, program.wires, Lineage(plan).fields
     for name, value in zip(body.input_names, body.inputs, strict=True):
         field = program.inputs.get(name)
         if field not in fields or not isinstance(value, Value):

@@ -11,6 +11,7 @@ from expc.compiler.datasets import datasets
 from expc.compiler.lints import _OPTIMIZERS, _RANDOM, _RULES, _SETTLED
 from expc.compiler.lints.implausible_lr import HIGHEST
 from expc.compiler.lints.unshuffled_class_split import SORTED
+from expc.compiler.ops.table import operators
 from expc.compiler.optimizers import optimizers
 from expc.compiler.program import Watch
 from expc.compiler.schedules import EPOCHS, MILESTONES, STEPS, schedules
@@ -141,6 +142,8 @@ def test_rules_are_imported_for_the_files_that_they_are_about() -> None:
     ]
     assert set(_SETTLED) == set(timed) - {"ConstantLR"}
     assert set(datasets()) >= SORTED
+    statistics = {name for name, operator in operators().items() if operator.batch_statistics}
+    assert set(_RULES["batchnorm_batch_of_one"]) >= statistics
     assert all(about for name, about in _RULES.items() if name in ("augmented_validation", "t_max_mismatch"))
 
 
