@@ -122,3 +122,85 @@ class TwoTowers(nn.Module):
         a = F.normalize(self.image_tower(image), dim=-1)
         b = F.normalize(self.text_tower(tokens, mask), dim=-1)
         return self.temperature.exp() * a @ b.T
+
+
+class CausalAttention(nn.Module):
+    def __init__(self, width: int, heads: int, p: float) -> None:
+        super().__init__()
+        self.heads, self.p = heads, p
+        self.c_attn, self.c_proj, self.drop = nn.Linear(width, 3 * width), nn.Linear(width, width), nn.Dropout(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, t, c = x.shape
+        q, k, v = (part.reshape(n, t, self.heads, -1).transpose(1, 2) for part in self.c_attn(x).split(c, dim=2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.p if self.training else 0.0)
+        return self.drop(self.c_proj(y.transpose(1, 2).reshape(n, t, c)))
+
+
+class TransformerLayer(nn.Module):
+    def __init__(self, width: int, heads: int, p: float) -> None:
+        super().__init__()
+        self.ln_1, self.attn, self.ln_2 = nn.LayerNorm(width), CausalAttention(width, heads, p), nn.LayerNorm(width)
+        self.mlp = nn.Module()
+        self.mlp.c_fc, self.mlp.c_proj, self.drop = (
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+            nn.Dropout(p),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.drop(self.mlp.c_proj(F.gelu(self.mlp.c_fc(self.ln_2(x)))))
+
+
+class GPT(nn.Module):
+    def __init__(self, vocab: int, context: int, width: int, heads: int, depth: int, p: float) -> None:
+        super().__init__()
+        self.wte, self.wpe, self.drop = nn.Embedding(vocab, width), nn.Embedding(context, width), nn.Dropout(p)
+        self.h = nn.ModuleList(TransformerLayer(width, heads, p) for _ in range(depth))
+        self.ln_f, self.lm_head = nn.LayerNorm(width), nn.Linear(width, vocab, bias=False)
+        self.lm_head.weight = self.wte.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.drop(self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device)))
+        for layer in self.h:
+            x = layer(x)
+        return self.lm_head(self.ln_f(x))
+
+
+def double_conv(inside: int, out: int) -> nn.Sequential:
+    def conv(inside: int) -> list[nn.Module]:
+        return [nn.Conv2d(inside, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+
+    return nn.Sequential(*conv(inside), *conv(out))
+
+
+class Up(nn.Module):
+    def __init__(self, inside: int, out: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inside, inside // 2, 2, stride=2)
+        self.conv = double_conv(inside, out)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.conv(torch.cat([skip, self.up(x)], dim=1))
+
+
+class UNet(nn.Module):
+    def __init__(self, classes: int = 21) -> None:
+        super().__init__()
+        widths = [64, 128, 256, 512, 1024]
+        modules = [double_conv(3, 64)]
+        modules += [nn.Sequential(nn.MaxPool2d(2), double_conv(w, 2 * w)) for w in widths[:-1]]
+        modules += [Up(2 * w, w) for w in reversed(widths[:-1])]
+        for place, module in enumerate([*modules, nn.Conv2d(64, classes, 1)]):
+            self.add_module(str(place), module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *downs = (self.get_submodule(str(place)) for place in range(5))
+        skips = [first(x)]
+        for down in downs:
+            skips.append(down(skips[-1]))
+        x = skips.pop()
+        for place in range(5, 9):
+            x = self.get_submodule(str(place))(x, skips.pop())
+        return self.get_submodule("9")(x)
