@@ -41,6 +41,12 @@ _ACTIVATIONS: Final = (
     *("Hardsigmoid", "Tanh", "Softplus", "Softsign", *_SOFTMAX, "relu", "relu6", "leaky_relu", "prelu", "elu", "selu"),
     *("celu", "gelu", "silu", "mish", "hardswish", "sigmoid", "hardsigmoid", "tanh", "softplus", "softsign"),
 )
+_BOUNDED: Final = (
+    *("Sigmoid", "sigmoid", "Hardsigmoid", "hardsigmoid", "Tanh", "tanh", "Hardtanh", "hardtanh"),
+    *("Softsign", "softsign"),
+)
+_RELU: Final = ("ReLU", "ReLU6", "relu", "relu6")
+_AFFINE: Final = (*("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),)
 _CONVOLUTIONS: Final = ("Conv1d", "Conv2d", "Conv3d", "conv1d", "conv2d", "conv3d")
 _POOLS: Final = tuple(
     f"{name}{count}d" for name in ("MaxPool", "max_pool", "AvgPool", "avg_pool", "LPPool", "lp_pool") for count in "123"
@@ -108,7 +114,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "class_axis_misplaced": _CLASSES,
     "bounded_regression_output": _REGRESSION,
     "loss_task_mismatch": ("OneHot",),
-    "relu_before_loss": ("ReLU", "ReLU6", "relu", "relu6"),
+    "relu_before_loss": _RELU,
     "not_run_yet": (),
     "t_max_mismatch": _SETTLED,
     "schedule_unit_mismatch": _SETTLED,
@@ -132,6 +138,23 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
 anything: operators, data sets, optimizers, schedules, sections, keys. A rule without words looks at every file.
 """
 
+_TOO: Final[Mapping[str, tuple[str, ...]]] = {
+    "softmax_before_cross_entropy": _SOFTMAX,
+    "sigmoid_before_cross_entropy": _BOUNDED,
+    "sigmoid_before_bce_logits": (*_BOUNDED, *_SOFTMAX),
+    "softmax_before_mse_or_bce": ("Softmax", "softmax"),
+    "bounded_regression_output": (*_BOUNDED, *_RELU),
+    "relu_before_loss": (*_CLASSES, *_LOGITS, "MultiMarginLoss", "multi_margin_loss"),
+    "log_of_softmax": (*_BOUNDED, *_SOFTMAX),
+    "class_axis_misplaced": ("Linear", "linear"),
+    "shrinking_filters": _CLASSES,
+    "dropout_before_batchnorm": _BATCH_NORM,
+    "dropout_before_pooling": ("Dropout", "dropout"),
+    "bias_before_batchnorm": _AFFINE,
+    "batchnorm_batch_of_one": ("data",),
+    "monitor_direction": ("checkpoint", "early_stop"),
+}
+"""Words of which a file must have one too."""
 
 _TEXT_RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "unused_let": (),
@@ -165,5 +188,6 @@ _ELSEWHERE: Final = ("unfixed_size", "unknown_rule", "unused_allow")
 def _about(rules: Mapping[str, tuple[str, ...]], words: AbstractSet[str], on: AbstractSet[str]) -> Iterator[str]:
     for name, about in rules.items():
         rule = name.replace("_", "-")
-        if (not about or not words.isdisjoint(about)) and (rule not in OFF or rule in on):
+        needed = (some for some in (about, _TOO.get(name, ())) if some)
+        if (rule not in OFF or rule in on) and not any(words.isdisjoint(some) for some in needed):
             yield name

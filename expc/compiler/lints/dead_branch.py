@@ -1,11 +1,10 @@
 """`dead-branch`: parameters that no loss reaches."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from expc.compiler.body import arguments, tensors
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Read, Step, Value
-from expc.compiler.lints.dead_branch_under_ddp import DeadBranchUnderDdp
 from expc.compiler.lints.wires import Wires
 from expc.compiler.program import Program
 from expc.compiler.types import FLOATING, TensorType
@@ -69,7 +68,11 @@ def check(program: Program) -> Iterator[Problem]:
             found.setdefault(span, []).append(key)
     distributed = program.experiment.distributed
     stops = distributed is not None and distributed.strategy == "ddp" and not distributed.find_unused_parameters
-    kind = DeadBranchUnderDdp if stops else DeadBranch
+    kind: Any = DeadBranch
+    if stops and found:
+        from expc.compiler.lints.dead_branch_under_ddp import DeadBranchUnderDdp
+
+        kind = DeadBranchUnderDdp
     for span, keys in found.items():
         yield kind(span=span, key=keys[0], more=f" and {len(keys) - 1} more like it" if keys[1:] else "")
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.dropped_wholly import DroppedWholly
 from expc.compiler.program import Program
 from expc.diagnostics import Problem, Severity
 from expc.frozen import dataclass
@@ -46,6 +45,8 @@ def check(program: Program) -> Iterator[Problem]:
         if not isinstance(p, int | float) or p <= 0.5:
             continue
         if p == 1:
+            from expc.compiler.lints.dropped_wholly import DroppedWholly
+
             yield DroppedWholly(span=node.span, operator=node.name)
         else:
             yield ExcessiveDropout(span=node.span, operator=node.name, share=float(p))
