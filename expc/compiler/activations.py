@@ -29,6 +29,7 @@ class Activations:
     def __init__(self, sizes: Mapping[str, Size]) -> None:
         self._sizes = dict(sizes)
         self._kept: set[Storage] = set()
+        self._types_at: dict[TensorType, TensorType] = {}
 
     def given(self, values: Sequence[Any], *, gradients: bool = False) -> Env:
         """The inputs of the network; `gradients` says whether they, too, have one."""
@@ -174,7 +175,10 @@ class Activations:
     def _at(self, value: Any) -> Any:
         """A type or a size with the known symbols replaced."""
         if isinstance(value, TensorType):
-            return at(value, self._sizes)
+            known = self._types_at.get(value)
+            if known is None:
+                known = self._types_at[value] = at(value, self._sizes)
+            return known
         return substitute(value, self._sizes) if hasattr(value, "terms") else value
 
 

@@ -11,12 +11,15 @@ from expc.compiler.types import FLOATING, TensorType
 
 
 def _cross_entropy(use: Use) -> Iterator[Item]:
-    """The logarithms of the probabilities, as large as the scores."""
+    """The logarithms of the probabilities, as large as the scores; with smoothing, which targets are ignored."""
     target: TensorType = use.call["target"]
     yield use.bytes()
     yield "target"
-    if target.dtype not in FLOATING:
-        yield 4
+    if target.dtype in FLOATING:
+        return
+    yield 4
+    if use.call["label_smoothing"]:
+        yield product(target.dims) + (8 if use.call["reduction"] == "mean" else 0)
 
 
 def _likelihood(_: Use) -> Iterator[Item]:
