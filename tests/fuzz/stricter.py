@@ -83,6 +83,13 @@ def weights(name: str, module: torch.nn.Module, first: torch.Tensor) -> None:
         raise Refused("weights of another dtype")
 
 
+def used_again(module: torch.nn.Module, flow: Any) -> None:
+    """Refuse a second use of a module."""
+    if isinstance(flow, torch.Tensor):
+        batched(type(module).__name__, flow)
+        weights(type(module).__name__, module, flow)
+
+
 def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], frame: Frame) -> None:
     """Refuse a use of a function."""
     found = [part for part in (*positional, *named.values()) if isinstance(part, torch.Tensor)]

@@ -183,7 +183,10 @@ class Again:
     def run(self, flow: Any, frame: Frame) -> Any:
         if self.label not in frame.labels:
             raise Refused(f"no {self.label}")
+        from fuzz import stricter  # which needs what is here
+
         made = frame.labels[self.label]
+        stricter.used_again(made, flow)
         result = made(flow)
         frame.log.append(measured(result))
         return result
