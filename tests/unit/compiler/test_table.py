@@ -123,7 +123,7 @@ def test_an_optimizer_is_made_and_steps(name: str) -> None:
 
 @pytest.mark.parametrize("name", schedules())
 def test_a_schedule_is_made_and_moves_the_rate(name: str) -> None:
-    program, train = trained(schedule=schedules()[name].example)
+    program, train = trained(epochs="100", optimizer="SGD", schedule=schedules()[name].example)
     assert program.model is not None
     optimizer = make_optimizer(train.optimizer, train.groups, lower(program.model, seed=0))
     schedule = Schedules(train.schedule, optimizer, steps_per_epoch=20, total_steps=800)

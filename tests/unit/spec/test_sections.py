@@ -123,7 +123,7 @@ def test_a_schema_can_be_written_down(section):
 
 
 def test_an_experiment_holds_each_section_under_its_name():
-    assert {field.name for field in dataclasses.fields(Experiment)} == {"name", "origins", *SECTIONS}
+    assert {field.name for field in dataclasses.fields(Experiment)} == {"name", "origins", "places", *SECTIONS}
 
 
 def test_settings_are_strict_and_frozen():
