@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from expc.compiler.dimensions import Size, symbol
 from expc.compiler.graph import Value
-from expc.compiler.lints.producers import applications, input_of
+from expc.compiler.lints.wires import setting
 from expc.compiler.ops.inner import Inner
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType
-from expc.diagnostics import Edit, Fix, Problem, Severity, Span
+from expc.diagnostics import Problem, Severity
 from expc.frozen import dataclass
 
 
@@ -51,20 +51,20 @@ def check(program: Program) -> Iterator[Problem]:
     if program.model is None:
         return
     batch = _batch(program)
-    for step, leaf, _ in applications(program.model.body):
-        value = input_of(step)
-        first = _batch_first(leaf.settings) if leaf is not None else None
+    for node in program.wires.nodes:
+        value = node.input
+        first = _batch_first(node.leaf.settings) if node.leaf is not None else None
         if first is None or value is None or not isinstance(value.type, TensorType) or value.type.rank < 3:
             continue
         samples, steps = value.type.dims[:2] if first else value.type.dims[1::-1]
         if steps == batch and samples != batch:
             yield BatchAxisMismatch(
-                span=step.span,
-                layer=step.operator.name,
+                span=node.span,
+                layer=node.name,
                 expected="[N, T, C]" if first else "[T, N, C]",
                 found=str(value.type),
                 axis="second" if first else "first",
-                fixes=() if first else _fixes(step.span),
+                fixes=() if first else setting(node.span, "batch_first", "true"),
             )
 
 
@@ -82,16 +82,3 @@ def _batch(program: Program) -> Size:
         if isinstance(value, Value) and isinstance(value.type, TensorType) and value.type.dims:
             return value.type.dims[0]
     return symbol("N")
-
-
-def _fixes(span: Span) -> tuple[Fix, ...]:
-    text = span.text
-    if not text.endswith(")") or "batch_first" in text:
-        return ()
-    comma = "" if text[:-1].rstrip().endswith(("(", ",")) else ", "
-    return (
-        Fix(
-            "write `batch_first=true`",
-            (Edit(Span(span.source, span.end - 1, span.end - 1), f"{comma}batch_first=true"),),
-        ),
-    )

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from expc.compiler.graph import Value
-from expc.compiler.lints.producers import applications
+from expc.compiler.lints.wires import at
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType
 from expc.diagnostics import Label, Problem, Severity
@@ -45,18 +44,12 @@ class SurplusOutputs(Problem):
 
 def check(program: Program) -> Iterator[Problem]:
     """Cross entropy whose class axis is wider than the target has classes."""
-    if program.train is None or program.model is None:
-        return
-    for step in (step for loss in program.train.losses for step, _, _ in applications(loss.body)):
-        if step.operator.name not in _LOSSES:
+    for loss in program.wires.loss_nodes(_LOSSES):
+        scores, target = loss.tensor("input"), loss.tensor("target")
+        if scores is None or target is None or not isinstance(scores.type, TensorType):
             continue
-        scores, target = step.arguments.get("input"), step.arguments.get("target")
-        if not (isinstance(scores, Value) and isinstance(target, Value)):
-            continue
-        if not (isinstance(scores.type, TensorType) and isinstance(target.type, TensorType)):
-            continue
-        width, classes = scores.type.dims[min(1, scores.type.rank - 1)], target.type.classes
+        width = at(scores.type, min(1, scores.type.rank - 1))
+        classes = target.type.classes if isinstance(target.type, TensorType) else None
         if isinstance(width, int) and isinstance(classes, int) and width > classes:
-            result = program.model.body.result
-            labels = (Label(result.span, f"this has {width} outputs"),) if isinstance(result, Value) else ()
-            yield SurplusOutputs(span=step.span, loss=step.operator.name, outputs=width, classes=classes, labels=labels)
+            labels = (Label(scores.span, f"this has {width} outputs"),)
+            yield SurplusOutputs(span=loss.span, loss=loss.name, outputs=width, classes=classes, labels=labels)
