@@ -23,6 +23,12 @@ def refused(fault: Fault, span: Span, inputs: Sequence[Value], **extra: Any) -> 
     labels = tuple(
         Label(value.span, f"this is {value.type}") for value in known if len(known) > 1 and value.span != span
     )
+    if not labels and len(known) == 1 and "found" in fault.facts:
+        from expc.compiler.intents.origins import maker
+
+        made = maker(known[0], str(fault.facts["found"]))
+        differs = made is not None and made.span != span and str(fault.facts["found"]).isdigit()
+        labels = (Label(made.span, f"{fault.facts['found']} arises here"),) if made is not None and differs else ()
     return fault.problem(
         span=span,
         labels=labels,

@@ -95,8 +95,9 @@ def render(problem: Problem, *, colour: bool = False) -> str:
     if len(problem.labels) > MOST_PLACES:
         lines.append(view.remark("note", f"and {len(problem.labels) - MOST_PLACES:,} more places"))
     lines += [view.remark("note", note) for note in problem.notes]
-    for fix in problem.fixes:
-        lines.append(view.remark("help", fix.title))
+    for number, fix in enumerate(problem.fixes):
+        choice = "" if len(problem.fixes) == 1 else "or " if number else "either "
+        lines.append(view.remark("help", choice + fix.title))
         changes = list(view.change(fix))
         lines += changes[: 2 * MOST_PLACES]
         if len(changes) > 2 * MOST_PLACES:

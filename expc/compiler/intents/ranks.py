@@ -125,7 +125,7 @@ def result(declared: TensorType | None, value: Value, type_: Span) -> Iterator[F
         yield behind(value.span, declared.dtype)
     plain = all(re.fullmatch(r"\w+", size) for size in found)
     if plain and len(found) == len(expected) and found[:1] == expected[:1]:
-        yield Fix(f"or declare `{value.type}`", (Edit(type_, str(value.type)),))
+        yield Fix(f"declare `{value.type}`", (Edit(type_, str(value.type)),))
 
 
 def collapsed(value: Value, rank: int) -> Iterator[Fix]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from expc.compiler.graph import Value
 from expc.compiler.intents.origins import apart, dims, history, maker, stages
-from expc.compiler.intents.text import ahead, number, setting, shown, written
+from expc.compiler.intents.text import LONGEST, ahead, number, setting, shown, written
 from expc.diagnostics import Edit, Fix, Span
 
 _WINDOW: Final = re.compile(r"- (\d+)\) // (\d+)")
@@ -206,5 +206,6 @@ def _resized(inputs: Sequence[Value], a: str, b: str) -> Iterator[Fix]:
                 head = made.span.text.partition(",")[0]
                 place = Span(made.span.source, made.span.start, made.span.start + len(head))
                 for edit in number(place, size, other):
-                    text = head.replace(size, other) + (")" if not head.endswith(")") and "," not in head else "")
-                    yield Fix(f"write `{text if text.endswith(')') else text + ', ...)'}`", (edit,))
+                    at = edit.span.start - made.span.start
+                    text = made.span.text[:at] + other + made.span.text[at + len(size) :]
+                    yield Fix(f"write `{text}`" if len(text) <= LONGEST else f"write {other} for {size}", (edit,))

@@ -6,6 +6,9 @@ from typing import Final
 
 from expc.diagnostics import Edit, Fix, Span
 
+LONGEST: Final = 60
+"""So long a text is quoted whole."""
+
 _LABEL: Final = re.compile(r'(?:\w+|"[^"\n]*")\s*:\s*$')
 
 
