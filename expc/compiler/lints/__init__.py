@@ -113,7 +113,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "cross_entropy_one_output": _CROSS_ENTROPY,
     "class_axis_misplaced": _CLASSES,
     "bounded_regression_output": _REGRESSION,
-    "loss_task_mismatch": ("OneHot",),
+    "loss_task_mismatch": _REGRESSION,
     "relu_before_loss": _RELU,
     "not_run_yet": (),
     "t_max_mismatch": _SETTLED,
@@ -151,6 +151,7 @@ _TOO: Final[Mapping[str, tuple[str, ...]]] = {
     "dropout_before_batchnorm": _BATCH_NORM,
     "dropout_before_pooling": ("Dropout", "dropout"),
     "bias_before_batchnorm": _AFFINE,
+    "loss_task_mismatch": ("OneHot", "metrics"),
     "batchnorm_batch_of_one": ("data",),
     "monitor_direction": ("checkpoint", "early_stop"),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.loss_task_mismatch import REGRESSION, is_one_hot
+from expc.compiler.lints.loss_task_mismatch import REGRESSION, classifying, is_one_hot
 from expc.compiler.lints.wires import MOVED, dropping, plain
 from expc.compiler.program import Program
 from expc.diagnostics import Label, Problem, Severity
@@ -75,4 +75,4 @@ def _is_plain(program: Program, target: str) -> bool:
     field = next((field for field in plan.fields if field.name == target), None) if plan is not None else None
     if plan is None or field is None or field.type.rank > 1 or is_one_hot(plan, target):
         return False
-    return target not in program.inputs.values()
+    return target not in program.inputs.values() and not any(classifying(program, target))

@@ -1,10 +1,10 @@
-"""`loss-task-mismatch`: a loss for numbers on classes."""
+"""`loss-task-mismatch`: a loss for numbers on classes, or a metric for classes on numbers."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.wires import MOVED
-from expc.compiler.program import DataPlan, Fields, Program, Step
+from expc.compiler.lints.wires import MOVED, plain
+from expc.compiler.program import DataPlan, Fields, MetricPlan, Program, Step
 from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
 
@@ -19,7 +19,7 @@ class LossTaskMismatch(Problem):
 
     It runs and learns slowly: the error of a score that is surely wrong counts hardly more than that of an unsure one.
     `CrossEntropyLoss` takes the classes as they are, `BCEWithLogitsLoss` takes numbers. Without `OneHot` it is an error
-    (E0502), and so is the accuracy of a regression (E0511).
+    (E0502). The other way round, the accuracy of numbers that a squared error compares says nothing of them.
 
     ```exp wrong
     data { train = FakeData(100, image_size=[1, 8, 8]) -> ToTensor -> { label = label -> OneHot }, batch = 10 }
@@ -37,28 +37,36 @@ class LossTaskMismatch(Problem):
     code: ClassVar[str] = "W0536"
     name: ClassVar[str] = "loss-task-mismatch"
     severity: ClassVar[Severity] = "warning"
-    template: ClassVar[str] = (
-        "`{loss}` compares numbers, but `{target}` is a choice of classes: take `CrossEntropyLoss`"
-    )
+    template: ClassVar[str] = "{reason}"
 
-    loss: str
-    target: str
+    reason: str
 
 
 def check(program: Program) -> Iterator[Problem]:
-    """A loss of numbers whose target is a field that `OneHot` made."""
+    """A loss of numbers whose target is a field that `OneHot` made, and metrics of classes beside such a loss."""
     plan = program.data.get("train")
     if plan is None:
         return
     wires = program.wires
     for loss in wires.loss_nodes(REGRESSION):
         target = wires.field(loss.tensor("target"))
-        softmax = wires.source(loss.tensor("input"), MOVED)
-        if softmax is not None and softmax.name in ("Softmax", "softmax"):
-            continue  # softmax-before-mse-or-bce says it
-        if target is not None and is_one_hot(plan, target):
-            labels = (Label(plan.span, "the data"),)
-            yield LossTaskMismatch(span=loss.span, loss=loss.name, target=target, labels=labels)
+        made = wires.source(loss.tensor("input"), MOVED)
+        if target is None or (made is not None and plain(made.name) in ("softmax", "sigmoid")):
+            continue  # softmax-before-mse-or-bce says it; a sigmoid with a squared error is Brier's score
+        if is_one_hot(plan, target):
+            reason = f"`{loss.name}` compares numbers, but `{target}` is a choice of classes: take `CrossEntropyLoss`"
+            yield LossTaskMismatch(span=loss.span, reason=reason, labels=(Label(plan.span, "the data"),))
+            continue
+        for metric in classifying(program, target):
+            reason = f"`{metric.name}` is for classes, but `{loss.name}` compares `{target}` as numbers"
+            yield LossTaskMismatch(span=metric.span, reason=reason, labels=(Label(loss.span, "the loss"),))
+
+
+def classifying(program: Program, target: str) -> Iterator[MetricPlan]:
+    """The metrics that take a field for classes."""
+    for metric in program.train.metrics if program.train is not None else ():
+        if metric.target == target and metric.torchmetrics_class.startswith("classification."):
+            yield metric
 
 
 def is_one_hot(plan: DataPlan, field: str) -> bool:
