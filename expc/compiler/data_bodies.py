@@ -4,13 +4,21 @@ The fields are the body's names. After it, a sample has what the body binds, and
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from expc.compiler import calls
 from expc.compiler.data_stages import LostError, Sample, transform, used
 from expc.compiler.data_types import declare
 from expc.compiler.errors.experiment import NotData
-from expc.compiler.errors.names import CannotUnpack, DuplicateName, Misplaced, UnknownName, WrongDeclaredType
+from expc.compiler.errors.names import (
+    BadExpression,
+    CannotUnpack,
+    DuplicateName,
+    Misplaced,
+    UnknownName,
+    UnusedName,
+    WrongDeclaredType,
+)
 from expc.compiler.evaluate import Evaluator
 from expc.compiler.names import names_in
 from expc.compiler.program import Fields
@@ -32,12 +40,17 @@ class Body:
         self.origins: dict[str, tuple[str, ...]] = {name: (name,) for name in self.before}
         """The fields that each name is made of."""
         self.mentioned: set[str] = set()
+        self.constants: dict[str, Span] = {}
+        """Where names of numbers, strings and lists are bound."""
         self.made = 0
 
     def run(self, body: syntax.Body, context: Context) -> None:
         """Go through the body, and leave the sample with the fields that it has afterwards. Raises `ProblemError`."""
-        for statement in body.statements:
-            self._statement(statement, context)
+        self._lines(body, context.inner())
+        words = set(names_in(body.statements))
+        for name, place in self.constants.items():
+            if name not in words:
+                raise ProblemError(UnusedName(span=place, word=name))
         order = self._order()
         if not order:
             raise ProblemError(NotData(span=body.span, what="this body", reason="it leaves no field"))
@@ -47,8 +60,23 @@ class Body:
         self.sample.types.update(types)
         self.sample.stages.append(Fields(kept))
 
+    def _lines(self, body: syntax.Body, context: Context) -> None:
+        for statement in body.statements:
+            self._statement(statement, context)
+
     def _statement(self, statement: syntax.Statement, context: Context) -> None:
-        if isinstance(statement, syntax.Bind):
+        if isinstance(statement, syntax.If):
+            chosen = self.evaluator.condition(statement.condition, context)
+            if chosen is None:
+                raise LostError
+            branch = statement.then if chosen else statement.orelse
+            if branch is not None:
+                self._lines(branch, context.inner())
+        elif isinstance(statement, syntax.For):
+            self._loop(statement, context)
+        elif isinstance(statement, syntax.Bind) and self._is_constant(statement, context):
+            return
+        elif isinstance(statement, syntax.Bind):
             targets = statement.target.items or (statement.target,)
             if any(target.name is None for target in targets):
                 raise ProblemError(Misplaced(span=statement.target.span, what="fields are not nested"))
@@ -67,8 +95,38 @@ class Body:
             self.bound.pop(first, None)
             self._bind([(first, place)], statement.value, context, place)
         else:
-            what = "only lines such as `image = image -> ToTensor` can stand in a body of data"
+            what = "only lines such as `image = image -> ToTensor`, in `if` and `for` too, can stand in a body of data"
             raise ProblemError(Misplaced(span=statement.span, what=what))
+
+    def _loop(self, statement: syntax.For, context: Context) -> None:
+        """The lines of a loop, once for each item."""
+        items = self.evaluator.evaluate(statement.iterable, context)
+        if items is UNEVALUATED:
+            raise LostError
+        if not isinstance(items, tuple):
+            raise ProblemError(BadExpression(span=statement.iterable.span, reason="`for` goes over a list"))
+        for item in items:
+            here = context.inner()
+
+            def bind(pattern: syntax.Pattern, part: Any, here: Context = here) -> None:
+                here.scope.bind(str(pattern.name), part, pattern.span)
+
+            self.evaluator.unpack(statement.target, item, bind)
+            self._lines(statement.body, here)
+
+    def _is_constant(self, statement: syntax.Bind, context: Context) -> bool:
+        """Whether a line names a number, a string or a list, which it then does, and no field."""
+        name, value = statement.target.name, statement.value
+        if name is None or isinstance(value, _FIELDS) or any(word in self.names for word in names_in(value)):
+            return False
+        found = self.evaluator.evaluate(value, context)
+        if not isinstance(found, bool | int | float | str | tuple):
+            return False
+        if name in self.names or name in context.scope.places:
+            raise ProblemError(DuplicateName(span=statement.target.span, word=name))
+        context.scope.bind(name, found, statement.target.span)
+        self.constants[name] = statement.target.span
+        return True
 
     def _bind(self, targets: list[tuple[str, Span]], value: syntax.Expr, context: Context, span: Span) -> None:
         read: set[str] = set()
@@ -186,6 +244,10 @@ class Body:
             raise ProblemError(UnknownName(span=node.span, word=node.id, hint=hint))
         fix = Fix(f"write `{near}`", (Edit(node.span, near),))
         raise ProblemError(UnknownName(span=node.span, word=node.id, hint=f"; did you mean `{near}`?", fixes=(fix,)))
+
+
+_FIELDS: Final = (syntax.Missing, syntax.Chain, syntax.TupleExpr, syntax.Name)
+"""What fields and transforms are written as, and constants are not."""
 
 
 def _head(node: syntax.Expr) -> syntax.Expr:

@@ -92,17 +92,13 @@ class Settings:
         self, section: str, statement: syntax.Statement, context: Context, settings: list[Setting | Table]
     ) -> None:
         match statement:
-            case syntax.Bind():
+            case syntax.Bind() if section in _DEFERRED_TABLES and statement.target.name is not None:
+                value = (
+                    UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
+                )
+                settings.append(Setting(statement.target.name, value, statement.value.span, statement.target.span))
+            case syntax.Bind() if section not in _DEFERRED_TABLES:
                 self._bind(section, statement, context, settings)
-            case syntax.Section() if _is_unknown(section, statement.name):
-                settings.append(Table(statement.name, (), statement.span))
-            case syntax.Section():
-                settings.append(self._inner(statement, context))
-            case syntax.Init():
-                selector = self._selector(statement.selector, context)
-                value = self._evaluate(statement.value, context)
-                setting = Setting("init", value, statement.value.span, statement.selector.span)
-                settings.append(Table("init", (setting,), statement.span, selector))
             case syntax.If():
                 chosen = self.evaluator.condition(statement.condition, context)
                 body = statement.then if chosen else statement.orelse
@@ -112,6 +108,17 @@ class Settings:
                 self._loop(section, statement, context, settings)
             case syntax.Flow(value=syntax.Missing()):
                 return
+            case _ if section in _DEFERRED_TABLES:
+                raise ProblemError(Misplaced(span=statement.span, what=f"each line of `{section}` is `name = ...`"))
+            case syntax.Section() if _is_unknown(section, statement.name):
+                settings.append(Table(statement.name, (), statement.span))
+            case syntax.Section():
+                settings.append(self._inner(statement, context))
+            case syntax.Init():
+                selector = self._selector(statement.selector, context)
+                value = self._evaluate(statement.value, context)
+                setting = Setting("init", value, statement.value.span, statement.selector.span)
+                settings.append(Table("init", (setting,), statement.span, selector))
             case _:
                 raise ProblemError(Misplaced(span=statement.span, what="only settings can stand in a section"))
 
@@ -164,15 +171,7 @@ class Settings:
         selector = None if section.selector is None else self._selector(section.selector, context)
         settings: list[Setting | Table] = []
         if section.name in _DEFERRED_TABLES:
-            for statement in section.statements:
-                if isinstance(statement, syntax.Bind) and statement.target.name is not None:
-                    missing = isinstance(statement.value, syntax.Missing)
-                    value = UNEVALUATED if missing else Closure(statement.value, context)
-                    name = statement.target.name
-                    settings.append(Setting(name, value, statement.value.span, statement.target.span))
-                elif not (isinstance(statement, syntax.Flow) and isinstance(statement.value, syntax.Missing)):
-                    what = f"each line of `{section.name}` is `name = ...`"
-                    self.report.add(Misplaced(span=statement.span, what=what))
+            self._lines(section.name, section.statements, context, settings)
         else:
             self._lines(section.name, section.statements, context.inner(), settings)
         return Table(section.name, tuple(settings), section.span, selector)
