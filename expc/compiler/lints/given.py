@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from expc.compiler.arguments import assign, value_place
 from expc.compiler.ops.declare import positional_settings
-from expc.compiler.program import Program, Use
+from expc.compiler.program import Program, SchedulePart, Use
 from expc.diagnostics import Edit, Fix, Span
 from expc.spec.values import Given
 
@@ -27,6 +27,14 @@ def optimizers(program: Program) -> tuple[Use, ...]:
         return ()
     found = (program.train.optimizer, *(group.optimizer for group in program.train.groups))
     return tuple(use for use in found if use is not None)
+
+
+def chains(program: Program) -> tuple[tuple[SchedulePart, ...], ...]:
+    """The schedule of `train`, empty where it has none, and those that groups have of their own."""
+    if program.train is None:
+        return ()
+    own = (group.learning["schedule"] for group in program.train.groups if "schedule" in group.learning)
+    return (program.train.schedule, *own)
 
 
 def without(use: Use, name: str) -> tuple[Fix, ...]:

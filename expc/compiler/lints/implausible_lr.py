@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.given import optimizers, places
+from expc.compiler.lints.given import chains, optimizers, places
 from expc.compiler.lints.onecycle_ignores_lr import OWN_RATES
 from expc.compiler.program import Program, SchedulePart, Use
 from expc.diagnostics import Problem, Severity, Span
@@ -62,17 +62,19 @@ def check(program: Program) -> Iterator[Problem]:
     train, data, written = program.train, program.experiment.data, program.experiment.train
     if train is None or data is None or written is None:
         return
-    if any(part.use.declaration.python is not None for part in train.schedule):
+    listed = chains(program)
+    if any(part.use.declaration.python is not None for parts in listed for part in parts):
         return
     batch, used = data.batch, optimizers(program)
-    cycle = next((part.use for part in train.schedule if part.use.name in OWN_RATES), None)
-    if cycle is not None:
-        for use in used[:1]:
-            # Short cycles go higher than a rate that stays: up to 3 for SGD, in the paper about them.
-            yield from _high(use, cycle.settings["max_lr"], places(cycle).get("max_lr", cycle.span), batch, room=5)
+    cycles = [part.use for parts in listed for part in parts if part.use.name in OWN_RATES]
+    for cycle in cycles if len(used) == 1 else ():
+        # Short cycles go higher than a rate that stays: up to 3 for SGD, in the paper about them.
+        yield from _high(used[0], cycle.settings["max_lr"], places(cycle).get("max_lr", cycle.span), batch, room=5)
+    if cycles:
         return
-    listed = [item for table in written.groups for item in table.settings if isinstance(item, Setting)]
-    rates = [item for item in listed if item.key == "lr"]
+    items = [item for table in written.groups for item in table.settings if isinstance(item, Setting)]
+    rates = [item for item in items if item.key == "lr"]
+    is_test = any(map(_may_be_a_test_of_rates, listed))
     for use in used:
         if use.declaration.python is not None or "lr" not in (places_of := places(use)):
             continue
@@ -82,9 +84,9 @@ def check(program: Program) -> Iterator[Problem]:
         if 0 < lr < LOWEST and use.name in SCALE_FREE:
             why = f"too small to change weights of f32 (from {LOWEST:g} on it can)"
             yield ImplausibleLr(span=span, lr=f"{lr:g}", why=why, optimizer=use.name)
-        if not _may_be_a_test_of_rates(train.schedule):
+        if not is_test:
             yield from _high(use, lr, span, batch)
-    if len(used) == 1 and not _may_be_a_test_of_rates(train.schedule):
+    if len(used) == 1 and not is_test:
         for item in rates:
             yield from _high(used[0], item.value, item.span, batch)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from expc.compiler.lints.given import places
+from expc.compiler.lints.given import chains, places
 from expc.compiler.program import Program, SchedulePart
 from expc.compiler.run_length import RunLength, run_length
 from expc.compiler.schedules import EPOCHS, MILESTONES, STEPS
@@ -66,28 +66,27 @@ def amount(number: float, unit: str) -> str:
 
 def lengths(program: Program) -> Iterator[Length]:
     """Every length that is written in the settings of the schedule's parts."""
-    train = program.train
-    if train is None:
-        return
     run = run_length(program)
-    for index, part in enumerate(train.schedule):
-        if part.use.declaration.python is not None:
+    for parts in chains(program):
+        for index in range(len(parts)):
+            yield from _lengths(run, parts, index)
+
+
+def _lengths(run: RunLength, parts: tuple[SchedulePart, ...], index: int) -> Iterator[Length]:
+    part = parts[index]
+    if part.use.declaration.python is not None:
+        return
+    written = places(part.use)
+    for param in part.use.declaration.settings:
+        if param.name not in written or all(param.kind is not kind for kind in (EPOCHS, STEPS, MILESTONES)):
             continue
-        written = places(part.use)
-        for param in part.use.declaration.settings:
-            if param.name not in written or not (
-                param.kind is EPOCHS or param.kind is STEPS or param.kind is MILESTONES
-            ):
-                continue
-            value = part.use.settings[param.name]
-            for item in value if isinstance(value, list | tuple) else (value,):
-                unit = "step" if param.kind is STEPS else "epoch"
-                said = item if isinstance(item, Quantity) else Quantity(item, unit)
-                other = "step" if said.unit == "epoch" else "epoch"
-                whole = part_length(run, train.schedule, index, said.unit)
-                second = part_length(run, train.schedule, index, other)
-                is_bare = not isinstance(item, Quantity)
-                yield Length(part, param.name, said, is_bare, whole, second, written[param.name])
+        value = part.use.settings[param.name]
+        for item in value if isinstance(value, list | tuple) else (value,):
+            said = item if isinstance(item, Quantity) else Quantity(item, "step" if param.kind is STEPS else "epoch")
+            whole = part_length(run, parts, index, said.unit)
+            other = part_length(run, parts, index, "step" if said.unit == "epoch" else "epoch")
+            is_bare = not isinstance(item, Quantity)
+            yield Length(part, param.name, said, is_bare, whole, other, written[param.name])
 
 
 def part_length(run: RunLength, parts: tuple[SchedulePart, ...], index: int, unit: str) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.given import optimizers, places, without
+from expc.compiler.lints.given import chains, optimizers, places, without
 from expc.compiler.program import Program
 from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
@@ -47,9 +47,10 @@ class OnecycleIgnoresLr(Problem):
 
 
 def check(program: Program) -> Iterator[Problem]:
-    """Learning rates of the optimizers and groups where every part of the schedule has its own."""
+    """Learning rates of the optimizers and groups where every part of every schedule has its own."""
     train = program.train
-    if train is None or not train.schedule or any(part.use.name not in OWN_RATES for part in train.schedule):
+    listed = chains(program)
+    if train is None or not all(parts and all(part.use.name in OWN_RATES for part in parts) for parts in listed):
         return
     first = train.schedule[0].use
     if first.declaration.python is not None or program.experiment.train is None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from expc.compiler.arguments import value_place
-from expc.compiler.lints.given import places
+from expc.compiler.lints.given import chains, places
 from expc.compiler.lints.lengths import part_length
-from expc.compiler.program import Program
-from expc.compiler.run_length import run_length
+from expc.compiler.program import Program, SchedulePart
+from expc.compiler.run_length import RunLength, run_length
 from expc.diagnostics import Problem, Severity, Span
 from expc.frozen import dataclass
 
@@ -61,7 +61,11 @@ def check(program: Program) -> Iterator[Problem]:
         if patience + 2 > run.validations:
             given = next(argument for argument in written.arguments if argument.name == "patience")
             yield _problem(value_place(given), patience, "the run", run.validations, "stops early")
-    parts = program.train.schedule
+    for parts in chains(program):
+        yield from _plateaus(run, parts)
+
+
+def _plateaus(run: RunLength, parts: tuple[SchedulePart, ...]) -> Iterator[Problem]:
     for index, part in enumerate(parts):
         if part.use.name != "ReduceLROnPlateau" or part.use.declaration.python is not None:
             continue
