@@ -64,6 +64,11 @@ def kept(name: str) -> Rule | None:
     return RULES.get(name) if words is None else _read(words)
 
 
+def numbers(type_: TensorType, count: Size) -> Size:
+    """The bytes of so many numbers of a tensor's dtype."""
+    return _BYTES[type_.dtype] * count
+
+
 def has_gradient(name: str) -> bool:
     """Whether gradients go through the operator at all."""
     return name not in NO_GRADIENT
@@ -95,17 +100,17 @@ KEEPS: Final = {
         "clone column_stack concat concatenate ConstantPad1d ConstantPad2d ConstantPad3d contiguous cumsum "
         "cumulative_trapezoid deg2rad diag diag_embed diagflat diagonal diagonal_scatter diff dsplit dstack expand "
         "fill fix Flatten flatten flip fliplr flipud floor floor_divide Fold fold frac gcd gradient heaviside "
-        "hsplit hstack Identity interpolate isin lcm lerp mean meshgrid moveaxis movedim narrow neg negative "
-        "one_hot pad Permute permute pixel_shuffle pixel_unshuffle PixelShuffle PixelUnshuffle poisson positive "
+        "hsplit hstack Identity isin lcm lerp mean meshgrid moveaxis movedim narrow neg negative "
+        "one_hot Permute permute pixel_shuffle pixel_unshuffle PixelShuffle PixelUnshuffle poisson positive "
         "rad2deg ravel rearrange repeat_interleave reshape roll rot90 round row_stack rsub select select_scatter "
         "sign slice_scatter split split_with_sizes squeeze stack sub subtract sum swapaxes swapdims t tensor_split "
         "tile trace transpose trapezoid trapz tril triu trunc unbind Unflatten unflatten Unfold unfold "
-        "unravel_index unsqueeze Upsample UpsamplingBilinear2d UpsamplingNearest2d view vsplit vstack ZeroPad1d "
+        "unravel_index unsqueeze UpsamplingBilinear2d UpsamplingNearest2d view vsplit vstack ZeroPad1d "
         "ZeroPad2d ZeroPad3d"
     ),
     "input": (
         "abs absolute acos acosh angle arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh "
-        "avg_pool1d avg_pool2d avg_pool3d AvgPool1d AvgPool2d AvgPool3d CELU celu clamp clip "
+        "avg_pool1d avg_pool2d avg_pool3d AvgPool1d AvgPool2d AvgPool3d CELU celu "
         "ConvTranspose1d ConvTranspose2d ConvTranspose3d cos cosh digamma ELU elu Embedding embedding erf erfc "
         "erfinv GELU gelu GLU glu Hardshrink hardshrink Hardsigmoid hardsigmoid Hardswish hardswish Hardtanh "
         "hardtanh i0 leaky_relu LeakyReLU lgamma log log10 log1p log2 logit matrix_exp matrix_power Mish mish "
@@ -123,7 +128,7 @@ KEEPS: Final = {
         "BCELoss BCEWithLogitsLoss binary_cross_entropy binary_cross_entropy_with_logits huber_loss HuberLoss "
         "mse_loss MSELoss multi_margin_loss MultiMarginLoss smooth_l1_loss SmoothL1Loss"
     ),
-    "result.1": "frexp kthvalue max median min mode nanmedian sort topk",
+    "result.1": "frexp kthvalue mode sort topk",
     "input, weight": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d prelu",
     "input for other, other for input": "cross inner kron mul multiply vdot",
     "input for other, other for other": "fmod igamma igammac remainder",
@@ -150,6 +155,7 @@ KEEPS: Final = {
     "input for mat2, mat2 for input": "mm",
     "input for tensor, tensor for input": "dot",
     "input for vec, vec for input": "mv",
+    "input, min, max": "clamp clip",
     "input, max": "clamp_max",
     "input, min": "clamp_min",
     "input, other, result": "dist",
@@ -161,8 +167,8 @@ KEEPS: Final = {
     "mat1 for mat2, mat2 for mat1": "addmm",
     "other for input, result": "ldexp",
     "result, x1, x2": "cdist",
-    "tensor2": "addcdiv",
-    "tensor2 for tensor2": "addcmul",
+    "tensor1 for tensor2, tensor2 for tensor1/tensor2": "addcdiv",
+    "tensor1 for tensor2, tensor2 for tensor1": "addcmul",
     "vec1 for vec2, vec2 for vec1": "addr",
 }
 """What is kept -> the operators that keep it."""

@@ -5,9 +5,9 @@ from typing import Final
 
 from expc.compiler.dimensions import Size
 from expc.compiler.ops.broadcast import broadcast
-from expc.compiler.ops.kept import Item, Rule, Use, size_of
+from expc.compiler.ops.kept import Item, Rule, Use, numbers, size_of
 from expc.compiler.ops.rules import product
-from expc.compiler.types import FLOATING, TensorType
+from expc.compiler.types import FLOATING, TensorType, promote
 
 
 def _cross_entropy(use: Use) -> Iterator[Item]:
@@ -17,14 +17,24 @@ def _cross_entropy(use: Use) -> Iterator[Item]:
     yield "target"
     if target.dtype in FLOATING:
         return
-    yield 4
+    yield numbers(use.call.tensor(), 1)
+    yield from _class_weights(use)
     if use.call["label_smoothing"]:
         yield product(target.dims) + (8 if use.call["reduction"] == "mean" else 0)
 
 
-def _likelihood(_: Use) -> Iterator[Item]:
+def _likelihood(use: Use) -> Iterator[Item]:
     yield from ("input", "target")
-    yield 4
+    yield numbers(use.call.tensor(), 1)
+    yield from _class_weights(use)
+
+
+def _class_weights(use: Use) -> Iterator[Item]:
+    weight = use.call["weight"]
+    if isinstance(weight, TensorType):
+        yield "weight"
+    elif weight is not None:
+        yield 4 * len(weight)
 
 
 def _difference(use: Use) -> Iterator[Item]:
@@ -32,8 +42,8 @@ def _difference(use: Use) -> Iterator[Item]:
 
 
 def _pairs(use: Use) -> Size:
-    both = [use.call.tensor(name) for name in ("input", "target")]
-    return 4 * product(broadcast(use.call, *both))
+    x, y = (use.call.tensor(name) for name in ("input", "target"))
+    return size_of(TensorType(promote(x.dtype, y.dtype), broadcast(use.call, x, y)))
 
 
 def _poisson(use: Use) -> Iterator[Item]:

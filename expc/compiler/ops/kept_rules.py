@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Final
 
 from expc.compiler.dimensions import Size, as_symbol
-from expc.compiler.ops.kept import As, Item, Rule, Use, size_of
+from expc.compiler.ops.kept import As, Item, Rule, Use, numbers, size_of
 from expc.compiler.ops.kept_attention import ATTENTION
 from expc.compiler.ops.kept_losses import LOSSES
 from expc.compiler.ops.kept_recurrent import RECURRENT
@@ -120,16 +120,17 @@ def _functional_batch_norm(use: Use) -> Iterator[Item]:
 
 
 def _instance_norm(use: Use) -> Iterator[Item]:
-    """Computed as the batch norm of one sample whose channels are all of them; so the weight is repeated."""
+    """Computed as the batch norm of one sample whose channels are all of them; so what each channel has is repeated."""
     x = use.call.tensor()
     yield As("input", (1, x.dims[0] * x.dims[1], *x.dims[2:]))
     weighted = use.call.values.get("affine") or isinstance(use.call.values.get("weight"), TensorType)
-    yield (3 if weighted else 2) * F32_BYTES * x.dims[0] * x.dims[1]
+    tracked = use.call.values.get("track_running_stats") or isinstance(use.call.values.get("running_mean"), TensorType)
+    yield numbers(x, (2 + (1 if weighted else 0) + (2 if tracked else 0)) * x.dims[0] * x.dims[1])
 
 
 def _group_norm(use: Use) -> Iterator[Item]:
     yield "input"
-    yield 2 * F32_BYTES * use.call.tensor().dims[0] * use.call["num_groups"]
+    yield numbers(use.call.tensor(), 2 * use.call.tensor().dims[0] * use.call["num_groups"])
     if isinstance(use.call.values.get("weight"), TensorType):
         yield "weight"
 
@@ -143,7 +144,7 @@ def normalised(use: Use, name: str) -> Size:
 
 def _layer_norm(use: Use) -> Iterator[Item]:
     yield "input"
-    yield 2 * F32_BYTES * normalised(use, "input")
+    yield numbers(use.call.tensor(), 2 * normalised(use, "input"))
     if isinstance(use.call.values.get("weight"), TensorType):
         yield "weight"
 
@@ -253,7 +254,7 @@ def _channel_dropout(use: Use) -> Iterator[Item]:
     if p == 1:
         yield F32_BYTES
     elif p:
-        yield F32_BYTES * product(x.dims[:2])
+        yield numbers(x, product(x.dims[:2]))
 
 
 def _stochastic_depth(use: Use) -> Iterator[Item]:
@@ -279,12 +280,34 @@ def _cosine(use: Use) -> Iterator[Item]:
     for name in ("x1", "x2"):
         if use.needs(name):
             yield name
-            yield size_of(TensorType("f32", use.call.tensor(name).dims)) + 2 * size_of(use.result)
+            yield use.bytes(name) + 2 * size_of(use.result)
 
 
 def _distance(use: Use) -> Iterator[Item]:
     yield "result"
     yield max(use.bytes("x1"), use.bytes("x2"), key=lambda size: (as_symbol(size) is None, str(size)))
+
+
+def _extreme(use: Use) -> Iterator[Item]:
+    """Along a dimension the places are enough; of all elements, or of two tensors, all are compared again."""
+    if isinstance(use.result, tuple):
+        yield "result.1"
+    elif isinstance(use.call.values.get("other"), TensorType):
+        yield from ("input", "other")
+    else:
+        yield from ("input", "result")
+
+
+def _enlarged(use: Use) -> Iterator[Item]:
+    """Only by areas, which are means of what lies in them."""
+    if use.call["mode"] == "area":
+        yield "input"
+
+
+def _padded(use: Use) -> Iterator[Item]:
+    """Only where the border is made of what lies beside it."""
+    if use.call["mode"] in ("reflect", "replicate"):
+        yield "input"
 
 
 def _sorted(use: Use) -> Iterator[Item]:
@@ -400,6 +423,9 @@ _OTHERS: Final[Mapping[str, Rule]] = {
     **_named(_swish, "Swish"),
     **_named(_cosine, "CosineSimilarity cosine_similarity"),
     **_named(_distance, "PairwiseDistance pairwise_distance"),
+    **_named(_extreme, "max min median nanmedian"),
+    **_named(_enlarged, "Upsample interpolate"),
+    **_named(_padded, "pad"),
     **_named(_sorted, "msort"),
     **_named(_along, "take_along_dim"),
     **_named(_doubled, "float_power"),
