@@ -1,10 +1,13 @@
 """The page about lint rules lists what there is; examples and zoo have no lints but those that they allow."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+import expc
+from expc.cli import invoke
 from expc.cli.catalog import page, problems
 from expc.compiler.lints import OFF, names
 from expc.compiler.session import check_file, check_text
@@ -57,3 +60,28 @@ def test_examples_have_no_lints_but_those_that_they_allow_with_a_reason(path: Pa
 
 def test_what_is_off_is_a_rule() -> None:
     assert names() >= OFF
+
+
+TASTE = "model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) -> ReLU -> LayerNorm }\n"
+
+
+def test_a_rule_that_is_off_runs_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "taste.exp"
+    path.write_text(TASTE, "utf-8")
+    assert expc.check(path) == ()
+    assert [problem.name for problem in expc.check(path, lint=["norm-after-activation"])] == ["norm-after-activation"]
+    assert invoke(["check", "--lint", "norm-after-activation", "--format", "json", str(path)]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["diagnostics"]
+    assert (found["code"], found["severity"]) == ("W0320", "hint")
+    assert invoke(["check", "--lint", "norm-after-activations", str(path)]) == 2
+    assert "did you mean `norm-after-activation`?" in capsys.readouterr().err
+
+
+def test_what_is_off_may_be_allowed_before_it_runs() -> None:
+    allowed = TASTE.replace("\n", "  # allow(norm-after-activation): as published\n")
+    assert not check_text(allowed).problems
+    checked = check_text(allowed, lints=OFF)
+    assert not checked.problems
+    assert [(entry.problem.name, entry.reason) for entry in checked.allowed] == [
+        ("norm-after-activation", "as published")
+    ]
