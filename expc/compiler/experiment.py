@@ -88,6 +88,7 @@ class ExperimentChecker:
             train=None,
             best=None,
             sources=tuple(file.source for file in files),
+            python=tuple(externs.modules([file.tree for file in files])),
         )
         program = self._experiment(program, main)
         if not self.report.has_errors:
@@ -226,6 +227,7 @@ class ExperimentChecker:
             best=best,
             inputs=inputs,
             sources=program.sources,
+            python=program.python,
             lets=self._lets(),
             later=later,
         )

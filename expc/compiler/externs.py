@@ -5,7 +5,8 @@ compared with what it really gives then.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -181,6 +182,17 @@ def check_all(evaluator: Evaluator, tree: syntax.File, scope: Scope) -> Iterator
                 check(Extern(statement, scope, evaluator))
             except ProblemError as error:
                 yield error.problem
+
+
+def modules(trees: Iterable[syntax.File]) -> dict[tuple[str, str], None]:
+    """The Python modules that the `extern`s of files name, each with the folder that it is sought in first."""
+    statements = (s for tree in trees for s in tree.statements if isinstance(s, syntax.Extern))
+    found: dict[tuple[str, str], None] = {}
+    for statement in statements:
+        with suppress(ProblemError):  # it is reported where the declaration is checked
+            code = _python(statement)
+            found[code.module, code.folder] = None
+    return found
 
 
 def _check_form(statement: syntax.Extern) -> None:

@@ -332,6 +332,8 @@ class Program:
     """Which data field feeds each input of the model: input name -> field name."""
     sources: tuple[Source, ...] = ()
     """Every file that was read, the experiment's own first."""
+    python: tuple[tuple[str, str], ...] = ()
+    """The Python modules that `extern`s name, each with the folder that it is sought in first."""
     lets: tuple[Setting, ...] = ()
     """The values of the file's `let`s, and who set each."""
     later: tuple[NotRunYet, ...] = ()

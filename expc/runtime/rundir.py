@@ -8,8 +8,9 @@ when it is whole, and nothing that existed before is touched.
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,6 +79,9 @@ class RunDirectory:
 
         for name, text in _copies(program).items():
             self.write(f"sources/{name}", text)
+        for name, path in _python(program).items():
+            with suppress(OSError):  # a module may be there without its source
+                self.write(f"sources/{name}", path.read_bytes())
         self.write("resolved.yaml", resolved_yaml(program.experiment, program.lets))
 
 
@@ -133,6 +137,25 @@ def versions() -> Mapping[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def _python(program: Program) -> dict[str, Path]:
+    """The Python files beside the experiment that its `extern`s were loaded from: under their paths from that folder.
+
+    These are the modules that were named, what else of their packages was loaded, and single files beside them.
+    """
+    found: dict[str, Path] = {}
+    for module, place in program.python:
+        folder, top = Path(place).resolve(), module.partition(".")[0]
+        named = folder.joinpath(*module.split("."))
+        paths = [path for path in (named.with_suffix(".py"), named / "__init__.py") if path.is_file()]
+        for name, loaded in list(sys.modules.items()):
+            path = Path(getattr(loaded, "__file__", None) or "/").resolve()
+            mine = name.partition(".")[0] == top and path.is_relative_to(folder)
+            if path.suffix == ".py" and (mine or path.parent == folder):
+                paths.append(path)
+        found |= {path.relative_to(folder).as_posix(): path for path in paths}
     return found
 
 

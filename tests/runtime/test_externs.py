@@ -81,6 +81,7 @@ def test_layers_are_made_and_run_as_declared(folder: Path) -> None:
     x = torch.rand(3, 4, 2)
     wide = torch.cat([4 * x] * 3, dim=-1)
     assert torch.equal(net(x), 3 * wide - 0.5 * wide)
+    assert {code[0] for code in load(folder, NET).program.python} == {"mine.layers"}
     saved = io.BytesIO()
     torch.save(net, saved)
     saved.seek(0)
@@ -179,6 +180,9 @@ def test_an_experiment_of_python_code_learns_as_one_of_torch(tmp_path: Path) -> 
     same = load(tmp_path, replaced.replace("= Stairs(2)", "= StepLR(2 steps, gamma=0.5)"))
     torchs = same.run(out=tmp_path / "torch", device="cpu").metrics
     assert own == torchs
+    sources = {path.name for path in (tmp_path / "own" / "sources").iterdir()}
+    assert sources == {"net.exp", "learn.py"}
+    assert (tmp_path / "own" / "sources" / "learn.py").read_text() == LEARN
     assert own["val.share"] == pytest.approx(own["val.accuracy"])
 
 
