@@ -24,7 +24,7 @@ from expc.compiler.names import names_in
 from expc.diagnostics import Edit, Fix, Label, Problem, Span
 from expc.spec import syntax
 from expc.spec.errors.names import MissingKey, UndefinedInSetting
-from expc.spec.errors.syntax import MoreFollow
+from expc.spec.errors.syntax import MoreFollow, Surplus
 from expc.spec.suggest import nearest
 
 MOST_ERRORS: Final = 100
@@ -43,6 +43,10 @@ def without_consequences(problems: Sequence[Problem], tree: syntax.File) -> list
     """The problems less those that another one explains."""
     if not problems:
         return []
+    if any(isinstance(problem, Surplus) for problem in problems):
+        from expc.compiler.headless import joined
+
+        problems = joined(problems, tree)
     told = _once(_first(problems), tree)
     errors = [(problem, _home(problem, tree)) for problem in told if problem.severity == "error"]
     return [problem for problem in told if not _is_explained(problem, errors, tree)]
