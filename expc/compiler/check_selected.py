@@ -8,16 +8,15 @@ from expc.compiler.errors.names import SelectorMatchesNothing
 from expc.compiler.errors.training import SettingsContradict
 from expc.compiler.graph import Model, has_python, weights
 from expc.compiler.program import FreezePlan
+from expc.compiler.run_length import RunLength
 from expc.compiler.selectors import matching, matching_modules, may_be_python, module_paths, nearest_key
 from expc.diagnostics import Span
 from expc.spec.suggest import nearest
 from expc.spec.values import Lasting, Quantity, Word
 
 
-def freeze(
-    elaborator: Elaborator, value: Any, model: Model, length: tuple[int | None, int | None, int | None], span: Span
-) -> FreezePlan | None:
-    """What is frozen; `length` is the run's in epochs, in steps, and the steps of an epoch, where they are known."""
+def freeze(elaborator: Elaborator, value: Any, model: Model, run: RunLength, span: Span) -> FreezePlan | None:
+    """What is frozen, for the whole run or for a part of it."""
     if value is None:
         return None
     lasting = value if isinstance(value, Lasting) else None
@@ -36,22 +35,18 @@ def freeze(
     if lasting is not None:
         length_of = lasting.duration
         duration = length_of if isinstance(length_of, Quantity) else Quantity(length_of, "epoch")
-        _check_freeze(elaborator, duration, length, lasting.duration_span or span)
+        _check_freeze(elaborator, duration, run, lasting.duration_span or span)
     written = lasting.stage if lasting is not None else value
     selectors = tuple((str(selector), not isinstance(selector, Word)) for selector in written)
     return FreezePlan(tuple(keys), duration, span, selectors)
 
 
-def _check_freeze(
-    elaborator: Elaborator, duration: Quantity, length: tuple[int | None, int | None, int | None], span: Span
-) -> None:
-    epochs, steps, per_epoch = length
-    whole: float | None = epochs if duration.unit == "epoch" else steps
-    if whole is None and per_epoch is not None:
-        whole = steps / per_epoch if duration.unit == "epoch" and steps else epochs * per_epoch if epochs else None
+def _check_freeze(elaborator: Elaborator, duration: Quantity, run: RunLength, span: Span) -> None:
+    whole = run.total(duration.unit)
     if whole is not None and duration.number >= whole:
-        run = Quantity(epochs, "epoch") if epochs is not None else Quantity(steps or 0, "step")
-        reason = f"the freeze lasts {duration}, and the whole run is {run}: leave `for` out to freeze for all of it"
+        reason = (
+            f"the freeze lasts {duration}, and the whole run is {run.said}: leave `for` out to freeze for all of it"
+        )
         elaborator.add(ScheduleLength(span=span, reason=reason))
 
 

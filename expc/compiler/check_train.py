@@ -1,7 +1,7 @@
 """Checking `train`: the optimizer, the schedule, and how parameters start."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from expc.compiler import externs, optimizers, schedules, starts
 from expc.compiler.arguments import is_lost, match_settings, value_place
@@ -12,13 +12,11 @@ from expc.compiler.errors.training import OptimizerRefused
 from expc.compiler.graph import InitRule, Model
 from expc.compiler.ops.declare import Param, positional_settings
 from expc.compiler.program import SchedulePart, Use
+from expc.compiler.run_length import RunLength
 from expc.compiler.scope import BlockRef
 from expc.diagnostics import Edit, Fix, ProblemError, Span
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Lasting, Pipeline, Quantity, Recipe, Setting, Table, Watched, Word
-
-if TYPE_CHECKING:
-    from expc.spec.sections import Train
 
 
 def optimizer(elaborator: Elaborator, value: Recipe, span: Span) -> Use | None:
@@ -87,8 +85,7 @@ def _positional(declaration: Any) -> tuple[Param, ...]:
 def schedule(
     elaborator: Elaborator,
     value: Any,
-    train: "Train",
-    steps_per_epoch: int | None,
+    run: RunLength,
     moved_by: Iterable[Use],
     span: Span,
 ) -> tuple[SchedulePart, ...]:
@@ -122,7 +119,7 @@ def schedule(
             continue
         found.append(SchedulePart(use, duration))
         places.append(place or use.span)
-    _check_length(elaborator, found, places, train, steps_per_epoch)
+    _check_length(elaborator, found, places, run)
     return tuple(found)
 
 
@@ -147,27 +144,15 @@ def watched_by(value: Any) -> Iterator[tuple[Watched, Span]]:
                 yield given.value, value_place(given)
 
 
-def _check_length(
-    elaborator: Elaborator,
-    parts: list[SchedulePart],
-    places: list[Span],
-    train: "Train",
-    steps_per_epoch: int | None,
-) -> None:
+def _check_length(elaborator: Elaborator, parts: list[SchedulePart], places: list[Span], run: RunLength) -> None:
     """Parts that outlast the run, as far as that can be said in one unit."""
-    unit, length = ("epoch", train.epochs) if train.epochs is not None else ("step", train.steps)
     lasting = [(part.duration, place) for part, place in zip(parts, places, strict=True) if part.duration is not None]
-    if length is None or not lasting:
+    unit = run.said.unit if all(duration.unit == run.said.unit for duration, _ in lasting) else "step"
+    length, counts = run.total(unit), [run.count(duration, unit) for duration, _ in lasting]
+    if length is None or not lasting or None in counts:
         return
-    whole = str(Quantity(length, unit))
-    if any(duration.unit != unit for duration, _ in lasting):
-        if steps_per_epoch is None:
-            return
-        scale = {"step": 1, "epoch": steps_per_epoch}
-        lasting = [(Quantity(duration.number * scale[duration.unit], "step"), place) for duration, place in lasting]
-        length *= scale[unit]
-        unit, whole = "step", f"{whole}, {length} steps" if unit == "epoch" else whole
-    total = sum(duration.number for duration, _ in lasting)
+    whole = str(run.said) if unit == run.said.unit else f"{run.said}, {Quantity(round(length), unit)}"
+    total = sum(count for count in counts if count is not None)
     if total > length or (total == length and parts[-1].duration is None):
         what = "this part of the schedule lasts" if len(lasting) == 1 else "the parts of the schedule last"
         nothing = ", so nothing is left for the next" if total == length else ""

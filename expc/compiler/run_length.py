@@ -19,10 +19,14 @@ class RunLength:
     steps: int | None
     per_epoch: int | None
 
+    @property
+    def said(self) -> Quantity:
+        """The whole run as it is written."""
+        return Quantity(self.epochs, "epoch") if self.epochs is not None else Quantity(self.steps or 0, "step")
+
     def total(self, unit: str) -> float | None:
         """The whole run in `step` or `epoch`; none where that is not known."""
-        said = Quantity(self.epochs, "epoch") if self.epochs is not None else Quantity(self.steps or 0, "step")
-        return self.count(said, unit)
+        return self.count(self.said, unit) if self.said.number else None
 
     def count(self, length: Quantity, unit: str) -> float | None:
         """A length in another unit; none where that is not known."""

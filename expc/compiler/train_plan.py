@@ -19,6 +19,7 @@ from expc.compiler.elaborate import Elaborator
 from expc.compiler.graph import Model
 from expc.compiler.program import DataPlan, FreezePlan, LossPlan, SchedulePart, TrainPlan, Use
 from expc.compiler.requirements import Conditions
+from expc.compiler.run_length import RunLength
 from expc.compiler.scope import Scope
 from expc.compiler.written import Written
 from expc.diagnostics import Span
@@ -57,12 +58,11 @@ def train_plan(
     loss = None
     if train.loss is not None:
         loss = loss_of(train.loss, written.span("train", "loss"))
-    steps = check_data.steps_per_epoch(plans.get("train"), bound.data)
-    length = train.epochs, train.steps, steps
-    frozen = check_selected.freeze(elaborator, train.freeze, model, length, written.span("train", "freeze"))
+    run = RunLength(train.epochs, train.steps, check_data.steps_per_epoch(plans.get("train"), bound.data))
+    frozen = check_selected.freeze(elaborator, train.freeze, model, run, written.span("train", "freeze"))
 
     def schedule_of(value: Any, every: Iterable[Use], span: Span) -> tuple[SchedulePart, ...]:
-        return check_train.schedule(elaborator, value, train, steps, every, span)
+        return check_train.schedule(elaborator, value, run, every, span)
 
     moved = _moved(elaborator, train, model, used, loss, frozen, loss_of, schedule_of, written)
     if moved is not None and not elaborator.report.has_errors:
