@@ -80,6 +80,7 @@ class Runner:
         self.active: list[int] = []
         self.steps = 0
         self.loss = False
+        self.stock = layers.Stock()
         for statement in tree.statements:
             self.declare(statement)
 
@@ -566,7 +567,7 @@ class Runner:
             written = dict(settings)
             layers.infer(cls, settings, first)
             self.trace.append(("layer", (cls.__name__, repr(written))))
-            module = layers.make(cls, settings)
+            module = layers.make(cls, settings) if ties else self.stock.take(cls, settings)
             weights = dict(module.named_parameters())
             self.trace.append(("weights", {key: tuple(weight.shape) for key, weight in weights.items()}))
             for key, ref in ties.items():

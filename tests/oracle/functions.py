@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from oracle import layers
 from oracle.errors import LanguageRefused, NotCovered, asking
-from oracle.layers import boxed, class_range, in_range, raw
+from oracle.layers import boxed, class_range, in_range, like, once, raw
 from oracle.values import STAGES, Argument, Tensor, flows, tensors
 
 CREATING = frozenset({"arange", "zeros", "ones", "full", "eye", "linspace", "logspace", "rand", "randn", "randint"})
@@ -169,7 +169,16 @@ def _call(name: str, found: Any, values: list[Any], named: dict[str, Any]) -> An
             for tensor in inputs:
                 tensor.used = True
             return _known(found(*map(_cpu, values), **{key: _cpu(value) for key, value in named.items()}))
-        return boxed(found(*map(raw, values), **{key: raw(value) for key, value in named.items()}))
+        given, by_name = tuple(map(raw, values)), {key: raw(value) for key, value in named.items()}
+        if torch.is_grad_enabled():
+            return boxed(found(*given, **by_name))
+    key = ("function", name, found, like(given), tuple(sorted((n, like(v)) for n, v in by_name.items())))
+
+    def result() -> Any:
+        with asking(name):
+            return found(*given, **by_name)
+
+    return boxed(once(key, result))
 
 
 def operate(operation: Any, left: Any, right: Any) -> Any:
@@ -180,7 +189,15 @@ def operate(operation: Any, left: Any, right: Any) -> Any:
             for tensor in inputs:
                 tensor.used = True
             return _known(operation(_cpu(left), _cpu(right)))
-        return boxed(operation(raw(left), raw(right)))
+        given = raw(left), raw(right)
+        if torch.is_grad_enabled():
+            return boxed(operation(*given))
+
+    def result() -> Any:
+        with asking(operation.__name__):
+            return operation(*given)
+
+    return boxed(once(("operator", operation.__name__, like(given)), result))
 
 
 def _cpu(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import inspect
 import types
 import typing
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -247,6 +248,27 @@ def make(cls: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
         return cls(**settings)
 
 
+_MADE: dict[str, list[nn.Module]] = {}
+"""Modules of earlier runs, by their class and settings."""
+
+
+class Stock:
+    """Modules for one run: those of earlier runs with the same settings, or new ones; none of them twice."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, int] = {}
+
+    def take(self, cls: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
+        """A module of the class, which must stay as it is."""
+        key = f"{cls.__name__} {sorted(settings.items())}"
+        there = _MADE.setdefault(key, [])
+        number = self._given.get(key, 0)
+        if number == len(there):
+            there.append(make(cls, settings))
+        self._given[key] = number + 1
+        return there[number]
+
+
 def piped_inputs(cls: type[nn.Module], flow: Any, further: dict[str, Any]) -> list[Any]:
     """What is piped in, in the order of `forward`."""
     piped = list(flow) if isinstance(flow, tuple) else [flow]
@@ -284,21 +306,20 @@ def _dtypes(module: nn.Module, value: Any) -> None:
 
 
 _SEEN: dict[Any, Any] = {}
-"""What torch gave or said before, for the same layer and inputs of the same shapes and dtypes: only these count."""
+"""What torch gave or said before, for the same operation and inputs of the same shapes and dtypes: only these count."""
 
 
 def _given(module: nn.Module, values: list[Any], named: dict[str, Any]) -> Any:
-    """What the module gives, with a gradient where autograd is on: one with weights passes it to all its inputs."""
-    weights = list(module.parameters())
-    inputs = [value for value in (*values, *named.values()) if isinstance(value, torch.Tensor)]
+    """What the module gives, with a gradient where autograd is on: all but losses pass it to all their inputs."""
     if not torch.is_grad_enabled():
         return _remembered(module, values, named)
-    if not weights:
+    if type(module).__name__.endswith("Loss"):
         with asking(type(module).__name__):
             return module(*values, **named)
     with torch.no_grad():
         result = _remembered(module, values, named)
-    return _linked(result, [*weights, *inputs])
+    inputs = [value for value in (*values, *named.values()) if isinstance(value, torch.Tensor)]
+    return _linked(result, [*module.parameters(), *inputs])
 
 
 class _Link(torch.autograd.Function):
@@ -321,13 +342,28 @@ def _linked(result: Any, sources: list[torch.Tensor]) -> Any:
 
 
 def _remembered(module: nn.Module, values: list[Any], named: dict[str, Any]) -> Any:
-    key = (str(module), module.training, _like(tuple(values)), _like(tuple(named.items())))
+    shown = module.__dict__.setdefault("_shown", None) or str(module)
+    module.__dict__["_shown"] = shown
+    key = (shown, module.training, like(tuple(values)), like(tuple(named.items())))
+
+    def given() -> Any:
+        with asking(type(module).__name__):
+            return module(*values, **named)
+
+    return once(key, given)
+
+
+def once(key: Any, compute: Callable[[], Any]) -> Any:
+    """What was computed, or refused, for the same key before."""
+    try:
+        hash(key)
+    except TypeError:
+        return compute()
     if key not in _SEEN:
         if len(_SEEN) > 20_000:
             _SEEN.clear()
         try:
-            with asking(type(module).__name__):
-                _SEEN[key] = module(*values, **named)
+            _SEEN[key] = compute()
         except Refused as refused:
             _SEEN[key] = refused
     if isinstance(_SEEN[key], Refused):
@@ -335,10 +371,11 @@ def _remembered(module: nn.Module, values: list[Any], named: dict[str, Any]) -> 
     return _SEEN[key]
 
 
-def _like(value: Any) -> Any:
+def like(value: Any) -> Any:
+    """All that counts of a value: tensors of one shape and dtype are alike, numbers of two types are not."""
     if isinstance(value, torch.Tensor):
         return tuple(value.shape), value.dtype
-    return tuple(map(_like, value)) if isinstance(value, tuple | list) else value
+    return tuple(map(like, value)) if isinstance(value, tuple | list) else (type(value), value)
 
 
 def _ranges(module: nn.Module, piped: list[Any]) -> None:

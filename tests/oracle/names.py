@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from expc.diagnostics import Span
@@ -9,20 +10,37 @@ from expc.spec import syntax
 from oracle.errors import LanguageRefused
 
 
+@cache
+def _parts(cls: type) -> tuple[str, ...]:
+    if not is_dataclass(cls) or cls is Span:
+        return ()
+    return tuple(field.name for field in fields(cls) if not field.name.endswith("span"))
+
+
 def children(node: Any) -> Iterator[Any]:
     """What a node consists of."""
     if isinstance(node, tuple | list):
         yield from node
-    elif is_dataclass(node) and not isinstance(node, Span):
-        for field in fields(node):
-            if not field.name.endswith("span"):
-                yield getattr(node, field.name)
+    else:
+        for name in _parts(type(node)):
+            yield getattr(node, name)
+
+
+_NAMES: dict[int, tuple[Any, set[str]]] = {}
+"""What was asked before, by the identity of the node, which is kept so that no other gets it."""
 
 
 def names(node: Any) -> set[str]:
     """Every name that a piece of the program mentions."""
+    if id(node) in _NAMES:
+        return _NAMES[id(node)][1]
     found = {node.id} if isinstance(node, syntax.Name) else set()
-    return found.union(*(names(child) for child in children(node) if not isinstance(child, str)))
+    found = found.union(*(names(child) for child in children(node) if not isinstance(child, str)))
+    if isinstance(node, syntax.Node):
+        if len(_NAMES) > 20_000:
+            _NAMES.clear()
+        _NAMES[id(node)] = node, found
+    return found
 
 
 def names_used(node: Any) -> set[str]:
