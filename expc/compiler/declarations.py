@@ -101,8 +101,16 @@ class Loader:
             return
         if statement.names is None:
             for word, value in imported.scope.values.items():
-                if word not in file.scope.values:
-                    file.scope.bind(word, value, statement.span)
+                there = file.scope.values.setdefault(word, value)
+                if there is value:
+                    file.scope.places.setdefault(word, statement.span)
+                elif UNEVALUATED not in (there, value):
+                    labels = (Label(file.scope.places[word], "the first is from here"),)
+                    notes = ('`from "file.exp" import A, B` takes some names and leaves the others',)
+                    reason = "is declared by two files that are imported"
+                    span = statement.path.span
+                    problem = DuplicateName(span=span, word=word, reason=reason, labels=labels, notes=notes)
+                    self.report.add(problem)
             return
         for name in statement.names:
             if name.id not in imported.scope.values:
