@@ -223,9 +223,9 @@ def _embedding_bag(use: Use) -> Iterator[Item]:
     else:
         bags_known = 3
     if use.call["mode"] == "max":
-        yield I64_BYTES * ((bags_known - 1) * bags + product(x.dims) + 1 + product(use.result.dims))
+        yield numbers(x, (bags_known - 1) * bags + product(x.dims) + 1 + product(use.result.dims))
     else:
-        yield I64_BYTES * (bags_known * bags + (product(x.dims) + 1 if use.call["mode"] == "mean" else 0))
+        yield numbers(x, bags_known * bags + (product(x.dims) + 1 if use.call["mode"] == "mean" else 0))
 
 
 # ------------------------------------------------------------------------------------------------------ activations
