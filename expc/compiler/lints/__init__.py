@@ -154,6 +154,9 @@ _TOO: Final[Mapping[str, tuple[str, ...]]] = {
     "loss_task_mismatch": ("OneHot", "metrics"),
     "batchnorm_batch_of_one": ("data",),
     "monitor_direction": ("checkpoint", "early_stop"),
+    "augmented_validation": ("val", "test", "predict"),
+    "odd_resolution": ("train",),
+    "adam_eps_underflow": ("train",),
 }
 """Words of which a file must have one too."""
 

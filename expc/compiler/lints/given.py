@@ -1,12 +1,16 @@
 """Where the settings of an optimizer or a schedule are written: what lint rules point at, and what fixes change."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from expc.compiler.arguments import assign, value_place
 from expc.compiler.ops.declare import positional_settings
 from expc.compiler.program import Program, SchedulePart, Use
 from expc.diagnostics import Edit, Fix, Span
 from expc.spec.values import Given
+
+OWN_RATES: Final = ("OneCycleLR", "CyclicLR")
+"""The schedules that say learning rates themselves, and not multiples of the optimizer's."""
 
 
 def arguments(use: Use) -> Mapping[str, Given]:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from expc.compiler.lints.given import chains, optimizers, places
-from expc.compiler.lints.onecycle_ignores_lr import OWN_RATES
+from expc.compiler.lints.given import OWN_RATES, chains, optimizers, places
 from expc.compiler.program import Program, SchedulePart, Use
 from expc.diagnostics import Problem, Severity, Span
 from expc.frozen import dataclass

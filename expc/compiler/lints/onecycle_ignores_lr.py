@@ -1,16 +1,13 @@
 """`onecycle-ignores-lr`: a learning rate that the schedule replaces from the first step on."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from expc.compiler.lints.given import chains, optimizers, places, without
+from expc.compiler.lints.given import OWN_RATES, chains, optimizers, places, without
 from expc.compiler.program import Program
 from expc.diagnostics import Label, Problem, Severity
 from expc.frozen import dataclass
 from expc.spec.values import Setting
-
-OWN_RATES: Final = ("OneCycleLR", "CyclicLR")
-"""The schedules that say learning rates themselves, and not multiples of the optimizer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
