@@ -1,6 +1,6 @@
 """What stands after a data set: the type of every field from stage to stage, and what the runtime will do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -102,7 +102,14 @@ def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[s
         _mix(use, declaration.fields, sample, reads, writes)
         return
     types = [sample.types[name] for name in reads]
-    masks = tuple(declaration.geometric and is_mask(type_) for type_ in types)
+    parts = list(_parts(use.settings))
+    moves = declaration.geometric or (bool(parts) and all(part.declaration.geometric for part in parts))
+    if parts and not moves and any(map(is_mask, types)):
+        part = next(part for part in parts if not part.declaration.geometric)
+        expected = "an image [C, H, W]: a mask has no colours to change"
+        found = str(next(filter(is_mask, types)))
+        raise ProblemError(TransformMismatch(span=part.span, transform=part.name, expected=expected, found=found))
+    masks = tuple(moves and is_mask(type_) for type_ in types)
     try:
         results = [
             _mask(declaration, use.settings, type_) if mask else declaration.rule(use.settings, type_)
@@ -111,7 +118,7 @@ def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[s
     except Fault as fault:
         raise ProblemError(fault.problem(span=use.span, **fault.facts)) from None
     sides = {type_.dims[-2:] for type_ in types}
-    if declaration.random and declaration.geometric and len(sides) > 1:
+    if declaration.random and moves and len(sides) > 1:
         found = " and ".join(f"`{_shown(name)}`: {type_}" for name, type_ in zip(reads, types, strict=True))
         raise ProblemError(DrawnTogether(span=use.span, transform=use.name, found=found))
     settings = completed(declaration, use.settings, results[0])
@@ -119,6 +126,15 @@ def transform(use: Use, sample: Sample, reads: Sequence[str], writes: Sequence[s
     step = Step(made, tuple(reads), tuple(writes), masks, tuple(results))
     sample.stages.append(step)
     sample.types.update(zip(writes, results, strict=True))
+
+
+def _parts(settings: Mapping[str, Any]) -> Iterator[Use]:
+    """The transforms that a list of transforms is made of in the end; none of a plain one."""
+    for inner in (inner for chain in settings.get("transforms", ()) for inner in chain):
+        if "transforms" in inner.settings:
+            yield from _parts(inner.settings)
+        else:
+            yield inner
 
 
 def _mix(use: Use, mixer: Mixer, sample: Sample, reads: Sequence[str], writes: Sequence[str]) -> None:
@@ -146,10 +162,9 @@ NEAREST: Final = {"interpolation": "nearest"}
 
 def _mask(declaration: Transform, settings: Mapping[str, Any], type_: TensorType) -> TensorType:
     """The type of a mask after a transform: what an image of one channel becomes."""
-    fill = settings.get("fill") or 0
-    if isinstance(type_.classes, int) and not (isinstance(fill, int) and 0 <= fill < type_.classes):
-        reason = f"fill={fill} is no class of the mask {type_}: give a class"
-        raise Fault(TransformSetting, transform=declaration.name, reason=reason)
+    for inner in _parts(settings):
+        _check_fill(inner.declaration, inner.settings, type_)
+    _check_fill(declaration, settings, type_)
     image = TensorType("u8", (1, *type_.dims))
     try:
         result = declaration.rule({**settings, **{k: v for k, v in NEAREST.items() if k in settings}}, image)
@@ -160,6 +175,14 @@ def _mask(declaration: Transform, settings: Mapping[str, Any], type_: TensorType
         expected = "an image [C, H, W]: it makes no mask of a mask"
         raise Fault(TransformMismatch, transform=declaration.name, expected=expected, found=str(type_))
     return replace(type_, dims=result.dims[1:])
+
+
+def _check_fill(declaration: Transform, settings: Mapping[str, Any], type_: TensorType) -> None:
+    """What stands where an image was moved away must be a class."""
+    fill = settings.get("fill") or 0
+    if isinstance(type_.classes, int) and not (isinstance(fill, int) and 0 <= fill < type_.classes):
+        reason = f"fill={fill} is no class of the mask {type_}: give a class"
+        raise Fault(TransformSetting, transform=declaration.name, reason=reason)
 
 
 def _shown(register: str) -> str:

@@ -70,6 +70,20 @@ def test_a_mask_goes_where_its_image_goes(scans):
     assert not any(followed(batch["image"], batch["mask"]) for batch in batches(apart, scans))
 
 
+def test_a_mask_goes_where_its_image_goes_through_lists_of_transforms(scans):
+    lists = (
+        "RandomApply([RandomCrop(10) -> RandomHorizontalFlip], p=1)",
+        "RandomApply([RandomHorizontalFlip(1), RandomVerticalFlip(0.5)])",
+        "RandomChoice([RandomVerticalFlip(1), RandomAffine(0, translate=[0.2, 0.2]) -> CenterCrop(10)], p=[3, 1])",
+        "RandomOrder([RandomHorizontalFlip, RandomApply([RandomVerticalFlip])])",
+    )
+    plan = planned(f"{SCANS} -> {{ image, mask = (image, mask) -> {' -> '.join(lists)} }}")
+    assert [str(field.type) for field in plan.fields][:2] == ["u8[3, 10, 10]", f"class({CLASSES})[10, 10]"]
+    made = batches(plan, scans)
+    assert all(followed(batch["image"], batch["mask"]) for batch in made)
+    assert len({tuple(image[:2, 0, 0].tolist()) for batch in made for image in batch["image"]}) > 6
+
+
 def test_a_mask_is_never_blended(scans):
     plan = planned(f'{SCANS} -> {{ image, mask = (image, mask) -> Resize([17, 31], interpolation="bilinear") }}')
     (found,) = {batch["mask"].dtype for batch in batches(plan, scans)}

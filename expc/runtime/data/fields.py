@@ -1,6 +1,7 @@
 """One field of a batch through one transform: images as they are, masks beside them, classes and numbers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,5 +44,15 @@ def _whole(transform: str, values: Tensor, settings: Mapping[str, Any], draws: D
         return torch.nn.functional.one_hot(values, settings["num_classes"]).movedim(-1, 1).float()
     if not mask:
         return apply(transform, values, settings, draws)
-    nearest = {**settings, **{name: value for name, value in NEAREST.items() if name in settings}}
-    return apply(transform, values[:, None], nearest, draws)[:, 0]
+    return apply(transform, values[:, None], _nearest(settings), draws)[:, 0]
+
+
+def _nearest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a mask goes through with: those of an image, but for blending, in transforms inside too."""
+    found = {**settings, **{name: value for name, value in NEAREST.items() if name in settings}}
+    if "transforms" in found:
+        chains = found["transforms"]
+        found["transforms"] = tuple(
+            tuple(replace(inner, settings=_nearest(inner.settings)) for inner in chain) for chain in chains
+        )
+    return found
