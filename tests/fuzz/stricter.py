@@ -61,6 +61,8 @@ def layer(
     batched(name, first)
     if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
         raise Refused("without a batch")
+    if name == "Swish" and not first.is_floating_point():
+        raise Refused("a layer of our own")
     if name == "Hardtanh" and first.dtype is torch.uint8:
         raise Refused("limits of numbers without a sign")
     if "Drop" in name and not first.is_floating_point():
@@ -106,6 +108,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
         _fractional(positional, named)
     if name == "lerp" and (len({part.dtype for part in found}) > 1 or not found[0].is_floating_point()):
         raise Refused("a mean of whole numbers, or of several dtypes")
+    if name == "batch_norm" and len({part.dtype for part in found}) > 1:
+        raise Refused("statistics of another dtype")
     if name == "linear" and any(part.dim() != 1 for part in found[2:]):
         raise Refused("a bias that is no vector")
     if name.startswith(("einsum", "conv")) and name != "conv_tbc" and len({part.dtype for part in found}) > 1:
