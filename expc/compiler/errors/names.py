@@ -331,6 +331,11 @@ class ImportRefused(Problem):
 class SelectorMatchesNothing(Problem):
     """A selector of parameters matches no parameter.
 
+    A glob matches whole keys, as `state_dict` has them, relative to the block that it stands in. A class matches the
+    layers that the file names: a layer that PyTorch makes of several is one, so `Conv2d.weight` does not reach into
+    `Conv2dNormActivation`, nor `Linear.weight` into `TransformerEncoderLayer`; a glob does. What a selector reaches in
+    Python code is known only when the model is built.
+
     ```exp wrong
     model Net(x: f32[N, 8]) -> f32[N, 2] {
       fc: Linear(2)
@@ -338,10 +343,24 @@ class SelectorMatchesNothing(Problem):
     }
     ```
 
+    ```exp wrong
+    model Net(x: f32[N, 3, 8, 8]) -> f32[N, 4, 8, 8] {
+      stem: Conv2dNormActivation(4)
+      init Conv2d.weight = kaiming_normal(mode="fan_out")
+    }
+    ```
+
     ```exp right
     model Net(x: f32[N, 8]) -> f32[N, 2] {
       fc: Linear(2)
       init "*.weight" = zeros
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 3, 8, 8]) -> f32[N, 4, 8, 8] {
+      stem: Conv2dNormActivation(4)
+      init "stem.0.weight" = kaiming_normal(mode="fan_out")
     }
     ```
     """
