@@ -16,8 +16,8 @@ from expc.frozen import dataclass
 class PatienceNeverFires(Problem):
     """The run is over before patience can be.
 
-    `early_stop` and `ReduceLROnPlateau` wait for a number of validations that are no better, and there is one
-    validation after each epoch. The first is always the best so far, so with `patience = p` an early stop needs p + 2
+    `early_stop` and `ReduceLROnPlateau` wait for a number of measurements that are no better, and there is one
+    after each epoch. The first is always the best so far, so with `patience = p` an early stop needs p + 2
     epochs to save one, and a plateau p + 3, since torch changes the rate when more than p were no better.
 
     ```exp wrong
@@ -42,11 +42,11 @@ class PatienceNeverFires(Problem):
     code: ClassVar[str] = "W0514"
     name: ClassVar[str] = "patience-never-fires"
     severity: ClassVar[Severity] = "warning"
-    template: ClassVar[str] = "`patience` is {patience}, and {what} has {validations}: it never {effect}"
+    template: ClassVar[str] = "`patience` is {patience}, and {what} has {measurements}: it never {effect}"
 
     patience: int
     what: str
-    validations: str
+    measurements: str
     effect: str
 
 
@@ -79,5 +79,5 @@ def _plateaus(run: RunLength, parts: tuple[SchedulePart, ...]) -> Iterator[Probl
 
 
 def _problem(span: Span, patience: int, what: str, validations: int, effect: str) -> PatienceNeverFires:
-    count = f"{validations} validation{'s' * (validations != 1)}"
-    return PatienceNeverFires(span=span, patience=patience, what=what, validations=count, effect=effect)
+    count = f"{validations} measurement{'s' * (validations != 1)}"
+    return PatienceNeverFires(span=span, patience=patience, what=what, measurements=count, effect=effect)
