@@ -52,6 +52,8 @@ class Elaborator(Evaluator):
         """How many classes the data's fields have."""
         self.elaborated: set[str] = set()
         """Blocks that some body used, by name."""
+        self.taken: set[int] = set()
+        """The branches that were taken, by the identity of their bodies."""
         self._mentions: dict[int, bool] = {}
         """Which nodes of the tree name the value that arrives, by their identity."""
 
@@ -177,6 +179,7 @@ class Elaborator(Evaluator):
         if chosen is None:
             return self.unknown(statement.span), False
         taken = statement.then if chosen else statement.orelse
+        self.taken.add(id(taken))
         return self.body(taken, context.inner()) if taken is not None else (context.flow, False)
 
     def loop(self, statement: syntax.For, context: Context) -> Any:

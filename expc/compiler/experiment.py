@@ -92,6 +92,7 @@ class ExperimentChecker:
         )
         program = self._experiment(program, main)
         if not self.report.has_errors:
+            self._say_what_is_unchecked()
             for problem in findings(program, [file.tree for file in files], self.lints):
                 self.report.add(problem)
         return program
@@ -133,6 +134,18 @@ class ExperimentChecker:
         for statement in statements:
             if statement.kind == "block" and statement.name not in self.elaborator.elaborated:
                 self._model(statement, lenient=True)
+
+    def _say_what_is_unchecked(self) -> None:
+        """One hint for the branches that nothing takes, and for what depends on settings that nothing gives."""
+        blocks = [s for s in self.file.tree.statements if isinstance(s, syntax.Block)]
+        if any(s.kind == "block" and s.name not in self.elaborator.elaborated for s in blocks) or any(
+            isinstance(node, syntax.If) for statement in blocks for node in syntax.walk(statement.body)
+        ):
+            from expc.compiler.lints.unchecked_branch import unchecked
+
+            problem = unchecked(blocks, self.elaborator.taken, self.elaborator.elaborated)
+            if problem is not None:
+                self.report.add(problem)
 
     def _model(self, statement: syntax.Block, *, lenient: bool) -> None:
         self.elaborator.conditions = Conditions(lenient=lenient)

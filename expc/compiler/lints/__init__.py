@@ -185,7 +185,7 @@ def names() -> frozenset[str]:
     return frozenset(name.replace("_", "-") for name in (*_RULES, *_TEXT_RULES, *_ELSEWHERE))
 
 
-_ELSEWHERE: Final = ("unfixed_size", "unknown_rule", "unused_allow")
+_ELSEWHERE: Final = ("unchecked_branch", "unfixed_size", "unknown_rule", "unused_allow")
 """Rules that the checker itself, or the reading of comments, follows."""
 
 
