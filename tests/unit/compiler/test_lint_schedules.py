@@ -9,6 +9,7 @@ from torch.optim import lr_scheduler
 
 from expc.compiler.datasets import datasets
 from expc.compiler.lints import _OPTIMIZERS, _RANDOM, _RULES, _SETTLED
+from expc.compiler.lints.batchnorm_batch_of_one import _parts
 from expc.compiler.lints.implausible_lr import HIGHEST
 from expc.compiler.lints.unshuffled_class_split import SORTED
 from expc.compiler.ops.table import operators
@@ -122,6 +123,12 @@ def test_eps_is_refused_where_torch_divides_by_nothing(name: str, eps: float) ->
     model = "param scale: f16[] = 1.0; flow * scale;"
     found = codes("steps = 10", f"optimizer = {name}(lr=1e-3{written})", model=model)
     assert found == ([] if bool(weight.isfinite().all()) else ["E0532"])
+
+
+def test_a_batch_has_the_parts_that_torch_makes() -> None:
+    for samples in range(1, 40):
+        for parts in range(1, 9):
+            assert _parts(samples, parts) == [len(part) for part in torch.arange(samples).chunk(parts)]
 
 
 def test_what_a_command_sets_counts() -> None:
