@@ -181,8 +181,10 @@ def _solve(evaluator: Evaluator, node: syntax.Expr, size: Size, context: Context
         name = _unbound(new, context)
         if name is not None:
             factor = evaluator.evaluate(other, context.setting())
-            if isinstance(factor, int) and factor > 0 and divides(factor, size):
-                context.scope.bind(name, exact_quotient(size, factor), new.span)
+            if isinstance(factor, int) and factor > 0:
+                # Where the factor does not divide the size, the product is another one, which is told where both meet.
+                exact = divides(factor, size)
+                context.scope.bind(name, exact_quotient(size, factor) if exact else size // factor, new.span)
             return
 
 
