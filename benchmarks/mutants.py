@@ -4,14 +4,13 @@ python benchmarks/mutants.py [--limit N] [--seed S] [--jobs J] [FILE ...]
 
 Each number is moved, each name replaced by another one, each argument dropped, doubled, renamed or swapped, each line
 removed, doubled or swapped with the next. The checker's verdict (errors; a warning is none) is compared with that of
-`tests/oracle`, which runs the program with torch itself, as far as a step back from the loss. What a lint calls an
-error, though torch runs it, counts as accepted.
+`tests/oracle`, which runs the program with torch itself, as far as a step back from the loss.
 
 `torch` and `language`: both refuse, for what torch says or for a rule of the language, such as that of unused names;
 `accepted`: both accept. `false alarm`: only the checker refuses; `missed`: only the oracle does; `crash`: a traceback
 of the checker. `open`: the oracle does not know some part of the program; these are shown, and no part of precision
-(how many of the refused are wrong) and recall (how many of the wrong are refused). Mutants that the grammar refuses
-are counted apart: both sides read with the same parser.
+(how many of the refused are wrong) and recall (how many of the wrong are refused). Nor are `lint`, which a lint calls
+an error though torch runs it, and `unreadable`, which the grammar refuses: both sides read with the same parser.
 """
 
 import argparse
@@ -28,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from expc.compiler.session import check_text  # noqa: E402
-from expc.diagnostics import Problem, Report, Source  # noqa: E402
+from expc.diagnostics import Problem, Source  # noqa: E402
 from expc.frozen import dataclass  # noqa: E402
 from expc.spec.lexing import lex  # noqa: E402
 
@@ -93,6 +92,7 @@ class Judged:
     message: str
     oracle: str
     rule: str
+    only_lints: bool = False
 
     @property
     def outcome(self) -> str:
@@ -102,6 +102,10 @@ class Judged:
             return CRASH
         if self.oracle == "open":
             return "open"
+        if self.oracle == "syntax" and self.checker:
+            return "unreadable"
+        if self.only_lints and not refused:
+            return "lint"
         if refused == bool(self.checker):
             return self.oracle if refused else "accepted"
         return "false alarm" if self.checker else "missed"
@@ -243,10 +247,9 @@ def judge(mutant: Mutant) -> Judged:
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug to be counted
         return Judged(mutant, (CRASH,), repr(error), found.kind, rule)
     errors = [problem for problem in checked.problems if problem.severity == "error"]
-    if found.kind == "right":
-        errors = [problem for problem in errors if not _is_lint(problem)]
     message = errors[0].message if errors else ""
-    return Judged(mutant, tuple(sorted({e.code for e in errors})), message, found.kind, rule)
+    only_lints = bool(errors) and all(map(_is_lint, errors))
+    return Judged(mutant, tuple(sorted({e.code for e in errors})), message, found.kind, rule, only_lints)
 
 
 def _is_lint(problem: Problem) -> bool:
@@ -270,29 +273,20 @@ def judge_all(chosen: Sequence[Mutant], jobs: int) -> Iterator[Judged]:
         yield from pool.map(judge, chosen, chunksize=8)
 
 
-def is_broken(text: str) -> bool:
-    """Whether a text cannot be read at all: both sides read it with the same parser."""
-    from expc.spec.parser import parse
-
-    report = Report()
-    parse(Source("mutant.exp", text), report)
-    return bool(report.problems)
-
-
 # ---------------------------------------------------------------------------------------------------- reporting
 
 WRONG = ("false alarm", "missed", CRASH)
-OUTCOMES = ("torch", "language", "accepted", *WRONG, "open")
+OUTCOMES = ("torch", "language", "accepted", *WRONG, "open", "lint", "unreadable")
 
 
 def table(judged: Sequence[Judged]) -> Iterator[str]:
     """The counts of each file, and of all."""
-    yield f"{'file':22}{'mutants':>8}" + "".join(f"{name:>12}" for name in (*OUTCOMES, "precision", "recall"))
+    yield f"{'file':21}{'mutants':>8}" + "".join(f"{name:>12}" for name in (*OUTCOMES, "precision", "recall"))
     files = list(dict.fromkeys(entry.mutant.file for entry in judged))
     for name in (*files, "all"):
         counts = Counter(entry.outcome for entry in judged if name in (entry.mutant.file, "all"))
         shares = "".join(f"{share:>12.4f}" for share in (precision(counts), recall(counts)))
-        yield f"{name:22}{counts.total():>8}" + "".join(f"{counts[outcome]:>12}" for outcome in OUTCOMES) + shares
+        yield f"{name:21}{counts.total():>8}" + "".join(f"{counts[outcome]:>12}" for outcome in OUTCOMES) + shares
 
 
 def precision(counts: Counter[str]) -> float:
@@ -324,20 +318,17 @@ def main() -> int:
     options = parser.parse_args()
     paths = options.files or FILES
     every = [mutant for path in paths for mutant in mutants(path)]
-    readable = [mutant for mutant in every if not is_broken(mutant.text)]
-    chosen = readable
-    if options.limit is not None and options.limit < len(chosen):
-        chosen = random.Random(options.seed).sample(chosen, options.limit)
-        chosen.sort(key=readable.index)
+    places: Sequence[int] = range(len(every))
+    if options.limit is not None and options.limit < len(every):
+        places = sorted(random.Random(options.seed).sample(places, options.limit))
     start = time.perf_counter()
     originals = {path.stem: path.read_text("utf-8") for path in paths}
     judged: list[Judged] = []
-    for entry in judge_all(chosen, options.jobs):
+    for entry in judge_all([every[place] for place in places], options.jobs):
         judged.append(entry)
-        if entry.outcome in WRONG or entry.outcome == "open":
+        if entry.outcome in (*WRONG, "open", "lint"):
             print(difference(entry, originals[entry.mutant.file]), flush=True)
-    print(f"{len(every)} mutants; {len(every) - len(readable)} cannot be read; {len(chosen)} judged,", end=" ")
-    print(f"{time.perf_counter() - start:.0f} s")
+    print(f"{len(judged)} of {len(every)} mutants, {time.perf_counter() - start:.0f} s")
     print("\n".join(table(judged)))
     return 1 if any(entry.outcome in WRONG for entry in judged) else 0
 

@@ -5,7 +5,6 @@ A share of `benchmarks/mutants.py`, chosen once: the whole of it takes minutes.
 
 import random
 import sys
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import mutants  # noqa: E402
 from oracle import verdict  # noqa: E402
 
-SHARE = {"mnist": 30, "vae": 35, "unet": 20, "alexnet": 20, "dcgan_generator": 25, "two_towers": 20}
+SHARE = {"mnist": 20, "vae": 30, "unet": 15, "alexnet": 20, "dcgan_generator": 20, "two_towers": 15}
 """How many mutants of each file: those whose runs take least."""
 PATHS = {path.stem: path for path in mutants.FILES}
 
@@ -24,12 +23,11 @@ PATHS = {path.stem: path for path in mutants.FILES}
 @pytest.mark.parametrize("name", SHARE)
 def test_the_checker_says_what_torch_says(name):
     every = mutants.mutants(PATHS[name])
-    shuffled = random.Random(20).sample(every, len(every))
-    readable = (mutant for mutant in shuffled if not mutants.is_broken(mutant.text))
-    judged = list(mutants.judge_all(list(islice(readable, SHARE[name])), jobs=1))
+    judged = list(mutants.judge_all(random.Random(20).sample(every, SHARE[name]), jobs=1))
     original = PATHS[name].read_text("utf-8")
     refused = {"torch", "language"}
-    wrong = [mutants.difference(entry, original) for entry in judged if entry.outcome not in refused | {"accepted"}]
+    equal = {*refused, "accepted", "lint", "unreadable"}
+    wrong = [mutants.difference(entry, original) for entry in judged if entry.outcome not in equal]
     assert not wrong, "\n".join(wrong)
     found = {entry.outcome for entry in judged}
     assert found & refused
