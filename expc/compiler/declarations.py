@@ -1,5 +1,6 @@
 """The top-level names of a file, and of the files that it imports."""
 
+import re
 from collections.abc import Callable
 from pathlib import PurePath, PurePosixPath
 from typing import Final
@@ -166,8 +167,8 @@ def name_span(statement: syntax.Statement) -> Span:
     if isinstance(statement, syntax.Block):
         return statement.name_span
     name = str(getattr(statement, "name", ""))
-    start = statement.span.text.find(name)
-    begin = statement.span.start + max(start, 0)
+    found = re.search(rf"\b{re.escape(name)}\b", statement.span.text)
+    begin = statement.span.start + (0 if found is None else found.start())
     return Span(statement.span.source, begin, begin + len(name))
 
 

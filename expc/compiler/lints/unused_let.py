@@ -14,16 +14,16 @@ from expc.spec import syntax
 class UnusedLet(Problem):
     """A `let` that nothing mentions: a number that changes nothing when it is changed.
 
-    In a file without a model or a section nothing is said: others import its names.
+    In a file without sections nothing is said: others may import its names.
 
     ```exp wrong
-    let width = 32
-    model Net(x: f32[N, 8]) -> f32[N, 16] { Linear(16) }
+    let size = 32
+    data { train = MNIST("data") -> ToTensor, batch = 64 }
     ```
 
     ```exp right
-    let width = 16
-    model Net(x: f32[N, 8]) -> f32[N, width] { Linear(width) }
+    let size = 32
+    data { train = MNIST("data") -> ToTensor, batch = size }
     ```
     """
 
@@ -39,7 +39,7 @@ def check(trees: Sequence[syntax.File]) -> Iterator[Problem]:
     """The `let`s of the first file, against every name in all of them."""
     statements = trees[0].statements
     lets = [statement for statement in statements if isinstance(statement, syntax.Let)]
-    if not lets or not any(isinstance(one, syntax.Block | syntax.ModelOf | syntax.Section) for one in statements):
+    if not lets or not any(isinstance(one, syntax.Section) for one in statements):
         return
     used = set(names_in(tuple(trees)))
     for statement in lets:
