@@ -178,7 +178,7 @@ def _totals(found: Summary, network: Row) -> list[str]:
         for name, size, why in parts
         if size is None or size != 0
     ]
-    width = max(len(size) for _, size, _ in shown)
+    width = max((len(size) for _, size, _ in shown), default=0)
     return [*lines, *(f"  {name:<19}  {size:>{width}}  {why}".rstrip() for name, size, why in shown)]
 
 

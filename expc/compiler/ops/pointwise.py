@@ -45,7 +45,8 @@ def _only(allowed: frozenset[str], expected: str, result: Callable[[str], str] =
 def _hardtanh(call: Call) -> TensorType:
     if call["min_val"] > call["max_val"]:
         refuse(call, f"min_val={call['min_val']} must not be greater than max_val={call['max_val']}")
-    return _only(NOT_BOOL - {"u8"}, "signed numbers")(call)
+    rule: Callable[[Call], TensorType] = _only(NOT_BOOL - {"u8"}, "signed numbers")
+    return rule(call)
 
 
 NUMERIC: Final = _only(NOT_BOOL, "numbers, not booleans")
