@@ -567,6 +567,8 @@ class Program:
         frame = Frame(names, sizes, device, [], [])
         for statement in self.statements:
             statement.run(frame)
+            if any(frame.names.get(name, name) is None for name in statement.bound):
+                raise Refused("a result that is nothing")
         return frame.log, frame.weights, frame.notes
 
 
