@@ -188,7 +188,7 @@ def _require_condition(elaborator: "Elaborator", condition: syntax.Expr, inner: 
 
 
 def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Context) -> tuple[Any, Size, Size] | None:
-    """`H % 16 == 0`, `T <= 256`, `T >= 3`, `A == B` as (relation, size, size); none for other forms."""
+    """`H % 16 == 0` (or `<= 0`), `T <= 256`, `T >= 3`, `A == B` as (relation, size, size); none for other forms."""
     if not isinstance(node, syntax.Binary):
         return None
     left, right = node.left, node.right
@@ -196,7 +196,9 @@ def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Contex
         left = left.inner
     try:
         b = elaborator.evaluate(right, context.setting())
-        if node.operator == "==" and isinstance(left, syntax.Binary) and left.operator == "%" and b == 0:
+        # A remainder is never below 0.
+        is_none_left = (node.operator, b) in (("==", 0), ("<=", 0), ("<", 1))
+        if is_none_left and isinstance(left, syntax.Binary) and left.operator == "%":
             size = elaborator.evaluate(left.left, context.setting())
             divisor = elaborator.evaluate(left.right, context.setting())
             return ("divisible", size, divisor) if is_size(size) and is_size(divisor) else None

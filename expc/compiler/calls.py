@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler import arithmetic
 from expc.compiler.arguments import match_parameters
 from expc.compiler.arithmetic import ArithmeticRefusedError
-from expc.compiler.errors.names import BadExpression, MissingArgument, NotAStage, TooLarge, UnknownArgument, UnknownName
+from expc.compiler.errors.names import (
+    BadExpression,
+    DuplicateName,
+    MissingArgument,
+    NotAStage,
+    TooLarge,
+    UnknownArgument,
+    UnknownName,
+)
 from expc.compiler.graph import Value
 from expc.compiler.scope import Builtin, Context, Function, ModuleRef, Scope, TensorRef
 from expc.diagnostics import Edit, Fix, Label, Problem, ProblemError, Span
@@ -53,7 +61,14 @@ def call(evaluator: "Evaluator", node: syntax.Call, context: Context) -> Any:
 def _arguments(evaluator: "Evaluator", node: syntax.Call, context: Context) -> tuple[Given, ...]:
     """The evaluated arguments of a call; each problem inside is reported, and the rest goes on."""
     given = []
+    places: dict[str | None, Span] = {}
     for argument in node.arguments:
+        if argument.name is not None and argument.name in places:
+            labels = (Label(places[argument.name], "the first is here"),)
+            reason = "is given twice"
+            evaluator.add(DuplicateName(span=argument.span, word=argument.name, reason=reason, labels=labels))
+            continue
+        places[argument.name] = argument.span
         try:
             value = evaluator.evaluate(argument.value, context.setting())
         except ProblemError as error:

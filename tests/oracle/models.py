@@ -12,7 +12,7 @@ from expc.spec import syntax
 from oracle import layers, starts
 from oracle.arithmetic import Unknown
 from oracle.bodies import Runner, is_input
-from oracle.errors import LanguageRefused, NotCovered, Refused
+from oracle.errors import LanguageRefused, NotCovered, Refused, TorchRefused
 from oracle.names import names as names_in
 from oracle.values import ABSENT, Argument, Frame, Place, Recipe, Scope, Tensor
 
@@ -21,6 +21,9 @@ SEQUENCES = (7, 16, 9, 12)
 SIDES = (1023, 1024, 1100, 1441)
 SMALLER = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 _STEP = 97
+_MUCH = 50_000
+_TOO_SMALL = ("greater than actual input size", "Output size is too small", "Padding size should be less")
+"""What torch says where a larger size would do: a mere lower bound, which nobody needs to write."""
 
 
 @dataclass
@@ -152,9 +155,18 @@ def check_model(tree: syntax.File, statement: syntax.Block, arguments: tuple[Arg
     Sizes are large, since mere lower bounds need not be written. What is decided when the model is built (its weights,
     the branches taken) must be the same at every size.
     """
+    try:
+        return _check_at(tree, statement, arguments, 0)
+    except TorchRefused as refused:
+        if not any(words in refused.message for words in _TOO_SMALL):
+            raise
+        return _check_at(tree, statement, arguments, _MUCH)
+
+
+def _check_at(tree: syntax.File, statement: syntax.Block, arguments: tuple[Argument, ...], more: int) -> Ran:
     runner = Runner(tree)
     free = free_names(statement, runner.file)
-    chosen = list(_choices(tree, statement, free, arguments))
+    chosen = list(_choices(tree, statement, free, arguments, more))
     if not chosen:
         raise LanguageRefused("where", "never holds")
     runs, traces = [], []
@@ -213,9 +225,9 @@ def _sign(value: Any) -> int:
 
 
 def _choices(
-    tree: syntax.File, statement: syntax.Block, free: list[str], arguments: tuple[Argument, ...]
+    tree: syntax.File, statement: syntax.Block, free: list[str], arguments: tuple[Argument, ...], more: int
 ) -> Iterator[dict[str, int]]:
-    """Sizes that `where` allows; the last are the smallest."""
+    """Sizes that `where` allows, all larger by `more`; the last are the smallest."""
     runner = Runner(tree)
     scope = Scope(runner.file)
     runner.fill(tuple(p for p in statement.parameters if not is_input(p)), arguments, scope)
@@ -239,7 +251,7 @@ def _choices(
         for position, name in enumerate(free):
             around = BATCHES[number] if name == batch else (SEQUENCES if recurrent else SIDES)[number]
             around += _STEP * position if name != batch and not recurrent else position
-            sizes |= _nearest(name, around, sizes, allowed)
+            sizes |= _nearest(name, around + more, sizes, allowed)
             if name not in sizes:
                 return
         if allowed(sizes):
