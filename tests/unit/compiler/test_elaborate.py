@@ -335,7 +335,7 @@ def test_parameters_buffers_and_ties():
 def test_init_rules_the_last_counts_and_outer_ones_come_last():
     text = """
     block Unit(out: int) {
-      Linear(out) -> fc: Linear(out)
+      Linear(out) -> softmax(dim=1) -> fc: Linear(out)
       init "*.bias" = constant(2.0)
       init Linear.weight = eye
       init "fc.bias" = zeros
@@ -430,6 +430,7 @@ def test_functions_of_the_file_are_computed():
 def test_where_makes_divisions_exact():
     text = """
     model M(x: f32[N, 3, H, W]) -> f32[N, 3, H, W] where H % 4 == 0, W % 4 == 0 {
+      # allow(missing-nonlinearity): the test is about sizes
       down = Conv2d(4, 2, stride=2) -> Conv2d(5, 2, stride=2)
       up = down -> ConvTranspose2d(4, 2, stride=2) -> ConvTranspose2d(3, 2, stride=2)
       up + x
