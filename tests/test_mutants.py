@@ -50,9 +50,11 @@ def test_the_checker_says_what_torch_says(name):
             "torch",
             "IndexError",
         ),
+        ("model M(x: f32[N, 3, H, W]) { Conv2d(4, 2000) }", "right", ""),
+        ("model M(x: f32[N, T, 8]) { LSTM(4, dropout=0.5) }", "right", ""),
         ("model M(x: f32[N, 8]) { Linear(4", "syntax", "E0102"),
     ],
 )
-def test_the_oracle_can_say_no(program, kind, rule):
+def test_the_oracle_says_why(program, kind, rule):
     found = verdict(program)
     assert (found.kind, found.rule) == (kind, rule), found
