@@ -1,7 +1,7 @@
 """The top-level names of a file, and of the files that it imports."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath, PurePosixPath
 from typing import Final
 
@@ -61,26 +61,26 @@ class Loader:
             case syntax.Let():
                 value: object = Declared(statement, scope)
             case syntax.Fn():
-                self._refuse_twins(statement)
+                # Twins among the parameters of a block are bound in its body, which says so.
+                self._refuse_twins(statement.parameters, "names two parameters")
                 value = Function(statement, scope)
             case syntax.Block() | syntax.ModelOf() | syntax.Extern():
+                if isinstance(statement, syntax.Block) and isinstance(statement.result, syntax.RecordTypeExpr):
+                    self._refuse_twins(statement.result.fields, "names two results")
                 value = Recipe(statement.name, target=BlockRef(statement, scope))
             case _:
                 return
         place = name_span(statement)
         self._bind(statement.name, value, place, scope, callable_=not isinstance(statement, syntax.Let))
 
-    def _refuse_twins(self, statement: syntax.Fn) -> None:
-        """Two parameters of one name; those of a block are bound in its body, which says so."""
+    def _refuse_twins(self, declared: Sequence[syntax.Parameter | syntax.Field], reason: str) -> None:
+        """Two parameters, or two results, of one name."""
         places: dict[str, Span] = {}
-        for parameter in statement.parameters:
-            if parameter.name in places:
-                labels = (Label(places[parameter.name], "the first is here"),)
-                problem = DuplicateName(
-                    span=parameter.name_span, word=parameter.name, reason="names two parameters", labels=labels
-                )
-                self.report.add(problem)
-            places.setdefault(parameter.name, parameter.name_span)
+        for one in declared:
+            if one.name in places:
+                labels = (Label(places[one.name], "the first is here"),)
+                self.report.add(DuplicateName(span=one.name_span, word=one.name, reason=reason, labels=labels))
+            places.setdefault(one.name, one.name_span)
 
     def _bind(self, name: str, value: object, place: Span, scope: Scope, *, callable_: bool) -> None:
         if self.library.knows(name) and (callable_ or name[0].isupper()):
