@@ -24,6 +24,8 @@ _STEP = 97
 _MUCH = 50_000
 _TOO_SMALL = ("greater than actual input size", "Output size is too small", "Padding size should be less")
 """What torch says where a larger size would do: a mere lower bound, which nobody needs to write."""
+_TOO_LARGE = "Storage size calculation overflowed"
+"""What torch says of a size that no machine holds."""
 
 
 @dataclass
@@ -172,7 +174,12 @@ def _check_at(tree: syntax.File, statement: syntax.Block, arguments: tuple[Argum
     runs, traces = [], []
     for sizes in chosen[:-1]:
         runner = Runner(tree)
-        run = run_model(runner, statement, sizes, arguments, {})
+        try:
+            run = run_model(runner, statement, sizes, arguments, {})
+        except TorchRefused as refused:
+            if runs and _TOO_LARGE in refused.message:
+                continue
+            raise
         runs.append(run)
         traces.append(runner.trace)
         if not free:
