@@ -6,8 +6,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from expc.compiler import excluded
-from expc.compiler.library import Library
+from expc.compiler.library import excluded
+from expc.compiler.library.lookup import Library
 from expc.compiler.ops.declare import Operator, Param
 from expc.compiler.ops.table import FAMILIES
 from expc.spec.values import show
@@ -61,7 +61,7 @@ def _tables() -> Iterator[str]:
 def _left_out() -> Iterator[str]:
     yield "## Left out\n"
     for module in sorted(found.name for found in iter_modules(excluded.__path__)):
-        reasons: Mapping[str, str] = import_module(f"expc.compiler.excluded.{module}").EXCLUDED
+        reasons: Mapping[str, str] = import_module(f"expc.compiler.library.excluded.{module}").EXCLUDED
         yield f"### {module.capitalize()}\n"
         for reason in dict.fromkeys(reasons.values()):
             names = sorted(name for name, why in reasons.items() if why == reason)

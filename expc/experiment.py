@@ -115,7 +115,7 @@ class Experiment:
 
         Raises CheckError where the experiment has errors, ValueError where it declares no model or has no such size.
         """
-        from expc.compiler.summary import summary
+        from expc.compiler.cost.summary import summary
 
         return summary(self.program, sizes)
 

@@ -95,7 +95,7 @@ def test_the_options_are_described(name: str) -> None:
     ],
 )
 def test_the_language_page_lists_what_there_is(part: str, table: str) -> None:
-    from expc.compiler.library import Library
+    from expc.compiler.library.lookup import Library
 
     text = (ROOT / "docs" / "language.md").read_text("utf-8")
     row = re.search(rf"^\| {part} \| ([^|]*) \|", text, re.MULTILINE)

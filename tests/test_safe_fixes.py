@@ -6,7 +6,7 @@ from pathlib import Path
 from prose import EXAMPLES, Snippet, snippets
 
 from expc.cli.catalog import page, problems
-from expc.compiler.fixing import fix_text
+from expc.compiler.fixes.fixing import fix_text
 from expc.compiler.session import check_text
 from expc.diagnostics import Problem
 

@@ -13,8 +13,8 @@ from expc import load
 from expc.compiler import graph
 from expc.compiler.graph import Model
 from expc.compiler.lower import lower
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.session import Checked, check_text
-from expc.runtime.torchvision_compat import import_torchvision
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ZOO = EXAMPLES / "zoo"

@@ -5,7 +5,7 @@ from dataclasses import fields
 from textwrap import indent
 from typing import Any
 
-from expc.compiler.cost import text as type_text
+from expc.compiler.cost.count import text as type_text
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Read, Result, SliceOf, Subscript, Value
 from expc.compiler.session import Checked
 from expc.diagnostics import Report

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expc.cli.reading import Unreadable, readable
-from expc.compiler.fixing import Fixed, fix_text
+from expc.compiler.fixes.fixing import Fixed, fix_text
 from expc.compiler.reading import read_text
 from expc.diagnostics import text
 

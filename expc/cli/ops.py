@@ -26,7 +26,7 @@ def command(name: str | None) -> int:
             click.echo()
         return OK
     if name not in known:
-        from expc.compiler.excluded import reason
+        from expc.compiler.library.excluded import reason
         from expc.spec.suggest import advice, nearest
 
         left_out = reason(name)

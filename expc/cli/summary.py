@@ -38,7 +38,7 @@ def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int], style:
         click.echo(f"expc: {file} declares no model", err=True)
         return FAILED
 
-    from expc.compiler.summary import as_json, summary
+    from expc.compiler.cost.summary import as_json, summary
 
     try:
         click.echo((as_json if style == "json" else summary)(checked.program, sizes))

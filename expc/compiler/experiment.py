@@ -6,32 +6,25 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from expc.compiler import (
-    check_data,
-    check_loss,
-    check_metrics,
-    check_sections,
-    externs,
-    feed,
-    roles,
-)
-from expc.compiler.declarations import File, name_span
-from expc.compiler.elaborate import Elaborator
 from expc.compiler.errors.experiment import MissingRole
 from expc.compiler.errors.names import ModelAmbiguous, Recursion
 from expc.compiler.graph import Value
-from expc.compiler.library import Library
+from expc.compiler.library.lookup import Library
 from expc.compiler.lints import findings
-from expc.compiler.loss_hints import LossHints
-from expc.compiler.models import Checked, check_model
+from expc.compiler.model import externs
+from expc.compiler.model.declarations import File, name_span
+from expc.compiler.model.elaborate import Elaborator
+from expc.compiler.model.models import Checked, check_model
+from expc.compiler.model.patterns import check_setting_type
+from expc.compiler.model.requirements import Conditions
+from expc.compiler.model.scope import BlockRef, Context, Scope
+from expc.compiler.model.written import Written
 from expc.compiler.names import check_unused, names_in
-from expc.compiler.patterns import check_setting_type
+from expc.compiler.plans import check_data, check_loss, check_metrics, check_sections, feed, roles
+from expc.compiler.plans.loss_hints import LossHints
+from expc.compiler.plans.train_plan import measured_names, train_plan
 from expc.compiler.program import DataPlan, Program, TrainPlan, Watch
-from expc.compiler.requirements import Conditions
-from expc.compiler.scope import BlockRef, Context, Scope
-from expc.compiler.train_plan import measured_names, train_plan
 from expc.compiler.types import TensorType, is_known
-from expc.compiler.written import Written
 from expc.diagnostics import ProblemError, Report
 from expc.spec import syntax
 from expc.spec.experiment import Experiment
@@ -56,7 +49,7 @@ class ExperimentChecker:
         if not any(isinstance(statement, syntax.Section) for statement in self.file.tree.statements):
             self.bound = Experiment(name=self.name)
             return
-        from expc.compiler.settings import Settings  # with Pydantic, half of what a check imports
+        from expc.compiler.plans.settings import Settings  # with Pydantic, half of what a check imports
         from expc.spec.binding import bind
 
         self.tables = Settings(self.elaborator, self.file.scope).tables(self.file.tree.statements)

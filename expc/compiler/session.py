@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from expc.compiler import allowances
-from expc.compiler.allowances import Allowed
-from expc.compiler.causes import without_consequences
-from expc.compiler.declarations import Loader, Read
 from expc.compiler.errors.names import TooLarge
 from expc.compiler.experiment import ExperimentChecker
-from expc.compiler.library import Library
+from expc.compiler.fixes import allowances
+from expc.compiler.fixes.allowances import Allowed
+from expc.compiler.fixes.causes import without_consequences
+from expc.compiler.library.lookup import Library
+from expc.compiler.model.declarations import Loader, Read
 from expc.compiler.program import Program
 from expc.compiler.reading import read_text
 from expc.diagnostics import Problem, Report, Source, Span
@@ -73,16 +73,16 @@ def check_text(
             return _check(changed, name, overrides, read, lints).problems
 
         if checked.has_errors:
-            from expc.compiler.intents.numbers import completed
+            from expc.compiler.fixes.intents.numbers import completed
 
             problems = [completed(problem) for problem in problems]
         if any(problem.fixes for problem in problems):
-            from expc.compiler.trying import Trial
+            from expc.compiler.fixes.trying import Trial
 
             trial = Trial(checked.source, problems, read, check)
             problems = [trial.mending(problem) for problem in problems]
         if checked.has_errors and PYTHON.search(text) is not None:
-            from expc.compiler.pasted import translated
+            from expc.compiler.fixes.pasted import translated
 
             problems = translated(checked.source, problems, Library(), check)
         return replace(checked, problems=tuple(problems))

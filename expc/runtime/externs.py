@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from expc.compiler.lower_externs import make, wrong_object, wrong_result
+from expc.compiler.lower.externs import make, wrong_object, wrong_result
 from expc.compiler.ops.declare import PythonCode
 from expc.compiler.types import TensorType
 

@@ -138,7 +138,7 @@ def _make(plan: MetricPlan) -> Any:
         return _Mean()
     if plan.python is not None:
         return ExternMetric(plan.python, plan.arguments)
-    from expc.runtime.torchvision_compat import import_torchvision
+    from expc.compiler.lower.torchvision import import_torchvision
 
     with suppress(ModuleNotFoundError):
         import_torchvision()  # torchmetrics imports it where it is installed

@@ -8,9 +8,9 @@ from torch import nn
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from expc.compiler.library.schedules import settings_in_steps, steps_of
 from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.program import GroupPlan, SchedulePart, TrainPlan, Use
-from expc.compiler.schedules import settings_in_steps, steps_of
 from expc.frozen import dataclass
 from expc.runtime.externs import extern_optimizer, extern_schedule
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from expc.compiler.library.schedules import steps_of
 from expc.compiler.program import Program, TrainPlan, Watch
-from expc.compiler.schedules import steps_of
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.average import Average

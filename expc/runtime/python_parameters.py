@@ -10,9 +10,9 @@ from expc.compiler.errors.experiment import GroupRefused
 from expc.compiler.errors.names import SelectorMatchesNothing
 from expc.compiler.errors.training import NotMoved
 from expc.compiler.graph import Container, Model, Weight, has_python, weights
-from expc.compiler.lower_init import of_python
+from expc.compiler.lower.init import of_python
+from expc.compiler.plans.selectors import matching
 from expc.compiler.program import FreezePlan, GroupPlan, TrainPlan, Turn
-from expc.compiler.selectors import matching
 from expc.diagnostics import Label
 from expc.runtime.errors import RunError
 

@@ -168,7 +168,7 @@ def _takes_device(name: str) -> bool:
 def _class(name: str) -> Any:
     if hasattr(nn, name):
         return getattr(nn, name)
-    from expc.runtime.torchvision_compat import import_torchvision
+    from expc.compiler.lower.torchvision import import_torchvision
 
     import_torchvision()
     from torchvision import ops

@@ -38,7 +38,7 @@ class Field:
 
 @cache
 def _transforms() -> Any:
-    from expc.runtime.torchvision_compat import import_torchvision
+    from expc.compiler.lower.torchvision import import_torchvision
 
     import_torchvision()
     from torchvision.transforms import v2

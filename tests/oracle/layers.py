@@ -62,7 +62,7 @@ def layer_class(name: str) -> type[nn.Module] | None:
 
 def _vision(name: str) -> Any:
     if name in ("StochasticDepth", "FrozenBatchNorm2d", "DropBlock2d", "DropBlock3d", "SqueezeExcitation", "Permute"):
-        from expc.runtime.torchvision_compat import import_torchvision
+        from expc.compiler.lower.torchvision import import_torchvision
 
         return getattr(import_torchvision().ops, name, None) or getattr(import_torchvision().ops.misc, name, None)
     return None

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from expc.compiler.datasets import datasets, split_fractions
+from expc.compiler.library.datasets import datasets, split_fractions
+from expc.compiler.library.transforms import transforms
 from expc.compiler.program import DataPlan, SplitUse, Step, Use
-from expc.compiler.transforms import transforms
 from expc.diagnostics import Source, Span
 
 SPAN = Span(Source("net.exp", "train = ..."), 0, 5)

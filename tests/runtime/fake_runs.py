@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from expc.compiler.graph import Container, Model, Record, Value
-from expc.compiler.metrics import metrics
-from expc.compiler.optimizers import optimizers
+from expc.compiler.library.metrics import metrics
+from expc.compiler.library.optimizers import optimizers
 from expc.compiler.program import DataPlan, LossPlan, MetricPlan, Program, SampleField, TrainPlan, Use, Watch
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span

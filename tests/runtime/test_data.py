@@ -11,12 +11,12 @@ import pytest
 import torch
 from data_plans import plan, split, use, write_cifar, write_digits, write_photos
 
-from expc.compiler.datasets import datasets
+from expc.compiler.library.datasets import datasets
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.types import TORCH_NAMES
 from expc.runtime.data.datasets import data_root, open_dataset
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.errors import RunError
-from expc.runtime.torchvision_compat import import_torchvision
 
 DIGITS = Path(__file__).parents[2] / "examples" / "data"
 
@@ -248,7 +248,7 @@ def run(program):
 
 def test_torchvision_can_be_imported_whatever_its_build():
     program = (
-        "from expc.runtime.torchvision_compat import import_torchvision;"
+        "from expc.compiler.lower.torchvision import import_torchvision;"
         "import torch; vision = import_torchvision(); assert import_torchvision() is vision;"
         "from torchvision.transforms.v2 import functional as F;"
         "assert F.resize(torch.zeros(3, 8, 8), [4, 4]).shape == (3, 4, 4);"
@@ -257,7 +257,7 @@ def test_torchvision_can_be_imported_whatever_its_build():
     result = run(program)
     assert result.returncode == 0, result.stderr
     if run("import torchvision").returncode:
-        without = "import expc.compiler.lower_torchvision as c; c._operators_load = lambda: True;"
+        without = "import expc.compiler.lower.torchvision as c; c._operators_load = lambda: True;"
         assert "torchvision::nms" in run(without + "c.import_torchvision()").stderr
 
 

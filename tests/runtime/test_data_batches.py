@@ -13,13 +13,13 @@ import torch
 from data_plans import plan, split, use, write_digits, write_photos
 from torch.nn.functional import pad
 
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import Step as Mixed
 from expc.runtime.data.loader import Loader
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.data.randomness import Draws, permutation, philox
 from expc.runtime.data.transforms import apply
 from expc.runtime.errors import RunError
-from expc.runtime.torchvision_compat import import_torchvision
 from expc.spec.values import Dtype
 
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from data_plans import plan, use
 
-from expc.compiler.transforms import transforms
+from expc.compiler.library.transforms import transforms
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.runtime.data.fields import through
 from expc.runtime.data.mixtures import mix
 from expc.runtime.data.parameters import DRAW
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.data.randomness import Draws
 from expc.runtime.data.transforms import apply
-from expc.runtime.torchvision_compat import import_torchvision
 from expc.spec.values import Dtype
 
 

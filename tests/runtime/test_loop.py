@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from expc.compiler.optimizers import optimizers
+from expc.compiler.library.optimizers import optimizers
+from expc.compiler.library.schedules import schedules
 from expc.compiler.program import GroupPlan, SchedulePart
-from expc.compiler.schedules import schedules
 from expc.runtime.errors import RunError
 from expc.spec.sections import Checkpoint, Log
 from expc.spec.values import Quantity

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expc.compiler.dimensions import symbol
 from expc.compiler.graph import Apply, Container
-from expc.compiler.metrics import metrics
+from expc.compiler.library.metrics import metrics
 from expc.compiler.ops.declare import Operator
 from expc.compiler.program import MetricPlan
 from expc.compiler.types import TensorType

@@ -6,10 +6,10 @@ import pytest
 import torch
 from fake_runs import SPAN, use
 
+from expc.compiler.library.optimizers import optimizers
+from expc.compiler.library.schedules import schedules
 from expc.compiler.ops.declare import REQUIRED
-from expc.compiler.optimizers import optimizers
 from expc.compiler.program import GroupPlan, SchedulePart
-from expc.compiler.schedules import schedules
 from expc.runtime.optim import Schedules, make_optimizer
 from expc.spec.values import Quantity, Watched
 

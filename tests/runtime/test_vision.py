@@ -14,11 +14,11 @@ from data_plans import use
 from PIL import Image
 
 from expc.compiler.dimensions import as_symbol
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.types import TORCH_NAMES
 from expc.runtime.data import vision
 from expc.runtime.data.datasets import open_dataset
 from expc.runtime.errors import RunError
-from expc.runtime.torchvision_compat import import_torchvision
 
 RNG = np.random.default_rng(0)
 

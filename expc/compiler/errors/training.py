@@ -256,8 +256,8 @@ class NoDerivative(Problem):
 class NoGradient(Problem):
     """Nothing that learns has a part in the loss.
 
-    The loss has no gradient when it is made from data alone, from parameters that are frozen, or from whole numbers such
-    as those of `argmax`. torch stops with "element 0 of tensors does not require grad" in the first step.
+    The loss has no gradient when it is made from data alone, from parameters that are frozen, or from whole numbers,
+    such as those of `argmax`. torch stops with "element 0 of tensors does not require grad" in the first step.
 
     ```exp wrong
     data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }

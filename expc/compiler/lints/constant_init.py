@@ -5,8 +5,8 @@ from typing import ClassVar, Final
 
 from expc.compiler.graph import Container, InitRule, Leaf, weights
 from expc.compiler.lints.wires import AFFINE, SAME
+from expc.compiler.plans.selectors import matching
 from expc.compiler.program import Program
-from expc.compiler.selectors import matching
 from expc.diagnostics import Label, Problem
 from expc.frozen import dataclass
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
-from expc.compiler.body import arguments, tensors
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Read, Step, Value
 from expc.compiler.lints.wires import Wires
+from expc.compiler.model.body import arguments, tensors
 from expc.compiler.program import Program
 from expc.compiler.types import FLOATING, TensorType
 from expc.diagnostics import Problem, Severity, Span

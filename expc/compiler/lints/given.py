@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from expc.compiler.arguments import assign, value_place
+from expc.compiler.model.arguments import assign, value_place
 from expc.compiler.ops.declare import positional_settings
 from expc.compiler.program import Program, SchedulePart, Use
 from expc.diagnostics import Edit, Fix, Span

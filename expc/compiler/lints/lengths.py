@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from expc.compiler.library.schedules import EPOCHS, MILESTONES, STEPS
 from expc.compiler.lints.given import chains, places
+from expc.compiler.plans.run_length import RunLength, run_length
 from expc.compiler.program import Program, SchedulePart
-from expc.compiler.run_length import RunLength, run_length
-from expc.compiler.schedules import EPOCHS, MILESTONES, STEPS
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.spec.values import Quantity

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from expc.compiler.arguments import value_place
 from expc.compiler.lints.given import chains, places
 from expc.compiler.lints.lengths import part_length
+from expc.compiler.model.arguments import value_place
+from expc.compiler.plans.run_length import RunLength, run_length
 from expc.compiler.program import Program, SchedulePart
-from expc.compiler.run_length import RunLength, run_length
 from expc.diagnostics import Problem, Severity, Span
 from expc.frozen import dataclass
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator
 
-from expc.compiler.body import tensors
 from expc.compiler.graph import Apply, Container, Invoke, Leaf
+from expc.compiler.model.body import tensors
 from expc.compiler.ops.inner import Inner
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
-from expc.compiler.patterns import is_tensor_type
+from expc.compiler.model.patterns import is_tensor_type
 from expc.diagnostics import Label, Problem, Span
 from expc.frozen import dataclass
 from expc.spec import syntax

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from expc.compiler.declarations import name_span
+from expc.compiler.model.declarations import name_span
 from expc.compiler.names import names_in
 from expc.diagnostics import Problem, Severity
 from expc.frozen import dataclass

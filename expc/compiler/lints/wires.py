@@ -6,9 +6,9 @@ The walk goes through blocks as if they were written out, and from a loss on int
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from expc.compiler.body import arguments, tensors
 from expc.compiler.dimensions import Size
 from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Record, Step, Subscript, Value
+from expc.compiler.model.body import arguments, tensors
 from expc.compiler.types import FLOATING, TensorType
 from expc.diagnostics import Edit, Fix, Span
 from expc.frozen import dataclass

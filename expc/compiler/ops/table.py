@@ -5,7 +5,7 @@ from functools import cache
 from importlib import import_module
 from typing import Final
 
-from expc.compiler.index import operator_homes
+from expc.compiler.library.index import operator_homes
 from expc.compiler.ops.declare import Operator
 
 FAMILIES: Final = (

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import Use
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
 from expc.runtime.data.refusing import damaged, need_samples, not_found, read, unexpected
 from expc.runtime.errors import RunError, TooLittleData
-from expc.runtime.torchvision_compat import import_torchvision
 
 Raw = dict[str, Tensor | list[Tensor]]
 """The fields of several samples: one tensor `[B, ...]`, or a list of tensors where sizes may differ."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from expc.compiler.errors.python import ExecutionError, ExternResult, RuntimeFailure
-from expc.compiler.lower_externs import make, shown_type, wrong_object, wrong_result
-from expc.compiler.lower_values import torch_dtype
+from expc.compiler.lower.externs import make, shown_type, wrong_object, wrong_result
+from expc.compiler.lower.values import torch_dtype
 from expc.compiler.ops.declare import PythonCode
 from expc.compiler.program import SampleField, Use
 from expc.compiler.types import TensorType

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expc.compiler.data_stages import NEAREST
+from expc.compiler.plans.data_stages import NEAREST
 from expc.compiler.types import TORCH_NAMES
 from expc.runtime.data.randomness import Draws
 from expc.runtime.data.transforms import apply, varies

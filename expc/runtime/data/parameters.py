@@ -10,11 +10,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from expc.compiler.transforms.colour import factors
-from expc.compiler.transforms.image import around
-from expc.compiler.transforms.warping import two
+from expc.compiler.library.transforms.colour import factors
+from expc.compiler.library.transforms.image import around
+from expc.compiler.library.transforms.warping import two
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.runtime.data.randomness import Stream
-from expc.runtime.torchvision_compat import import_torchvision
 
 Settings = Mapping[str, Any]
 Extent = tuple[int, int, int]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from expc.compiler.datasets import split_bounds
+from expc.compiler.library.datasets import split_bounds
 from expc.compiler.program import SplitUse
 from expc.runtime.data.randomness import SPLIT, Indices, permutation
 from expc.runtime.errors import RunError, TooLittleData

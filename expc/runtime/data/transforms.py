@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expc.compiler.transforms import borders, sides
+from expc.compiler.library.transforms import borders, sides
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.types import TORCH_NAMES
 from expc.frozen import dataclass
 from expc.runtime.data.parameters import DRAW
 from expc.runtime.data.policies import POLICIES
 from expc.runtime.data.randomness import Draws
-from expc.runtime.torchvision_compat import import_torchvision
 
 Settings = Mapping[str, Any]
 

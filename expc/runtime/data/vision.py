@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import SampleField, Use
 from expc.compiler.types import TORCH_NAMES, TensorType
 from expc.diagnostics import Span
@@ -21,7 +22,6 @@ from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
 from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected
 from expc.runtime.errors import PackageMissing, RunError, UnexpectedData, from_os_error
-from expc.runtime.torchvision_compat import import_torchvision
 
 Raw = dict[str, Tensor | list[Tensor]]
 

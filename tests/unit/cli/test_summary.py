@@ -10,7 +10,7 @@ from torch import nn
 
 import expc
 from expc.cli import invoke
-from expc.compiler.cost import rows
+from expc.compiler.cost.count import rows
 from expc.compiler.graph import Model
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

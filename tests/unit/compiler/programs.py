@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from expc.compiler.declarations import Read
 from expc.compiler.dimensions import substitute
 from expc.compiler.graph import Model, Record, Value, weights
 from expc.compiler.lower import lower
+from expc.compiler.model.declarations import Read
 from expc.compiler.program import Program
 from expc.compiler.session import check_text
 from expc.compiler.types import TORCH_NAMES, TensorType

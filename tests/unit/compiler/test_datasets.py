@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expc.compiler.datasets import datasets, split_bounds, split_fractions, split_length
-from expc.compiler.excluded.datasets import EXCLUDED
+from expc.compiler.library.datasets import datasets, split_bounds, split_fractions, split_length
+from expc.compiler.library.excluded.datasets import EXCLUDED
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.ops.declare import REQUIRED, Fault
-from expc.runtime.torchvision_compat import import_torchvision
 
 LEFT_OUT = {"transform", "target_transform", "transforms", "loader", "is_valid_file"}
 """Python code, for which the language has words of its own."""
@@ -104,7 +104,8 @@ def test_parts_are_disjoint_and_leave_nothing(length, written):
 
 
 def test_the_tables_import_no_torch():
-    tables = "expc.compiler.datasets, expc.compiler.transforms, expc.compiler.errors.data, expc.runtime.errors"
+    library = "expc.compiler.library"
+    tables = f"{library}.datasets, {library}.transforms, expc.compiler.errors.data, expc.runtime.errors"
     program = f"import sys, {tables}; sys.exit(bool({{'torch', 'torchvision', 'numpy'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     assert subprocess.run([sys.executable, "-c", f"import torch; {program}"], check=False).returncode == 1

@@ -19,8 +19,8 @@ from expc.compiler.dimensions import (
     symbol,
     symbols,
 )
-from expc.compiler.lower_values import getter, operand, placed
-from expc.compiler.solving import prime_conditions, sides, smallest_that_holds
+from expc.compiler.lower.values import getter, operand, placed
+from expc.compiler.model.solving import prime_conditions, sides, smallest_that_holds
 
 Tree = Any
 """A whole number, a symbol's name, or (operator, tree, tree)."""

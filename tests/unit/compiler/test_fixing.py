@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from expc.compiler.fixing import fix_text
+from expc.compiler.fixes.fixing import fix_text
 from expc.compiler.session import check_text
 
 ROOT = Path(__file__).parents[3]

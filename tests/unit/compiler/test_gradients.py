@@ -9,12 +9,12 @@ import torch
 from programs import checked
 from test_table import program_of, real
 
-from expc.compiler.body import tensors
 from expc.compiler.dimensions import symbols
 from expc.compiler.errors.python import ExecutionError
-from expc.compiler.gradients import through
 from expc.compiler.graph import Container, Value, weights
 from expc.compiler.lower import lower
+from expc.compiler.model.body import tensors
+from expc.compiler.model.gradients import through
 from expc.compiler.ops.table import operators
 from expc.compiler.types import FLOATING
 

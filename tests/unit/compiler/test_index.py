@@ -5,18 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from expc.compiler import index
+from expc.compiler.library import index
 from expc.compiler.ops.table import FAMILIES, operators
 
 HOME = Path(index.__file__).parent
+MAKE = "run python -m expc.compiler.library.index"
 
 
 def test_the_index_is_that_of_the_tables() -> None:
-    assert json.loads((HOME / "index.json").read_text("utf-8")) == index.make(), "run python -m expc.compiler.index"
+    assert json.loads((HOME / "index.json").read_text("utf-8")) == index.make(), MAKE
 
 
 def test_every_file_of_operators_is_a_family() -> None:
-    with_operators = {path.stem for path in (HOME / "ops").glob("*.py") if "\nOPERATORS" in path.read_text("utf-8")}
+    with_operators = {
+        path.stem for path in (HOME.parent / "ops").glob("*.py") if "\nOPERATORS" in path.read_text("utf-8")
+    }
     assert with_operators == set(FAMILIES)
     assert {name: operator.name for name, operator in operators().items()} == {name: name for name in operators()}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from expc.compiler.fixes.trying import patched
 from expc.compiler.session import check_text
-from expc.compiler.trying import patched
 
 IMAGES = "data {{ train = FakeData(64, image_size=[3, 8, 8]) -> ToTensor; batch = 8 }}\n{model}\n{train}\n"
 CLASSES = "train { epochs = 1; optimizer = SGD(lr=0.1); loss = CrossEntropyLoss }"

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import expc
-from expc.compiler.activations import Activations
-from expc.compiler.cost import rows
+from expc.compiler.cost.activations import Activations
+from expc.compiler.cost.count import rows
+from expc.compiler.cost.training_memory import run, training_memory
 from expc.compiler.dimensions import substitute, symbols
 from expc.compiler.graph import Model
+from expc.compiler.library.optimizer_state import STATE, state_bytes
+from expc.compiler.library.optimizers import optimizers
 from expc.compiler.lower import lower
 from expc.compiler.ops.declare import Operator
 from expc.compiler.ops.kept import APPROXIMATE, KEEPS, NO_GRADIENT, kept
 from expc.compiler.ops.table import operators
-from expc.compiler.optimizer_state import STATE, state_bytes
-from expc.compiler.optimizers import optimizers
-from expc.compiler.training_memory import run, training_memory
 from expc.compiler.types import TORCH_NAMES, TensorType
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

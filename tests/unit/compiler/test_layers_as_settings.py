@@ -11,7 +11,7 @@ from torch import nn
 
 from expc.compiler.graph import Leaf
 from expc.compiler.lower import lower
-from expc.runtime.torchvision_compat import import_torchvision
+from expc.compiler.lower.torchvision import import_torchvision
 
 SEQUENCE = "x: f32[N, T, 8]"
 IMAGE = "x: f32[N, 4, H, W]"

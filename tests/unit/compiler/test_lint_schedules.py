@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from expc.compiler.datasets import datasets
+from expc.compiler.library.datasets import datasets
+from expc.compiler.library.optimizers import optimizers
+from expc.compiler.library.schedules import EPOCHS, MILESTONES, STEPS, schedules
+from expc.compiler.library.transforms import transforms
 from expc.compiler.lints import _OPTIMIZERS, _RANDOM, _RULES, _SETTLED
 from expc.compiler.lints.batchnorm_batch_of_one import _parts
 from expc.compiler.lints.implausible_lr import HIGHEST
 from expc.compiler.lints.unshuffled_class_split import SORTED
 from expc.compiler.ops.table import operators
-from expc.compiler.optimizers import optimizers
 from expc.compiler.program import Watch
-from expc.compiler.schedules import EPOCHS, MILESTONES, STEPS, schedules
 from expc.compiler.session import check_text
-from expc.compiler.transforms import transforms
 from expc.diagnostics import Source, Span
 from expc.runtime.watch import Watcher
 

@@ -33,8 +33,8 @@ from expc.compiler.graph import (
     weights,
 )
 from expc.compiler.lower import lower, lower_container
-from expc.compiler.lower_record import CannotRecord, Recorded, record
-from expc.compiler.lower_values import Slot
+from expc.compiler.lower.record import CannotRecord, Recorded, record
+from expc.compiler.lower.values import Slot
 from expc.compiler.ops.table import operators
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span

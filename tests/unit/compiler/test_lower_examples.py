@@ -7,7 +7,7 @@ import torch
 
 from expc import load
 from expc.compiler import graph
-from expc.runtime.torchvision_compat import import_torchvision
+from expc.compiler.lower.torchvision import import_torchvision
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

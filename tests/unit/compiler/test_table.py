@@ -11,17 +11,17 @@ import pytest
 import torch
 from programs import checked, inferred, measured
 
-from expc.compiler.datasets import datasets
 from expc.compiler.dimensions import substitute, symbol, symbols
+from expc.compiler.library.datasets import datasets
+from expc.compiler.library.metrics import metrics
+from expc.compiler.library.optimizers import optimizers
+from expc.compiler.library.schedules import schedules
+from expc.compiler.library.transforms import transforms
 from expc.compiler.lower import lower
-from expc.compiler.metrics import metrics
 from expc.compiler.ops.declare import Operator
 from expc.compiler.ops.initialisers import INITIALISERS, Initialiser
 from expc.compiler.ops.table import operators
-from expc.compiler.optimizers import optimizers
 from expc.compiler.program import Program, TrainPlan
-from expc.compiler.schedules import schedules
-from expc.compiler.transforms import transforms
 from expc.compiler.types import TORCH_NAMES, TensorType
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.metrics import Metrics

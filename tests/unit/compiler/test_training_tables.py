@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from expc.compiler.dimensions import symbol
-from expc.compiler.excluded.metrics import EXCLUDED as METRICS_LEFT_OUT
-from expc.compiler.excluded.optimizers import EXCLUDED as OPTIMIZERS_LEFT_OUT
-from expc.compiler.excluded.schedules import EXCLUDED as SCHEDULES_LEFT_OUT
-from expc.compiler.metrics import TASKS, contradicted, metrics
+from expc.compiler.library.excluded.metrics import EXCLUDED as METRICS_LEFT_OUT
+from expc.compiler.library.excluded.optimizers import EXCLUDED as OPTIMIZERS_LEFT_OUT
+from expc.compiler.library.excluded.schedules import EXCLUDED as SCHEDULES_LEFT_OUT
+from expc.compiler.library.metrics import TASKS, contradicted, metrics
+from expc.compiler.library.optimizers import optimizers, settings_fault
+from expc.compiler.library.schedules import EPOCHS, STEPS, schedules, settings_in_steps, steps_of
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.ops.declare import REQUIRED
-from expc.compiler.optimizers import optimizers, settings_fault
-from expc.compiler.schedules import EPOCHS, STEPS, schedules, settings_in_steps, steps_of
 from expc.compiler.types import TensorType
 from expc.runtime.metrics import _prepared
-from expc.runtime.torchvision_compat import import_torchvision
 from expc.spec.values import Quantity, Watched
 
 COMPUTED_HOW = {"params", "foreach", "fused", "capturable", "differentiable", "maximize"}

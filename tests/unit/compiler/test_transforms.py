@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from expc.compiler.dimensions import as_symbol, substitute, symbol
-from expc.compiler.excluded.transforms import EXCLUDED
+from expc.compiler.library.excluded.transforms import EXCLUDED
+from expc.compiler.library.transforms import transforms
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.ops.declare import REQUIRED, Fault
-from expc.compiler.transforms import transforms
 from expc.compiler.types import TORCH_NAMES, TensorType
-from expc.runtime.torchvision_compat import import_torchvision
 from expc.spec.values import Dtype
 
 

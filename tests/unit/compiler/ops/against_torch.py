@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from expc.compiler.dimensions import Dim, Size, substitute, symbol
-from expc.compiler.lower_values import fixed_value
+from expc.compiler.lower.values import fixed_value
 from expc.compiler.ops.building import call_function, make_loss
 from expc.compiler.ops.declare import REQUIRED, Call, Fault, Operator, Requirement
 from expc.compiler.types import DTYPES, TORCH_NAMES, TensorType

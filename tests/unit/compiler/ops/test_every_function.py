@@ -6,8 +6,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from expc.compiler.excluded import reason
-from expc.compiler.excluded.functions import EXCLUDED
+from expc.compiler.library.excluded import reason
+from expc.compiler.library.excluded.functions import EXCLUDED
 from expc.compiler.ops.table import operators
 
 OURS = {name for name, operator in operators().items() if operator.kind == "function"}

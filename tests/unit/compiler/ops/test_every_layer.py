@@ -6,11 +6,11 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from expc.compiler.excluded import reason
-from expc.compiler.excluded.layers import EXCLUDED
+from expc.compiler.library.excluded import reason
+from expc.compiler.library.excluded.layers import EXCLUDED
+from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.ops.initialisers import INITIALISERS
 from expc.compiler.ops.table import operators
-from expc.runtime.torchvision_compat import import_torchvision
 
 
 def classes(module: ModuleType) -> set[str]:

@@ -12,11 +12,11 @@ from layer_cases import CASES
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from expc.compiler import lower_layers
 from expc.compiler.dimensions import substitute, symbol
 from expc.compiler.errors.shapes import DtypeMismatch, RankMismatch, SettingRefused
 from expc.compiler.graph import ordered
-from expc.compiler.lower_values import home, made
+from expc.compiler.lower import layers as lower_layers
+from expc.compiler.lower.values import home, made
 from expc.compiler.ops.declare import REQUIRED, Call, Fault, Operator, Requirement
 from expc.compiler.ops.inner import Inner
 from expc.compiler.ops.table import operators

@@ -1,0 +1,1 @@
+"""What a network costs: parameters, multiply-accumulates, and the bytes that training keeps."""

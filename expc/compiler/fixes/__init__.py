@@ -1,0 +1,1 @@
+"""From problems to what to write instead: causes, likely intents, fixes that were tried, comments that allow."""

@@ -1,0 +1,109 @@
+"""From the graph to `nn.Module`s: each container becomes a `Block`, each leaf the module of torch that it names.
+
+The names of parameters and buffers, and their order, are exactly those of `graph.weights`.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from expc.compiler.errors.python import ExecutionError
+from expc.compiler.graph import Container, Declared, InitRule, Leaf, Model
+from expc.compiler.lower.block import Block, build_failure
+from expc.compiler.lower.externs import extern_module
+from expc.compiler.lower.init import apply_inits, start
+from expc.compiler.lower.steps import plan
+from expc.compiler.lower.values import fixed_value, made, torch_dtype
+from expc.compiler.ops.building import make_loss
+
+
+def lower(
+    model: Model, *, device: str | torch.device = "cpu", seed: int | None = None, inits: Sequence[InitRule] = ()
+) -> nn.Module:
+    """The network as a module, with its parameters initialised; `inits` are the rules that come last (`train`'s).
+
+    With a `seed`, the parameters are the same each time and on every device, and torch's generator stays where it was.
+    Raises `ExecutionError` where torch refuses to make a module.
+    """
+    return lower_container(model.body, device=device, seed=seed, inits=inits)
+
+
+def lower_container(
+    container: Container,
+    *,
+    device: str | torch.device = "cpu",
+    seed: int | None = None,
+    inits: Sequence[InitRule] = (),
+) -> nn.Module:
+    """As `lower`, for any container: a loss is one too."""
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[]) if seed is not None else nullcontext():
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        # Built on the CPU, whatever the device: the same seed then gives the same numbers everywhere.
+        with torch.device(device if device.type == "meta" else "cpu"):
+            module = _block(container)
+            apply_inits(module, container, inits)
+    return module.to(device)
+
+
+def _block(container: Container) -> Block:
+    block = Block(
+        plan(container),
+        {name: _parameter(declared) for name, declared in container.params.items()},
+        {name: _tensor(declared) for name, declared in container.buffers.items()},
+        {name: _child(name, child) for name, child in container.children.items()},
+    )
+    for name, child in container.children.items():
+        if isinstance(child, Leaf):
+            _tie(block, name, child.tied)
+    return block
+
+
+def _child(name: str, child: Leaf | Container) -> nn.Module:
+    try:
+        return _block(child) if isinstance(child, Container) else _leaf(child)
+    except ExecutionError as error:
+        raise ExecutionError(error.problem, (name, *error.modules)) from error.__cause__
+
+
+def _parameter(declared: Declared) -> nn.Parameter:
+    tensor = _tensor(declared)
+    return nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
+
+
+def _leaf(leaf: Leaf) -> nn.Module:
+    operator = leaf.operator
+    if operator.python is not None:
+        return extern_module(leaf)
+    try:
+        if operator.kind == "loss":
+            settings = {name: fixed_value(value) for name, value in leaf.settings.items()}
+            module = make_loss(torch, operator, settings)
+        else:
+            module = made(operator, leaf.settings)
+    except Exception as error:
+        raise build_failure(error, leaf.span) from error
+    assert isinstance(module, nn.Module)  # noqa: S101 - what the table declares is a module
+    return module
+
+
+def _tensor(declared: Declared) -> torch.Tensor:
+    tensor = torch.empty([int(str(size)) for size in declared.type.dims], dtype=torch_dtype(declared.type.dtype))
+    try:
+        start(tensor, declared.start)
+    except Exception as error:
+        raise build_failure(error, declared.span) from error
+    return tensor
+
+
+def _tie(block: Block, name: str, tied: Mapping[str, tuple[str, ...]]) -> None:
+    """Makes parameters of the child called `name` the ones found along paths from `block`."""
+    if not tied:
+        return
+    modules, parameters = dict(block.named_modules()), dict(block.named_parameters(remove_duplicate=False))
+    for weight, path in tied.items():
+        owner, _, last = f"{name}.{weight}".rpartition(".")
+        setattr(modules[owner], last, parameters[".".join(path)])

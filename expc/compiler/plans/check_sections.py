@@ -1,0 +1,136 @@
+"""Checking `distributed`, `quantize`, `prune`, `export`, and settings of `train` that contradict each other."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from expc.compiler.errors.names import SelectorMatchesNothing
+from expc.compiler.errors.training import SettingsContradict
+from expc.compiler.graph import Model, weights
+from expc.compiler.lints.not_run_yet import NotRunYet
+from expc.compiler.model.elaborate import Elaborator
+from expc.compiler.plans.check_selected import modules
+from expc.compiler.plans.selectors import matching, nearest_key
+from expc.compiler.program import Use
+from expc.diagnostics import Span
+from expc.spec.experiment import Experiment
+from expc.spec.values import Word
+
+if TYPE_CHECKING:
+    from expc.spec.sections import Distributed, Export, Prune, Quantize, Train
+
+Place = Callable[[str, str | None], Span]
+"""Where a section's name, or one of its settings, stands."""
+
+
+def check_sections(elaborator: Elaborator, bound: Experiment, model: Model | None, place: Place) -> None:
+    """Settings that make no sense together, and selectors that match nothing; all are reported."""
+    for section, checker in (
+        ("distributed", _distributed),
+        ("quantize", _quantize),
+        ("prune", _prune),
+        ("export", _export),
+    ):
+        settings = getattr(bound, section)
+        if settings is None:
+            continue
+        for key, reason in checker(settings):
+            elaborator.add(SettingsContradict(span=place(section, key), reason=reason))
+    if model is None:
+        return
+    if bound.distributed is not None and bound.distributed.shard is not None:
+        modules(elaborator, bound.distributed.shard, model, place("distributed", "shard"))
+    if bound.quantize is not None and bound.quantize.targets is not None:
+        modules(elaborator, bound.quantize.targets, model, place("quantize", "targets"))
+    if bound.prune is not None and bound.prune.targets is not None:
+        _prune_targets(elaborator, bound.prune, model, place("prune", "targets"))
+
+
+def _distributed(settings: "Distributed") -> Iterator[tuple[str, str]]:
+    strategy = settings.strategy
+    if settings.shard is not None and strategy != "fsdp":
+        yield "shard", f"`shard` says what fsdp shards, and `strategy` is `{strategy}`: write `strategy = fsdp`"
+    for key in ("find_unused_parameters", "static_graph", "gradient_as_bucket_view", "bucket_cap_mb"):
+        if getattr(settings, key) and strategy in ("none", "fsdp"):
+            yield key, f"`{key}` is about ddp, and `strategy` is `{strategy}`"
+    if settings.static_graph and settings.find_unused_parameters:
+        yield "find_unused_parameters", "`static_graph` promises that what is used never changes: keep one of them"
+    if strategy == "none" and settings.sync_batchnorm:
+        yield "sync_batchnorm", "`sync_batchnorm` needs several devices, and `strategy` is `none`"
+    if strategy == "none" and settings.backend != "auto":
+        yield "backend", "a `backend` carries data between devices, and `strategy` is `none`"
+
+
+def _quantize(settings: "Quantize") -> Iterator[tuple[str, str]]:
+    if settings.calibrate is not None and settings.mode != "static":
+        yield "calibrate", f"only `mode = static` calibrates, and `mode` is `{settings.mode}`"
+
+
+def _prune(settings: "Prune") -> Iterator[tuple[str, str]]:
+    structured = settings.method.endswith("_structured")
+    if settings.amount is None:
+        yield "prune", "`prune` needs an `amount`, such as `amount = 0.3`"
+    if settings.n is not None and settings.method != "ln_structured":
+        yield "n", f"`n` is the norm of `ln_structured`, and `method` is `{settings.method}`"
+    if settings.dim is not None and not structured:
+        yield "dim", f"`dim` is about whole slices, and `{settings.method}` takes single parameters"
+
+
+def _export(settings: "Export") -> Iterator[tuple[str, str]]:
+    if settings.onnx is None and settings.pt2 is None:
+        yield "export", '`export` needs a file: `onnx = "net.onnx"` or `pt2 = "net.pt2"`'
+    if settings.opset is not None and settings.onnx is None:
+        yield "opset", "`opset` is about ONNX, and there is no `onnx` file"
+
+
+def _prune_targets(elaborator: Elaborator, settings: "Prune", model: Model, span: Span) -> None:
+    entries = [weight for weight in weights(model.body) if not weight.is_buffer]
+    structured = settings.method.endswith("_structured")
+    for selector in settings.targets or ():
+        matched = matching(str(selector), not isinstance(selector, Word), model.body, entries)
+        if not matched:
+            near = nearest_key(str(selector), entries)
+            notes = (f"the nearest key is `{near}`",) if near else ()
+            elaborator.add(SelectorMatchesNothing(span=span, selector=str(selector), notes=notes))
+        flat = next((weight for weight in matched if len(weight.dims) < 2), None)
+        if structured and flat is not None:
+            reason = (
+                f"`{settings.method}` takes slices of tensors of two dimensions or more, and `{flat.key}` has fewer"
+            )
+            elaborator.add(SettingsContradict(span=span, reason=reason))
+
+
+# ---------------------------------------------------------------------------------------------------- train
+
+
+def check_settings(elaborator: Elaborator, train: "Train", used: tuple[Use, ...], place: Place) -> None:
+    """Settings of `train` that make no sense together."""
+    names = {use.name for use in used if use.declaration.python is None}
+    if "LBFGS" in names and train.precision in ("f16", "auto"):
+        reason = "`LBFGS` takes several looks at a batch, which torch cannot scale for f16: write `bf16` or `f32`"
+        elaborator.add(SettingsContradict(span=place("train", "precision"), reason=reason))
+    if "SparseAdam" in names and train.clip is not None:
+        reason = "torch cannot clip the sparse gradients that `SparseAdam` takes"
+        elaborator.add(SettingsContradict(span=place("train", "clip"), reason=reason))
+
+
+# ---------------------------------------------------------------------------------------------------- what comes later
+
+
+def later(bound: Experiment, place: Place) -> Iterator[NotRunYet]:
+    """What is checked, and cannot be run yet."""
+    distributed, train = bound.distributed, bound.train
+    if distributed is not None and distributed.strategy in ("ddp", "fsdp"):
+        span, what = place("distributed", "strategy"), f"strategy = {distributed.strategy}"
+        yield NotRunYet(span=span, what=what, reason="a run takes one device")
+    reasons = {
+        "quantize": "nothing quantizes a model yet",
+        "prune": "nothing prunes a model yet",
+        "export": "nothing exports a model yet",
+    }
+    for section, reason in reasons.items():
+        if getattr(bound, section) is not None:
+            yield NotRunYet(span=place(section, None), what=section, reason=reason)
+    if train is not None and isinstance(train.recompute, int):
+        span, what = place("train", "recompute"), f"recompute = {train.recompute}"
+        reason = 'segments are not cut yet; a list of modules works: `recompute = ["layer3.*"]`'
+        yield NotRunYet(span=span, what=what, reason=reason)
