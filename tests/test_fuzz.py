@@ -58,6 +58,12 @@ FOUND = {
     "nor a largest in each row of none": ("x: f32[2, 4]", "x[:, 4:] -> aminmax(dim=1)", None),
     "nor a position of it": ("x: f32[2, 4]", "x[:, 4:] -> argmax(1)", None),
     "nor quantiles": ("x: f32[2, 4]", "x[:, 4:] -> quantile(0.5)", None),
+    "numbers do not spread by less than 0": ("x: f32[2]", "x + normal(0.0, -1.0, size=[2])", None),
+    "one value in a channel has no spread": (
+        "x: f32[4]",
+        "x -> reshape([1, 4]) -> BatchNorm1d(track_running_stats=false)",
+        None,
+    ),
     "but a median, which is nan": ("x: f32[2, 4]", "x[:, 4:] -> median", "f32[]"),
     "distances of triplets are computed one by one": (
         "x: i64[2, 3], y: bf16[2, 3]",

@@ -102,8 +102,9 @@ def _loose(program: Program | Experiment, sizes: Mapping[str, int]) -> bool:
 
 
 def _of_values(refusal: str) -> bool:
-    """Whether torch refuses what a tensor holds: CTC's targets in a row must be as many as their lengths add up to."""
-    return "argument #2 'targets'" in refusal and "ctc_loss" in refusal
+    """Whether torch refuses what a tensor holds: an index, or lengths that do not add up to CTC's targets in a row."""
+    ctc = "argument #2 'targets'" in refusal and "ctc_loss" in refusal
+    return ctc or ("index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal)
 
 
 def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:

@@ -61,6 +61,8 @@ def layer(
     batched(name, first)
     if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
         raise Refused("without a batch")
+    if name.endswith(("2d", "3d")) and any(isinstance(value, list) and len(value) == 1 for value in settings.values()):
+        raise Refused("one number in a list for several dimensions")
     if name == "Swish" and not first.is_floating_point():
         raise Refused("a layer of our own")
     if name == "Hardtanh" and first.dtype is torch.uint8:
@@ -108,8 +110,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
         _fractional(positional, named)
     if name == "lerp" and (len({part.dtype for part in found}) > 1 or not found[0].is_floating_point()):
         raise Refused("a mean of whole numbers, or of several dtypes")
-    if name == "batch_norm" and len({part.dtype for part in found}) > 1:
-        raise Refused("statistics of another dtype")
+    if name.endswith("_norm") and len({part.dtype for part in found}) > 1:
+        raise Refused("weights or statistics of another dtype")
     if name == "linear" and any(part.dim() != 1 for part in found[2:]):
         raise Refused("a bias that is no vector")
     if name.startswith(("einsum", "conv")) and name != "conv_tbc" and len({part.dtype for part in found}) > 1:

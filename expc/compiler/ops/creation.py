@@ -195,6 +195,8 @@ def _randperm(call: Call) -> TensorType:
 def _normal(call: Call) -> TensorType:
     found = [value for value in (call["mean"], call["std"]) if isinstance(value, TensorType)]
     need_floating(call, *found[:1])
+    if not isinstance(call["std"], TensorType) and call["std"] < 0:
+        refuse(call, f"std={call['std']} must not be negative")
     if call["size"] is not None:
         if found:
             refuse(call, "takes a size only when mean and std are numbers")

@@ -56,6 +56,9 @@ def _batch_norm(count: int) -> Operator:
         expect_rank(call, x, *forms)
         _check_dtype(call, x, "affine", "track_running_stats")
         call.infer("num_features", x.dims[1])
+        if not call["track_running_stats"]:
+            # In training alone this depends on the batch, which the lint batchnorm-batch-of-one looks at.
+            call.require_at_least(product((x.dims[0], *x.dims[2:])), 2, "the number of values in a channel")
         return TensorType(x.dtype, x.dims)
 
     return Operator(

@@ -303,7 +303,11 @@ def test_what_may_be_written_without_a_name(name: str, written: list[str]) -> No
     assert [param.name for param in LAYERS[name].positional] == written
 
 
-@pytest.mark.parametrize("name", [name for name, operator in LAYERS.items() if operator.macs and name != "Bilinear"])
+UNCOUNTED = ("Bilinear", "AdaptiveLogSoftmaxWithLoss")
+"""torch counts nothing of the first, and cannot run the second without the numbers of its targets."""
+
+
+@pytest.mark.parametrize("name", [name for name, op in LAYERS.items() if op.macs and name not in UNCOUNTED])
 def test_macs_are_half_the_flops_that_torch_counts(name: str) -> None:
     operator, rng, compared = LAYERS[name], Random(name), 0
     while compared < 10:
