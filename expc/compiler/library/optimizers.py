@@ -32,6 +32,8 @@ def settings_fault(name: str, settings: Mapping[str, Any]) -> str | None:
     betas = settings.get("betas")
     if betas is not None and any(beta >= 1 for beta in betas):
         return "each of `betas` must be below 1"
+    if name in ("Adam", "AdamW") and any(isinstance(beta, int) for beta in betas or ()):
+        return "torch takes fractions only for `betas`: write `0.0` instead of `0`"
     if name == "SparseAdam" and settings["lr"] <= 0:
         return "`lr` must be above 0"
     if name == "SparseAdam" and settings["eps"] <= 0:
