@@ -110,7 +110,7 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
         _fractional(positional, named)
     if name == "lerp" and (len({part.dtype for part in found}) > 1 or not found[0].is_floating_point()):
         raise Refused("a mean of whole numbers, or of several dtypes")
-    if name.endswith("_norm") and len({part.dtype for part in found}) > 1:
+    if name in ("batch_norm", "layer_norm", "group_norm", "instance_norm") and len({part.dtype for part in found}) > 1:
         raise Refused("weights or statistics of another dtype")
     if name == "linear" and any(part.dim() != 1 for part in found[2:]):
         raise Refused("a bias that is no vector")
