@@ -216,6 +216,11 @@ def _callable(name: str) -> Callable[..., Any]:
     return getattr(functional if entry.home == "torch.nn.functional" else torch, name)
 
 
+def _probable(value: Any) -> Any:
+    is_floating = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return value.nan_to_num().clamp(0, 1) if is_floating else value
+
+
 def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "Frame") -> Any:
     entry = table()[name]
     stricter.function(name, positional, named, frame)
@@ -225,6 +230,8 @@ def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "F
         named = {**named, "device": frame.device}
         if name == "tensor" or (name == "normal" and any(isinstance(part, torch.Tensor) for part in positional)):
             named.pop("device") if name == "normal" else None
+    if name == "binomial":  # torch draws for ever where a probability is none
+        positional, named = [_probable(value) for value in positional], {k: _probable(v) for k, v in named.items()}
     if name in _TRAINING:
         named = {**named, "training": name != "batch_norm"}
     return _callable(name)(*positional, **named)
