@@ -100,6 +100,9 @@ class Runner:
         name = statement.name
         if name in self.file.names:
             refuse("declared twice", name)
+        results = [field.name for field in getattr(getattr(statement, "result", None), "fields", ())]
+        if len(set(results)) < len(results):
+            refuse("result twice", name)
         if knows(name) and (name[0].isupper() or not isinstance(value, Let)):
             refuse("reserved", name)
         self.file.names[name] = value

@@ -198,7 +198,7 @@ def parse_condition(elaborator: "Elaborator", node: syntax.Expr, context: Contex
         b = elaborator.evaluate(right, context.setting())
         # A remainder is never below 0.
         is_none_left = (node.operator, b) in (("==", 0), ("<=", 0), ("<", 1))
-        if is_none_left and isinstance(left, syntax.Binary) and left.operator == "%":
+        if is_none_left and isinstance(b, int) and isinstance(left, syntax.Binary) and left.operator == "%":
             size = elaborator.evaluate(left.left, context.setting())
             divisor = elaborator.evaluate(left.right, context.setting())
             return ("divisible", size, divisor) if is_size(size) and is_size(divisor) else None

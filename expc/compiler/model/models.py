@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import lcm
 from typing import Any
 
-from expc.compiler.dimensions import Dim, as_symbol, symbol
+from expc.compiler.dimensions import Dim, Size, as_symbol, symbol
 from expc.compiler.errors.names import BadExpression, MissingArgument
 from expc.compiler.graph import Container, Leaf, Model, Result, Value
 from expc.compiler.model import blocks, results, starts
@@ -13,6 +13,7 @@ from expc.compiler.model.body import BodyBuilder
 from expc.compiler.model.elaborate import Elaborator
 from expc.compiler.model.patterns import declared, is_tensor_type
 from expc.compiler.model.scope import Context, Scope
+from expc.compiler.model.solving import solution
 from expc.compiler.types import UNKNOWN, TensorType
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
@@ -27,6 +28,10 @@ class _Facts:
     divisor: int = 1
     lower: int = 1
     upper: int | None = None
+
+    def size(self, name: str) -> Size:
+        """The size called `name`: a number where only one is left."""
+        return self.lower if self.lower == self.upper else symbol(name, self.divisor, self.lower, self.upper)
 
 
 @dataclass(eq=False)
@@ -64,7 +69,7 @@ def check_model(
     try:
         _settings(elaborator, statement, arguments, inner, lenient=lenient)
         facts = _facts(elaborator, statement, inner)
-        unknown = {name: symbol(name, fact.divisor, fact.lower, fact.upper) for name, fact in facts.items()}
+        unknown = {name: fact.size(name) for name, fact in facts.items()}
         values = _inputs(elaborator, statement, inner, unknown, given or {}, builder)
         _state_conditions(elaborator, statement, inner)
         if not values and statement.kind == "model":
@@ -114,7 +119,7 @@ def _inputs(
     elaborator: Elaborator,
     statement: syntax.Block,
     inner: Context,
-    unknown: dict[str, Dim],
+    unknown: dict[str, Size],
     given: dict[str, TensorType],
     builder: BodyBuilder,
 ) -> list[Value]:
@@ -159,6 +164,8 @@ def _facts(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> d
     facts: dict[str, _Facts] = {}
     for condition in statement.conditions:
         relation, size, bound = blocks.parse_condition(elaborator, condition, plain) or (None, 0, 0)
+        if relation == "equal" and (solved := solution(size - bound)) is not None:
+            size, bound = solved
         name = as_symbol(size)
         if name is None or not isinstance(bound, int):
             continue
@@ -168,6 +175,9 @@ def _facts(elaborator: Elaborator, statement: syntax.Block, inner: Context) -> d
                 facts[name.name] = replace(old, divisor=lcm(old.divisor, bound))
             case "at least":
                 facts[name.name] = replace(old, lower=max(old.lower, bound))
+            case "equal":
+                upper = bound if old.upper is None else min(old.upper, bound)
+                facts[name.name] = replace(old, lower=max(old.lower, bound), upper=upper)
             case "at most":
                 facts[name.name] = replace(old, upper=bound if old.upper is None else min(old.upper, bound))
         fact = facts.get(name.name, old)

@@ -150,7 +150,7 @@ class Conditions:
             fixes=(fix,) if sure else (),
         )
 
-    def _counter_example(self, symbol: Symbol, examples: range) -> str:
+    def _counter_example(self, symbol: Symbol, examples: Sequence[int]) -> str:
         """A size with which the model fails, and the two sizes that then meet where they must be equal."""
         for example in examples[:MOST_EXAMPLES]:
             for size, pair in self.meets.items():
@@ -164,8 +164,10 @@ class Conditions:
         for size, divisor in self.divisors.items():
             symbol = as_symbol(size)
             if symbol is not None:
-                low = max(self.floors.get(symbol.name, 1), divisor)
-                notes.append(self._counter_example(symbol, range(low + symbol.divisor, low + divisor, symbol.divisor)))
+                step = symbol.divisor
+                first = step * (max(self.floors.get(symbol.name, 1), divisor) // step + 1)
+                examples = range(first, first + step * divisor, step)
+                notes.append(self._counter_example(symbol, [size for size in examples if size % divisor]))
         for size, bound in self.ceilings.items():
             if as_symbol(size) is not None and isinstance(bound, int):
                 notes.append(f"with {size} = {bound + 1}, for example, it fails")

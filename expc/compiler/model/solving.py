@@ -32,6 +32,16 @@ def prime_conditions(a: Size, b: Size) -> dict[Size, int] | None:
     return needed or None
 
 
+def solution(size: Size) -> tuple[Size, int] | None:
+    """The one symbol of `size` and the value with which `size` is 0, where that is simple: `2 * H - 32` is 0 at 16."""
+    terms = polynomial(size)
+    names = [monomial for monomial in terms if monomial]
+    if len(names) != 1 or len(names[0]) != 1 or not isinstance(names[0][0], Symbol):
+        return None
+    value = -Fraction(terms.get((), 0)) / terms[names[0]]
+    return (Dim({names[0]: 1}), int(value)) if value.denominator == 1 else None
+
+
 def smallest_that_holds(size: Size, bound: int, limit: int = _LARGE) -> tuple[Symbol, int] | None:
     """The one symbol of `size` and the least value of it from which on `size >= bound`; none if that is not sure."""
     involved = symbols(size)
