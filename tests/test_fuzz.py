@@ -58,6 +58,7 @@ FOUND = {
     "nor a largest in each row of none": ("x: f32[2, 4]", "x[:, 4:] -> aminmax(dim=1)", None),
     "nor a position of it": ("x: f32[2, 4]", "x[:, 4:] -> argmax(1)", None),
     "nor quantiles": ("x: f32[2, 4]", "x[:, 4:] -> quantile(0.5)", None),
+    "nor a largest region of no pixels": ("x: f32[1, 8, 2, 4]", "x[:, :, :, 4:] -> AdaptiveMaxPool2d(1)", None),
     "numbers do not spread by less than 0": ("x: f32[2]", "x + normal(0.0, -1.0, size=[2])", None),
     "one value in a channel has no spread": (
         "x: f32[4]",

@@ -122,6 +122,8 @@ def _refused(program: Program | Experiment, checked: Checked, text: str, r: rand
             if accepted is not None and accepted != this:
                 return Verdict("refused, and not of one type in torch", text)
             accepted = this
+    if code == "E0227" and "it has all its tensors" in problem.message:
+        return Verdict("refused, to be written with a name", text)
     if code in ("E0301", "E0305") and re.search(r"\b(min|max)\(", problem.message):
         return Verdict("refused, of a size that is the least of two", text)
     why = f"torch accepts, checker: {code} {problem.message}"

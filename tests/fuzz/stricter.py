@@ -40,7 +40,7 @@ BATCHED = {
         ),
         AT_LEAST_TWO,
     ),
-    "Embedding": tuple(range(1, 9)),
+    **dict.fromkeys(("Embedding", "StochasticDepth", "stochastic_depth"), tuple(range(1, 9))),
 }
 """Modules always see a batch: torch's unbatched forms are errors. How many dimensions the input has."""
 
@@ -134,6 +134,8 @@ def loss(name: str, tensors: Sequence[torch.Tensor]) -> None:
     plain = name.lower().replace("_", "")
     if not tensors or any(not isinstance(tensor, torch.Tensor) for tensor in tensors[:2]):
         return
+    if "triplet" in plain and all(tensor.dim() == 0 for tensor in tensors):
+        raise Refused("triplets of scalars")
     outputs = tensors[: 2 if "ranking" in plain or "cosine" in plain else 1]
     if "triplet" not in plain and not all(output.is_floating_point() for output in outputs):
         raise Refused("outputs that are no floating-point numbers")

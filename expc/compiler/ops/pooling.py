@@ -107,6 +107,8 @@ def _avg_pool(count: int) -> Operator:
 def _adaptive_shape(count: int) -> Callable[[Call], Any]:
     def shape(call: Call) -> Any:
         x = _input(call, count, FLOATING)
+        for at, size in enumerate(x.dims[1:], 1):
+            call.require_at_least(size, 1, f"dimension {at}")
         wanted = spread(call["output_size"], count)
         sides = tuple(size if side is None else side for side, size in zip(wanted, x.dims[2:], strict=True))
         for side, before, after in zip(SIDES[count], x.dims[2:], sides, strict=True):
