@@ -104,7 +104,11 @@ def _loose(program: Program | Experiment, sizes: Mapping[str, int]) -> bool:
 def _of_values(refusal: str) -> bool:
     """Whether torch refuses what a tensor holds: an index, or lengths that do not add up to CTC's targets in a row."""
     ctc = "argument #2 'targets'" in refusal and "ctc_loss" in refusal
-    return ctc or ("index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal)
+    return (
+        ctc
+        or "'target' is out of range" in refusal
+        or ("index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal)
+    )
 
 
 def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:
@@ -122,6 +126,8 @@ def _refused(program: Program | Experiment, checked: Checked, text: str, r: rand
             if accepted is not None and accepted != this:
                 return Verdict("refused, and not of one type in torch", text)
             accepted = this
+    if code == "E0501" and "ignore_index" in text:
+        return Verdict("refused, of classes that the largest is none of", text)
     if code == "E0227" and "it has all its tensors" in problem.message:
         return Verdict("refused, to be written with a name", text)
     if code in ("E0301", "E0305") and re.search(r"\b(min|max)\(", problem.message):

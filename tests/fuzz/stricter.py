@@ -61,8 +61,7 @@ def layer(
     batched(name, first)
     if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
         raise Refused("without a batch")
-    if name.endswith(("2d", "3d")) and any(isinstance(value, list) and len(value) == 1 for value in settings.values()):
-        raise Refused("one number in a list for several dimensions")
+    one_for_several(name, settings)
     if name == "Swish" and not first.is_floating_point():
         raise Refused("a layer of our own")
     if name == "Hardtanh" and first.dtype is torch.uint8:
@@ -78,6 +77,12 @@ def layer(
         raise Refused("two settings for one thing")
     if name.startswith("DropBlock"):
         frame.notes.add("a block is made smaller where a side is")
+
+
+def one_for_several(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse `stride=[2]` where there are several dimensions."""
+    if name.endswith(("2d", "3d")) and any(isinstance(value, list) and len(value) == 1 for value in settings.values()):
+        raise Refused("one number in a list for several dimensions")
 
 
 def weights(name: str, module: torch.nn.Module, first: torch.Tensor) -> None:
@@ -99,6 +104,7 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     found = [part for part in (*positional, *named.values()) if isinstance(part, torch.Tensor)]
     if found:
         batched(name, found[0])
+    one_for_several(name, named)
     if "dropout" in name and not found[0].is_floating_point():
         raise Refused("dropout of whole numbers")
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
