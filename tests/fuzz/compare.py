@@ -102,10 +102,11 @@ def _loose(program: Program | Experiment, sizes: Mapping[str, int]) -> bool:
 
 
 def _of_values(refusal: str) -> bool:
-    """Whether torch refuses what a tensor holds: an index, or lengths that do not add up to CTC's targets in a row."""
+    """Whether torch refuses what a tensor holds (an index, lengths that do not add up to CTC's targets), or its size."""
     ctc = "argument #2 'targets'" in refusal and "ctc_loss" in refusal
     index = "index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal
-    return ctc or index or "'target' is out of range" in refusal
+    memory = "can't allocate memory" in refusal
+    return ctc or index or memory or "'target' is out of range" in refusal
 
 
 def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:

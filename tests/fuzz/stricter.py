@@ -62,6 +62,8 @@ def layer(
     if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
         raise Refused("without a batch")
     one_for_several(name, settings)
+    if name.startswith("BatchNorm") and settings.get("eps", 1) <= 0:
+        raise Refused("an eps that torch takes in evaluation only")
     if name == "Swish" and not first.is_floating_point():
         raise Refused("a layer of our own")
     if name == "Hardtanh" and first.dtype is torch.uint8:
