@@ -102,7 +102,7 @@ def _loose(program: Program | Experiment, sizes: Mapping[str, int]) -> bool:
 
 
 def _of_values(refusal: str) -> bool:
-    """Whether torch refuses what a tensor holds (an index, lengths that do not add up to CTC's targets), or its size."""
+    """Whether torch refuses what a tensor holds (an index, lengths of CTC's targets), or its size."""
     ctc = "argument #2 'targets'" in refusal and "ctc_loss" in refusal
     index = "index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal
     memory = "can't allocate memory" in refusal
