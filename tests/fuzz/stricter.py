@@ -112,6 +112,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
         loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
     _numbers(named)
+    if name == "cross" and named.get("dim") is None and len(positional) < 3:
+        raise Refused("an implicit dim")
     if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:
         raise Refused("an implicit dim")
     if name.startswith("fractional"):
