@@ -106,7 +106,8 @@ def _of_values(refusal: str) -> bool:
     ctc = "argument #2 'targets'" in refusal and "ctc_loss" in refusal
     index = "index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal
     memory = "can't allocate memory" in refusal
-    return ctc or index or memory or "'target' is out of range" in refusal
+    probable = "all elements of input should be between 0 and 1" in refusal
+    return ctc or index or memory or probable or "'target' is out of range" in refusal
 
 
 def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:

@@ -62,6 +62,8 @@ def layer(
     if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
         raise Refused("without a batch")
     one_for_several(name, settings)
+    if any(_is_one(settings.get(word)) and settings[word] < 1 for word in ("divisor_override", "size")):
+        raise Refused("a count below 1")
     if name.startswith("BatchNorm") and settings.get("eps", 1) <= 0:
         raise Refused("an eps that torch takes in evaluation only")
     if name == "Swish" and not first.is_floating_point():
@@ -79,6 +81,10 @@ def layer(
         raise Refused("two settings for one thing")
     if name.startswith("DropBlock"):
         frame.notes.add("a block is made smaller where a side is")
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def one_for_several(name: str, settings: Mapping[str, Any]) -> None:
@@ -107,6 +113,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     if found:
         batched(name, found[0])
     one_for_several(name, named)
+    if _is_one(named.get("divisor_override")) and named["divisor_override"] < 1:
+        raise Refused("a count below 1")
     if "dropout" in name and not found[0].is_floating_point():
         raise Refused("dropout of whole numbers")
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):

@@ -34,7 +34,7 @@ def declare(elaborator: "Elaborator", statement: syntax.Declare, context: "Conte
         context.scope.bind(statement.name, elaborator.unknown(statement.span), statement.span)
         return
     for size in type_.dims:
-        if not isinstance(size, int):
+        if not isinstance(size, int) and not elaborator.conditions.lenient:
             _refuse_size(str(size), statement)
     value = elaborator.evaluate(statement.value, context.setting())
     entry = Declared(type_, start(elaborator, value, type_.dims, statement.value.span), statement.span)
