@@ -88,6 +88,8 @@ class ExperimentChecker:
             self._say_what_is_unchecked()
             for problem in findings(program, [file.tree for file in files], self.lints):
                 self.report.add(problem)
+                if self.report.is_full:
+                    break
         return program
 
     def _constants(self) -> None:

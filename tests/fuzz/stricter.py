@@ -120,6 +120,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
         loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
     _numbers(named)
+    if name == "linear" and any(part.shape[0] != found[1].shape[0] for part in found[2:]):
+        raise Refused("a bias that is stretched")
     if name == "cross" and named.get("dim") is None and len(positional) < 3:
         raise Refused("an implicit dim")
     if name in ("softmax", "log_softmax", "softmin") and len(positional) < 2 and named.get("dim") is None:

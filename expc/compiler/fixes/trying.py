@@ -11,6 +11,9 @@ from expc.diagnostics import Fix, Problem, Source
 MOST_CHECKED_AGAIN: Final = 200_000
 """How many characters may be checked again to see whether fixes mend their problems."""
 
+LONGEST: Final = 50_000
+"""A longer text is not checked again at all: its fixes are left out."""
+
 MOST_FIXES: Final = 3
 """So many ways to mend one problem are shown."""
 
@@ -24,7 +27,8 @@ class Trial:
     def __init__(self, source: Source, problems: Sequence[Problem], read: Read | None, check: Check) -> None:
         self._source, self._read, self._check = source, read, check
         self._before = Counter((problem.code, problem.message) for problem in problems)
-        self._effort = max(1, MOST_CHECKED_AGAIN // (len(source.text) + 1))
+        length = len(source.text) + 1
+        self._effort = MOST_CHECKED_AGAIN // length if length <= LONGEST else 0
 
     def mending(self, problem: Problem) -> Problem:
         """`problem` with those of its fixes that mend it.

@@ -185,7 +185,7 @@ def check(extern: Extern) -> None:
 def check_all(evaluator: Evaluator, tree: syntax.File, scope: Scope) -> Iterator[Problem]:
     """What is wrong with the `extern`s of a file, used or not."""
     for statement in tree.statements:
-        if isinstance(statement, syntax.Extern):
+        if isinstance(statement, syntax.Extern) and statement.kind in KINDS:
             try:
                 check(Extern(statement, scope, evaluator))
             except ProblemError as error:
