@@ -110,8 +110,8 @@ class ExperimentChecker:
     def _mentioned(self) -> set[str]:
         """Names that some declaration of the file mentions, other than its own."""
         found: set[str] = set()
-        for statement in self.file.tree.statements:
-            found |= set(names_in(statement)) - {getattr(statement, "name", None)}
+        for statement, names in zip(self.file.tree.statements, self.file.tree.mentioned, strict=True):
+            found |= names - {getattr(statement, "name", None)}
         return found
 
     def _check_models(self) -> None:

@@ -42,21 +42,6 @@ def names_in(node: Any) -> Iterator[str]:
     return (part.id for part in syntax.walk(node) if type(part) is syntax.Name)
 
 
-def words_in(trees: Iterable[syntax.File]) -> set[str]:
-    """Every name that files mention or bind, every key and section in them, and `param` and `buffer`."""
-    found: set[str] = set()
-    for node in syntax.walk(tuple(trees)):
-        match node:
-            case (
-                syntax.Name(id=word)
-                | syntax.Pattern(name=str(word))
-                | syntax.Section(name=word)
-                | syntax.Declare(kind=word)
-            ):
-                found.add(word)
-    return found
-
-
 def labels_in(node: Any) -> Iterator[syntax.Constant]:
     """The labels in an expression or statement, as far as they are plain text."""
     for part in syntax.walk(node):

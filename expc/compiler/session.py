@@ -25,7 +25,7 @@ from expc.compiler.reading import read_text
 from expc.diagnostics import Problem, Report, Source, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
-from expc.spec.parser import parse
+from expc.spec.parser import parse, source_of
 
 PYTHON: Final = re.compile(r"\bself\.|\bnn\.|\bF\.|\btorch\b|\.(view|size|shape|reshape|permute)\b")
 """What is in a text that was pasted from Python, and seldom in others."""
@@ -104,7 +104,7 @@ def _without_collection() -> Iterator[None]:
 
 
 def _check(text: str, name: str, overrides: Sequence[str], read: Read | None, lints: AbstractSet[str]) -> Checked:
-    source, report, library = Source(name, text), Report(), Library()
+    source, report, library = source_of(name, text), Report(), Library()
     tree = parse(source, report)
     if overrides:
         from expc.spec.overrides import apply_overrides, parse_override

@@ -7,6 +7,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from expc.diagnostics import Problem, Report, Source, Span
@@ -21,12 +22,24 @@ from expc.spec.mistakes import explain
 from expc.spec.salvage import salvage
 from expc.spec.tables import END, NEWLINE, tables
 
+LONGEST_KEPT = 50_000
+"""The trees of the last few texts are kept, of so many characters at most: a file is often checked again, and so are
+those that it imports."""
+
 PROBLEM_LIMIT = 25
 """How many problems one file is told at once."""
 
 
 def parse(source: Source, report: Report) -> syntax.File:
     """The tree of a whole file; what is wrong with the text goes to `report`."""
+    tree, problems = _known(source) if len(source.text) <= LONGEST_KEPT else _parse(source)
+    for problem in problems:
+        report.add(problem)
+    return tree
+
+
+def _parse(source: Source) -> tuple[syntax.File, tuple[Problem, ...]]:
+    report = Report()
     found = _Complaints()
     tokens = _tokens(source, found)
     file = _file(source, tokens, first := found.copy())
@@ -36,7 +49,20 @@ def parse(source: Source, report: Report) -> syntax.File:
         if len(second.problems) <= len(first.problems) + 1:
             file, first = other, second
     first.tell(report)
-    return replace(file, broken=tuple(first.broken))
+    return replace(file, broken=tuple(first.broken)), report.problems
+
+
+_known = lru_cache(maxsize=32)(_parse)
+
+
+@lru_cache(maxsize=32)
+def _kept(name: str, text: str) -> Source:
+    return Source(name, text)
+
+
+def source_of(name: str, text: str) -> Source:
+    """The source with this name and text: the same one for a while, so that what was read of it is known again."""
+    return _kept(name, text) if len(text) <= LONGEST_KEPT else Source(name, text)
 
 
 def parse_value(source: Source, report: Report) -> syntax.Expr:

@@ -6,7 +6,7 @@ beside the tree (`expc.spec.trivia`).
 """
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from expc.diagnostics import Span
@@ -423,6 +423,23 @@ class File(Node):
 
     statements: tuple[Statement, ...]
     broken: tuple[Span, ...] = field(default=(), compare=False, repr=False)
+
+    @cached_property
+    def mentioned(self) -> tuple[frozenset[str], ...]:
+        """The names that each statement mentions."""
+        return tuple(
+            frozenset(part.id for part in walk(statement) if type(part) is Name) for statement in self.statements
+        )
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every name that is mentioned or bound, every key and section, and `param` and `buffer`."""
+        found = set().union(*self.mentioned)
+        for node in walk(self.statements):
+            match node:
+                case Pattern(name=str(word)) | Section(name=word) | Declare(kind=word):
+                    found.add(word)
+        return frozenset(found)
 
 
 # ---------------------------------------------------------------------------------------------------- the whole of it

@@ -171,9 +171,7 @@ OFF: Final = frozenset({"norm-after-activation", "decayed-norm-and-bias"})
 
 def findings(program: "Program", trees: Sequence["syntax.File"], on: AbstractSet[str]) -> Iterator[Problem]:
     """What the rules say of a program and the files that it was read from; `on` are those of `OFF` that run too."""
-    from expc.compiler.names import words_in
-
-    words = words_in(trees)
+    words = frozenset().union(*(tree.words for tree in trees))
     for name in _about(_RULES, words, on):
         yield from import_module(f"expc.compiler.lints.{name}").check(program)
     for name in _about(_TEXT_RULES, words, on):

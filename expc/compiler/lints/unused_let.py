@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from expc.compiler.model.declarations import name_span
-from expc.compiler.names import names_in
 from expc.diagnostics import Problem, Severity
 from expc.frozen import dataclass
 from expc.spec import syntax
@@ -41,7 +40,7 @@ def check(trees: Sequence[syntax.File]) -> Iterator[Problem]:
     lets = [statement for statement in statements if isinstance(statement, syntax.Let)]
     if not lets or not any(isinstance(one, syntax.Section) for one in statements):
         return
-    used = set(names_in(tuple(trees)))
+    used = frozenset().union(*(names for tree in trees for names in tree.mentioned))
     for statement in lets:
         if statement.name not in used:
             yield UnusedLet(span=name_span(statement), word=statement.name)

@@ -11,7 +11,7 @@ from expc.compiler.model.scope import BlockRef, Declared, Function, Scope
 from expc.diagnostics import Label, Report, Source, Span
 from expc.frozen import dataclass, field
 from expc.spec import syntax
-from expc.spec.parser import parse
+from expc.spec.parser import parse, source_of
 from expc.spec.suggest import nearest
 from expc.spec.values import UNEVALUATED, Recipe
 
@@ -148,7 +148,7 @@ class Loader:
             refuse("there are no files beside a text")
             return None
         try:
-            source = Source(path, self._read(path))
+            source = source_of(path, self._read(path))
         except UnicodeDecodeError:
             refuse("it is not UTF-8 text")
             return None
