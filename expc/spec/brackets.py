@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from expc.diagnostics import Edit, Fix, Label, Problem, Source, Span
 from expc.frozen import dataclass
-from expc.spec.errors.syntax import Mismatched, Surplus, TooDeep, Unclosed, UnclosedText
+from expc.spec.errors.brackets import Mismatched, Surplus, Unclosed
+from expc.spec.errors.characters import UnclosedText
+from expc.spec.errors.syntax import TooDeep
 from expc.spec.lexing import BAD, Token
 from expc.spec.tables import NEWLINE
 

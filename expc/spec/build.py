@@ -6,7 +6,8 @@ from typing import Any
 
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.spec import syntax
-from expc.spec.errors.syntax import BadNumber, BadTarget, ChainedComparison, OpenChoice, UnknownExtern
+from expc.spec.errors.characters import BadNumber
+from expc.spec.errors.syntax import BadTarget, ChainedComparison, OpenChoice, UnknownExtern
 from expc.spec.lexing import Token
 from expc.spec.strings import Text, read_text
 from expc.spec.suggest import nearest

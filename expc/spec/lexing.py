@@ -11,7 +11,7 @@ from functools import cache
 
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.frozen import dataclass
-from expc.spec.errors.syntax import BadNumber, Foreign, NotText, StrangeCharacter, UnclosedText
+from expc.spec.errors.characters import BadNumber, Foreign, NotText, StrangeCharacter, UnclosedText
 from expc.spec.tables import NEWLINE, tables
 from expc.spec.units import SPELLINGS, looks_like_unit
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.spec.brackets import SECTIONS
 from expc.spec.driver import Place
-from expc.spec.errors.syntax import BadTarget, Foreign, Misplaced, NotASetting, Reserved, Unexpected, UnknownUnit
+from expc.spec.errors.characters import Foreign, Reserved, UnknownUnit
+from expc.spec.errors.syntax import BadTarget, Misplaced, NotASetting, Unexpected
 from expc.spec.lexing import SOFT, Token
 from expc.spec.stop import ENDS, VALUES, Finding, Stop, expected, found
 from expc.spec.suggest import nearest

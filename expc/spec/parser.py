@@ -15,7 +15,8 @@ from expc.spec import syntax
 from expc.spec.brackets import balance, doubtful
 from expc.spec.build import Builder
 from expc.spec.driver import DEPTH_LIMIT, Driver, Place
-from expc.spec.errors.syntax import Mismatched, MoreFollow, Surplus, TooDeep, Unclosed
+from expc.spec.errors.brackets import Mismatched, Surplus, Unclosed
+from expc.spec.errors.syntax import MoreFollow, TooDeep
 from expc.spec.layout import lay_out
 from expc.spec.lexing import Token, control_character, lex, lex_part
 from expc.spec.mistakes import explain

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from expc.diagnostics import Edit, Fix, Problem, Source, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
-from expc.spec.errors.syntax import BadText
+from expc.spec.errors.characters import BadText
 
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _PIECE = re.compile(r'\\(?P<escape>.)|(?P<doubled>\{\{|\}\})|\{(?P<inner>[^{}"]*)\}|(?P<brace>[{}])|[^\\{}]+')

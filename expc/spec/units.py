@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from expc.diagnostics import Edit, Fix, Problem, Span
-from expc.spec.errors.syntax import UnknownUnit
+from expc.spec.errors.characters import UnknownUnit
 from expc.spec.suggest import nearest
 
 UNITS = {

@@ -84,137 +84,6 @@ class UnusedName(Problem):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnknownArgument(Problem):
-    """An argument by a name that the operator or block does not have.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2, biass=false) }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2, bias=false) }
-    ```
-    """
-
-    code: ClassVar[str] = "E0223"
-    name: ClassVar[str] = "unknown-argument"
-    template: ClassVar[str] = "`{operator}` has no argument `{word}`{hint}"
-
-    operator: str
-    word: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MissingArgument(Problem):
-    """An argument that has no default is not given.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Linear(8) }
-    ```
-    """
-
-    code: ClassVar[str] = "E0224"
-    name: ClassVar[str] = "missing-argument"
-    template: ClassVar[str] = "`{operator}` needs {what}"
-
-    operator: str
-    what: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TooManyArguments(Problem):
-    """More arguments without a name than the operator takes.
-
-    Sizes that follow from the input are not written: `Conv2d(3, 64, 3)`, pasted from Python, is `Conv2d(64, 3)` here.
-
-    ```exp wrong
-    model Net(x: f32[N, 784]) -> f32[N, 10] { Linear(784, 10) }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 784]) -> f32[N, 10] { Linear(10) }
-    ```
-    """
-
-    code: ClassVar[str] = "E0225"
-    name: ClassVar[str] = "too-many-arguments"
-    template: ClassVar[str] = "`{operator}` takes {expected}, but gets {found}"
-
-    operator: str
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrongArgument(Problem):
-    """An argument is of the wrong kind or out of range.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Dropout(1.5) }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] { Dropout(0.5) }
-    ```
-    """
-
-    code: ClassVar[str] = "E0226"
-    name: ClassVar[str] = "wrong-argument"
-    template: ClassVar[str] = "`{operator}`: `{parameter}` must be {expected}, but is {found}"
-
-    operator: str
-    parameter: str
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotAStage(Problem):
-    """Something stands after an arrow, or as a statement, that takes no tensor.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 8] { x -> 3 }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] { x -> Linear(8) }
-    ```
-    """
-
-    code: ClassVar[str] = "E0227"
-    name: ClassVar[str] = "not-a-stage"
-    template: ClassVar[str] = "{what} cannot stand here: {reason}"
-
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageInArithmetic(Problem):
-    """A stage that takes the flow stands in arithmetic without parentheses.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 8] { ReLU - Dropout(0.5) }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] { ReLU -> Dropout(0.5) }
-    ```
-    """
-
-    code: ClassVar[str] = "E0228"
-    name: ClassVar[str] = "stage-in-arithmetic"
-    template: ClassVar[str] = "`{stage}` would take the flow here: in arithmetic a stage stands in parentheses"
-
-    stage: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class BadExpression(Problem):
     """An expression that has no value: a division by zero or with a remainder, an operation on the wrong kinds.
 
@@ -277,33 +146,6 @@ class TooLarge(Problem):
 
     what: str
     limit: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CannotUnpack(Problem):
-    """The left side of `=` has another number of names than there are values.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 4] {
-      a, b, c = x -> chunk(2, dim=1)
-      a + b + c
-    }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 4] {
-      a, b = x -> chunk(2, dim=1)
-      a + b
-    }
-    ```
-    """
-
-    code: ClassVar[str] = "E0232"
-    name: ClassVar[str] = "cannot-unpack"
-    template: ClassVar[str] = "{expected} stand on the left, but {found} on the right"
-
-    expected: str
-    found: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,32 +212,6 @@ class SelectorMatchesNothing(Problem):
     template: ClassVar[str] = "`{selector}` matches no parameter"
 
     selector: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Misplaced(Problem):
-    """A construct stands where it means nothing: `return` before the end, a label on something without a module.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 8] {
-      return x -> ReLU
-      Linear(8)
-    }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 8] {
-      Linear(8)
-      return flow -> ReLU
-    }
-    ```
-    """
-
-    code: ClassVar[str] = "E0235"
-    name: ClassVar[str] = "misplaced"
-    template: ClassVar[str] = "{what}"
-
-    what: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -478,29 +294,3 @@ class WrongDeclaredType(Problem):
     template: ClassVar[str] = "{reason}"
 
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnusedFlow(Problem):
-    """What a statement gives must be used: the next one takes it, mentions `flow`, or it is bound to a name.
-
-    `cat`, `stack` and whatever is given all its tensors do not take the flow. `_ = ...` computes what nobody needs.
-
-    ```exp wrong
-    model Net(x: f32[N, 8]) -> f32[N, 16] {
-      Linear(8) -> ReLU
-      cat([x, x], dim=1)
-    }
-    ```
-
-    ```exp right
-    model Net(x: f32[N, 8]) -> f32[N, 16] {
-      Linear(8) -> ReLU
-      cat([x, flow], dim=1)
-    }
-    ```
-    """
-
-    code: ClassVar[str] = "E0239"
-    name: ClassVar[str] = "unused-flow"
-    template: ClassVar[str] = "nothing uses what this gives: the next statement does not take it, nor mention `flow`"

@@ -9,22 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from expc.compiler.errors.arguments import WrongArgument
 from expc.compiler.errors.experiment import FieldMismatch, NotData
-from expc.compiler.errors.names import (
-    CannotUnpack,
-    DuplicateName,
-    SelectorMatchesNothing,
-    UnknownName,
-    UnusedFlow,
-    UnusedName,
-    WrongArgument,
-)
+from expc.compiler.errors.names import DuplicateName, SelectorMatchesNothing, UnknownName, UnusedName
 from expc.compiler.errors.shapes import ConditionNeeded, DtypeMismatch, RankMismatch, ResultMismatch
+from expc.compiler.errors.stages import CannotUnpack, UnusedFlow
 from expc.compiler.names import names_in
 from expc.diagnostics import Edit, Fix, Label, Problem, Span
 from expc.spec import syntax
+from expc.spec.errors.brackets import Surplus
 from expc.spec.errors.names import MissingKey, UndefinedInSetting
-from expc.spec.errors.syntax import MoreFollow, Surplus
+from expc.spec.errors.syntax import MoreFollow
 from expc.spec.suggest import nearest
 
 MOST_ERRORS: Final = 100

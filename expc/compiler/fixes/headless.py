@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from expc.diagnostics import Edit, Fix, Label, Problem, Span
 from expc.spec import syntax
-from expc.spec.errors.syntax import Misplaced, Surplus
+from expc.spec.errors.brackets import Surplus
+from expc.spec.errors.syntax import Misplaced
 
 
 def joined(problems: Sequence[Problem], tree: syntax.File) -> list[Problem]:

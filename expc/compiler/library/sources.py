@@ -8,8 +8,8 @@ from functools import cache
 from math import prod
 from typing import Any
 
+from expc.compiler.errors.arguments import UnknownArgument
 from expc.compiler.errors.data import DeclaredField
-from expc.compiler.errors.names import UnknownArgument
 from expc.compiler.ops.declare import Kind, Param
 from expc.compiler.ops.kinds import BOOL, STR, list_of, optional
 from expc.compiler.program import Dataset, SampleField, Use

@@ -6,14 +6,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler.arithmetic import describe
-from expc.compiler.errors.names import (
-    DuplicateName,
-    Misplaced,
-    MissingArgument,
-    TooManyArguments,
-    UnknownArgument,
-    WrongArgument,
-)
+from expc.compiler.errors.arguments import MissingArgument, TooManyArguments, UnknownArgument, WrongArgument
+from expc.compiler.errors.names import DuplicateName
+from expc.compiler.errors.stages import Misplaced
 from expc.compiler.graph import Value
 from expc.compiler.model.scope import ModuleRef, TensorRef, WeightRef
 from expc.compiler.ops.declare import Operator, Param

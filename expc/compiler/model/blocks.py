@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Dim, Size, Symbol, symbol
-from expc.compiler.errors.names import (
-    MissingArgument,
-    NotAStage,
-    WrongArgument,
-)
+from expc.compiler.errors.arguments import MissingArgument, WrongArgument
 from expc.compiler.errors.shapes import SettingRefused
+from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Container, Invoke, Record, Source, Value
 from expc.compiler.model import operators, results, stages
 from expc.compiler.model.arguments import match_parameters

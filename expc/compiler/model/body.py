@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from expc.compiler.dimensions import Dim, Symbol, as_symbol, symbols
-from expc.compiler.errors.names import DuplicateName, Misplaced
+from expc.compiler.errors.names import DuplicateName
+from expc.compiler.errors.stages import Misplaced
 from expc.compiler.graph import (
     Apply,
     Cast,

@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from expc.compiler import arithmetic
 from expc.compiler.arithmetic import ArithmeticRefusedError
-from expc.compiler.errors.names import (
-    BadExpression,
-    DuplicateName,
-    MissingArgument,
-    NotAStage,
-    TooLarge,
-    UnknownArgument,
-    UnknownName,
-)
+from expc.compiler.errors.arguments import MissingArgument, UnknownArgument
+from expc.compiler.errors.names import BadExpression, DuplicateName, TooLarge, UnknownName
+from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Value
 from expc.compiler.model.arguments import match_parameters
 from expc.compiler.model.scope import Builtin, Context, Function, ModuleRef, Scope, TensorRef

@@ -10,15 +10,8 @@ from typing import Any
 
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size, UnwieldySizeError
-from expc.compiler.errors.names import (
-    BadExpression,
-    DuplicateName,
-    Misplaced,
-    NotAStage,
-    StageInArithmetic,
-    TooLarge,
-    UnknownName,
-)
+from expc.compiler.errors.names import BadExpression, DuplicateName, TooLarge, UnknownName
+from expc.compiler.errors.stages import Misplaced, NotAStage, StageInArithmetic
 from expc.compiler.graph import Read, Source, Value
 from expc.compiler.library.lookup import Library
 from expc.compiler.model import calls, results, stages, starts, tensors

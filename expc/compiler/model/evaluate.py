@@ -11,14 +11,8 @@ from typing import Any, Final
 from expc.compiler import arithmetic
 from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, Items, describe
 from expc.compiler.dimensions import Dim, Size
-from expc.compiler.errors.names import (
-    BadExpression,
-    CannotUnpack,
-    NotAStage,
-    Recursion,
-    TooLarge,
-    UnknownName,
-)
+from expc.compiler.errors.names import BadExpression, Recursion, TooLarge, UnknownName
+from expc.compiler.errors.stages import CannotUnpack, NotAStage
 from expc.compiler.graph import Value
 from expc.compiler.library.lookup import Library
 from expc.compiler.model import calls

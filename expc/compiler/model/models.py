@@ -6,7 +6,8 @@ from math import lcm
 from typing import Any
 
 from expc.compiler.dimensions import Dim, Size, as_symbol, symbol
-from expc.compiler.errors.names import BadExpression, MissingArgument
+from expc.compiler.errors.arguments import MissingArgument
+from expc.compiler.errors.names import BadExpression
 from expc.compiler.graph import Container, Leaf, Model, Result, Value
 from expc.compiler.model import blocks, results, starts
 from expc.compiler.model.body import BodyBuilder

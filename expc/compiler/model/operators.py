@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from expc.compiler.arithmetic import describe
 from expc.compiler.dimensions import Dim
-from expc.compiler.errors.names import Misplaced, NotAStage, StageInArithmetic, WrongArgument
+from expc.compiler.errors.arguments import WrongArgument
 from expc.compiler.errors.shapes import InferredSettingContradicted, InputCountMismatch, SettingRefused, SizeMismatch
+from expc.compiler.errors.stages import Misplaced, NotAStage, StageInArithmetic
 from expc.compiler.graph import Apply, Leaf, Result, Source, Value
 from expc.compiler.model.arguments import accepts, assign, is_lost, known_names, match_settings, setting
 from expc.compiler.model.scope import ModuleRef, TensorRef, WeightRef

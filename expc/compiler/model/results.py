@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from expc.compiler.arithmetic import describe
 from expc.compiler.dimensions import Size, symbol
-from expc.compiler.errors.names import Misplaced, NotAStage
 from expc.compiler.errors.shapes import ResultMismatch, SizeMismatch, TrainingOnly
+from expc.compiler.errors.stages import Misplaced, NotAStage
 from expc.compiler.graph import Record, Result, Step, Value
 from expc.compiler.lints.unfixed_size import UnfixedSize
 from expc.compiler.model.body import tensors

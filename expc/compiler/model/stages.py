@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler.errors.names import DuplicateName, Misplaced, NotAStage
+from expc.compiler.errors.names import DuplicateName
+from expc.compiler.errors.stages import Misplaced, NotAStage
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
 from expc.compiler.model import blocks, externs, operators, sharing
 from expc.compiler.model.arguments import refuse_tensors

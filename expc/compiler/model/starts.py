@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler.arithmetic import describe, is_number
 from expc.compiler.dimensions import Size
-from expc.compiler.errors.names import BadExpression, NotAStage, SelectorMatchesNothing
+from expc.compiler.errors.names import BadExpression, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
+from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Container, Declared, InitRule, weights
 from expc.compiler.model import operators
 from expc.compiler.model.arguments import is_lost, match_settings

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from expc.compiler.arithmetic import describe, is_number, is_size
 from expc.compiler.dimensions import Size, least, maximum
-from expc.compiler.errors.names import BadExpression, NotAStage
+from expc.compiler.errors.names import BadExpression
 from expc.compiler.errors.shapes import BroadcastMismatch, DtypeMismatch, RankMismatch
+from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import SliceOf, Source, Subscript, Value
 from expc.compiler.model import operators
 from expc.compiler.model.scope import Context

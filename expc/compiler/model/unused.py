@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from expc.compiler.errors.names import UnusedFlow
+from expc.compiler.errors.stages import UnusedFlow
 from expc.compiler.graph import Value
 from expc.compiler.model.body import arguments, tensors
 from expc.compiler.types import is_known

@@ -7,15 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from expc.compiler.errors.experiment import NotData
-from expc.compiler.errors.names import (
-    BadExpression,
-    CannotUnpack,
-    DuplicateName,
-    Misplaced,
-    UnknownName,
-    UnusedName,
-    WrongDeclaredType,
-)
+from expc.compiler.errors.names import BadExpression, DuplicateName, UnknownName, UnusedName, WrongDeclaredType
+from expc.compiler.errors.stages import CannotUnpack, Misplaced
 from expc.compiler.model import calls
 from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.model.scope import MISSING, Context

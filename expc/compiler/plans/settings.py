@@ -5,7 +5,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from expc.compiler.errors.data import SplitParts
-from expc.compiler.errors.names import BadExpression, DuplicateName, Misplaced, UnusedName
+from expc.compiler.errors.names import BadExpression, DuplicateName, UnusedName
+from expc.compiler.errors.stages import Misplaced
 from expc.compiler.library.datasets import split_fractions
 from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.model.scope import MISSING, Context, Scope

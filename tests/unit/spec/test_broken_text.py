@@ -10,12 +10,18 @@ import pytest
 
 from expc.diagnostics import Problem, Report, Source
 from expc.spec import syntax
-from expc.spec.errors import syntax as errors
+from expc.spec.errors import brackets, characters
+from expc.spec.errors import syntax as statements
 from expc.spec.parser import PROBLEM_LIMIT, parse, parse_value
 
 EXAMPLES = [path.read_text("utf-8") for path in sorted((Path(__file__).parents[3] / "examples").glob("*.exp"))]
 
-PAGES = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
+PAGES = [
+    kind
+    for home in (brackets, characters, statements)
+    for kind in vars(home).values()
+    if isinstance(kind, type) and kind.__module__ == home.__name__
+]
 
 
 def read(text: str) -> tuple[syntax.File, list[tuple[str, int]]]:
