@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from expc.runtime.errors import DeviceUnavailable, RunError, option_span
+from expc.runtime.errors import RunError, option_span
+from expc.runtime.errors.training import DeviceUnavailable
 
 
 def choose_device(name: str) -> torch.device:

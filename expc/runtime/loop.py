@@ -13,7 +13,8 @@ from expc.frozen import dataclass, field
 from expc.runtime.average import Average
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
-from expc.runtime.errors import LossNotFinite, RunError
+from expc.runtime.errors import RunError
+from expc.runtime.errors.training import LossNotFinite
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping

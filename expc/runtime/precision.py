@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from expc.runtime.errors import PrecisionUnavailable, RunError, option_span
+from expc.runtime.errors import RunError, option_span
+from expc.runtime.errors.training import PrecisionUnavailable
 
 DTYPES: Final = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 

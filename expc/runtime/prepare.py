@@ -15,7 +15,8 @@ from expc.runtime.data.datasets import data_root
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import choose_device
-from expc.runtime.errors import NothingToTrain, RunError
+from expc.runtime.errors import RunError
+from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping

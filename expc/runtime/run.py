@@ -14,7 +14,8 @@ from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
-from expc.runtime.errors import RunError, WorkerDied
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import WorkerDied
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import FINAL
 from expc.runtime.loop import Training, train

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from expc.compiler.program import Program
 from expc.diagnostics import Span
-from expc.runtime.errors import OutputExists, RunError, from_os_error, option_span
+from expc.runtime.errors import RunError, option_span
+from expc.runtime.errors.output import OutputExists, from_os_error
 
 STEP_DIGITS: Final = 6
 

@@ -14,7 +14,8 @@ from expc.compiler.program import SampleField, Use
 from expc.compiler.types import FLOATING, TORCH_NAMES, TensorType
 from expc.frozen import dataclass
 from expc.runtime.data.declared import tensor
-from expc.runtime.errors import BadCell, DataDamaged, RunError, TooLittleData, UnexpectedData
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import BadCell, DataDamaged, TooLittleData, UnexpectedData
 from expc.spec.suggest import advice, nearest
 
 ROWS: Final = 10_000

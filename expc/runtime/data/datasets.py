@@ -18,7 +18,8 @@ from expc.compiler.program import Use
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
 from expc.runtime.data.refusing import damaged, need_samples, not_found, read, unexpected
-from expc.runtime.errors import RunError, TooLittleData
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import TooLittleData
 
 Raw = dict[str, Tensor | list[Tensor]]
 """The fields of several samples: one tensor `[B, ...]`, or a list of tensors where sizes may differ."""

@@ -18,7 +18,8 @@ from expc.compiler.types import FLOATING, TORCH_NAMES, TensorType, category
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.data.datasets import Raw, Samples, Stored, open_dataset
-from expc.runtime.errors import DataDamaged, DataNotFound, DataNotGiven, RunError, TooLittleData, UnexpectedData
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import DataDamaged, DataNotFound, DataNotGiven, TooLittleData, UnexpectedData
 
 Given = Mapping[str, Mapping[str, Any]]
 """The tensors, or arrays, that a program gives to an experiment: data set -> field -> `[n, ...]`."""

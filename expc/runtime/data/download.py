@@ -7,7 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from expc.compiler.program import Use
-from expc.runtime.errors import DataNotFound, DiskFull, RunError, from_os_error
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import DataNotFound
+from expc.runtime.errors.output import DiskFull, from_os_error
 
 PATIENCE = 30.0
 """Seconds to wait for an answer from the network."""

@@ -15,7 +15,8 @@ from expc.frozen import dataclass
 from expc.runtime.data.declared import Given
 from expc.runtime.data.pipeline import Batch, Pipeline, open_pipeline
 from expc.runtime.data.randomness import ORDER, Indices, permutation
-from expc.runtime.errors import RunError, TooLittleData, WorkerDied
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import TooLittleData, WorkerDied
 
 
 class Loader:

@@ -21,7 +21,8 @@ from expc.runtime.data.mixtures import MIXING, mix
 from expc.runtime.data.randomness import Draws, Indices
 from expc.runtime.data.split import select
 from expc.runtime.data.transforms import plain
-from expc.runtime.errors import RunError, TransformFailed
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import TransformFailed
 
 Batch = dict[str, Tensor]
 

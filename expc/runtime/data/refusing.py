@@ -7,7 +7,8 @@ from typing import Any
 
 from expc.compiler.program import Use
 from expc.diagnostics import Span
-from expc.runtime.errors import DataDamaged, DataNotFound, RunError, TooLittleData, UnexpectedData
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import DataDamaged, DataNotFound, TooLittleData, UnexpectedData
 
 
 def read(use: Use, path: Path, read: Callable[[str], Any]) -> Any:

@@ -7,7 +7,8 @@ import numpy as np
 from expc.compiler.library.datasets import split_bounds
 from expc.compiler.program import SplitUse
 from expc.runtime.data.randomness import SPLIT, Indices, permutation
-from expc.runtime.errors import RunError, TooLittleData
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import TooLittleData
 
 
 def select(length: int, splits: Sequence[SplitUse], seed: int) -> Indices:

@@ -21,7 +21,10 @@ from expc.diagnostics import Span
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
 from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected
-from expc.runtime.errors import PackageMissing, RunError, UnexpectedData, from_os_error
+from expc.runtime.errors import RunError
+from expc.runtime.errors.data import UnexpectedData
+from expc.runtime.errors.output import from_os_error
+from expc.runtime.errors.training import PackageMissing
 
 Raw = dict[str, Tensor | list[Tensor]]
 
