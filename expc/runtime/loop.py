@@ -25,7 +25,7 @@ from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
 from expc.runtime.task import Batch, Task, samples_in, split
 from expc.runtime.turns import Turn
-from expc.runtime.watch import Every, Watcher
+from expc.runtime.watch import Deadline, Every, Watcher
 
 
 @dataclass
@@ -49,6 +49,7 @@ class Training:
     accumulate: int
     log_every: Every
     early_stop: Watcher | None
+    deadline: Deadline
     keeping: Keeping
     records: Records
     progress: Progress
@@ -81,7 +82,7 @@ class Training:
 
 
 def train(run: Training) -> None:
-    """Train to the end, until it gets no better, or until a signal."""
+    """Train to the end, until the time is over or it gets no better, or until a signal."""
     run.task.train()
     for batch in batches(run):
         if run.step == 1:
@@ -91,10 +92,11 @@ def train(run: Training) -> None:
         learn(run, batch)
         if run.log_every.due(run.step):
             log(run)
-        if run.step % run.steps_per_epoch == 0 or run.step == run.total_steps:
+        over = run.step == run.total_steps or run.deadline.reached()
+        if over or run.step % run.steps_per_epoch == 0:
             finish_epoch(run)
         run.keeping.checkpoint_if_due(run.step, run.epoch)
-        if run.interrupts.received or (run.early_stop is not None and run.early_stop.lost_patience):
+        if over or run.interrupts.received or (run.early_stop is not None and run.early_stop.lost_patience):
             break
 
 

@@ -31,7 +31,7 @@ from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory
 from expc.runtime.task import Task
 from expc.runtime.turns import make_turns
-from expc.runtime.watch import Every, Watcher
+from expc.runtime.watch import Deadline, Every, Watcher
 from expc.spec.sections import Checkpoint, Data, Log, Train
 
 
@@ -132,6 +132,7 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         accumulate=run.train.accumulate,
         log_every=Every(run.log.every, steps_per_epoch),
         early_stop=early_stop,
+        deadline=Deadline(run.train.max_time),
         keeping=keeping,
         records=Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph),
         progress=progress,

@@ -86,6 +86,9 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
     training.keeping.finish(training.step, training.epoch)
     if training.early_stop is not None and training.early_stop.lost_patience:
         training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
+    elif training.deadline.passed and training.step < training.total_steps:
+        where = f"after step {training.step:,} of {training.total_steps:,}"
+        training.progress.line(f"stopped {where}: the time of {training.deadline.limit} is over")
     if test is not None and training.interrupts.received is None:
         with _workers_may_die_of_signals(training.interrupts):
             _test(training, test)

@@ -19,21 +19,27 @@ class Watcher:
         self._sign: Final = 1.0 if watch.mode == "max" else -1.0
         self._min_delta: Final = float(watch.settings.get("min_delta", 0.0))
         self._patience: Final = watch.settings.get("patience")
+        self._baseline: Final = watch.settings.get("baseline")
         self.best: float | None = None
         self.best_step = 0
         self.waited = 0
-        """Measurements since the best one."""
+        """Measurements since the best one; with a `baseline`, since the last best one that was better than it."""
 
     def improved(self, values: Mapping[str, float], step: int) -> bool:
         """Take in what was measured after `step`; whether it is the best so far. Not a number is never better."""
         value = values.get(self.metric)
         if value is None:
             return False
-        if not math.isnan(value) and (self.best is None or self._sign * (value - self.best) > self._min_delta):
-            self.best, self.best_step, self.waited = value, step, 0
-            return True
         self.waited += 1
-        return False
+        if math.isnan(value) or not self._is_better(value, self.best):
+            return False
+        self.best, self.best_step = value, step
+        if self._is_better(value, self._baseline):
+            self.waited = 0
+        return True
+
+    def _is_better(self, value: float, than: float | None) -> bool:
+        return than is None or self._sign * (value - than) > self._min_delta
 
     @property
     def lost_patience(self) -> bool:
@@ -43,6 +49,22 @@ class Watcher:
     def state(self) -> dict[str, float | int | None]:
         """What a checkpoint must hold."""
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+
+
+class Deadline:
+    """The time that a run may take, from now on; without a limit it never passes."""
+
+    def __init__(self, limit: Quantity | None) -> None:
+        self.limit: Final = limit
+        seconds = math.inf if limit is None else limit.number * SECONDS[limit.unit]
+        self._end: Final = time.monotonic() + seconds
+        self.passed = False
+        """Whether the time was over when last asked."""
+
+    def reached(self) -> bool:
+        """Whether the time is over."""
+        self.passed = time.monotonic() >= self._end
+        return self.passed
 
 
 class Every:

@@ -80,6 +80,11 @@ def _interval(value: Any) -> Verdict:
     return "range" if value.number <= 0 or (counted and value.number != int(value.number)) else "fits"
 
 
+def _time(value: Any) -> Verdict:
+    verdict = _interval(value)
+    return "unit" if verdict == "fits" and value.unit in ("step", "epoch") else verdict
+
+
 def _call(value: Any, names: tuple[str, ...]) -> tuple[Given, ...] | None:
     return value.arguments if isinstance(value, Recipe) and value.name in names else None
 
@@ -119,14 +124,19 @@ def _early_stop(value: Any) -> Verdict:
     if not any(argument.name == "patience" for argument in value.arguments):
         return "type"
     for argument in value.arguments[1:]:
-        whole = isinstance(argument.value, int) and not isinstance(argument.value, bool)
-        if argument.name not in ("patience", "min_delta") or not (
-            whole or (argument.name == "min_delta" and isinstance(argument.value, float))
-        ):
-            return "type"
-        if argument.value < (1 if argument.name == "patience" else 0):
-            return "range"
+        verdict = _stop_setting(str(argument.name), argument.value)
+        if verdict != "fits":
+            return verdict
     return "fits"
+
+
+def _stop_setting(name: str, value: Any) -> Verdict:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if name == "patience" and whole:
+        return "fits" if value >= 1 else "range"
+    if name in ("min_delta", "baseline") and (whole or isinstance(value, float)):
+        return "fits" if value >= 0 or name == "baseline" else "range"
+    return "type"
 
 
 def _best(value: Any) -> Verdict:
@@ -201,7 +211,8 @@ EarlyStop = Annotated[
     Kind(
         "`min(...)` or `max(...)` of a measured value, such as `min(val.loss, patience=5)`",
         _early_stop,
-        "it takes `patience`, a whole number of at least 1, and may take `min_delta`, a number of at least 0",
+        "it takes `patience`, a whole number of at least 1, and may take `min_delta`, a number of at least 0, and "
+        "`baseline`, the number to be better than",
     ),
 ]
 Best = Annotated[Recipe, Kind("`max(...)` or `min(...)` of a measured value, such as `max(val.accuracy)`", _best)]
@@ -209,6 +220,7 @@ Interval = Annotated[
     Quantity,
     Kind("an interval above 0 with its unit, such as `50 steps`, `1 epochs` or `30 min`, or `none`", _interval),
 ]
+Time = Annotated[Quantity, Kind("a time above 0 with its unit, such as `30 min`, `2 h` or `90 s`", _time)]
 Patterns = Annotated[
     tuple[str | Word, ...],
     Kind('a list of names such as `["layer3.*"]`, or of classes and blocks such as `[Conv2d]`', _selectors),

@@ -26,6 +26,7 @@ from expc.spec.fields import (
     Samples,
     Schedule,
     Share,
+    Time,
 )
 from expc.spec.values import Quantity
 
@@ -76,6 +77,9 @@ class Train(Settings):
     accumulate: Count = Field(default=1, description="Parts that a batch is computed in, to save memory.")
     clip: Clip | None = Field(default=None, description="The greatest norm, or the greatest value, of gradients.")
     early_stop: EarlyStop | None = Field(default=None, description="What ends the run when it gets no better.")
+    max_time: Time | None = Field(
+        default=None, description="After how much time the run ends, as if that had been its last step; none: never."
+    )
     ema: Share | None = Field(
         default=None, description="Keep a running average of the weights with this decay, and measure that."
     )
