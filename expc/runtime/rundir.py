@@ -21,8 +21,6 @@ from expc.diagnostics import Span
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.output import OutputExists, from_os_error
 
-STEP_DIGITS: Final = 6
-
 
 class RunDirectory:
     """A directory that this run has made, or found empty."""
@@ -119,6 +117,15 @@ def write_whole(path: Path, content: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def flush(folder: Path) -> None:
+    """Make sure that the names in a folder survive a power cut. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def now() -> str:

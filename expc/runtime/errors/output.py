@@ -56,9 +56,11 @@ class DiskFull(Problem):
 
     code: ClassVar[str] = "E0805"
     name: ClassVar[str] = "disk-full"
-    template: ClassVar[str] = "cannot write {path}: no space left on the disk"
+    template: ClassVar[str] = "cannot write {path}: no space left on the disk{detail}"
 
     path: str
+    detail: str = ""
+    """How much is needed, where that is known: `: it takes 12 bytes, and 4 are free`."""
 
 
 @dataclass(frozen=True, kw_only=True)

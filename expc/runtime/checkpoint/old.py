@@ -14,7 +14,8 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from expc.runtime.rundir import STEP_DIGITS, RunDirectory, write_whole, writing
+from expc.runtime.checkpoint.saving import STEP_DIGITS
+from expc.runtime.rundir import RunDirectory, write_whole, writing
 from expc.runtime.weights import weights_as_bytes
 
 Tensors = Mapping[str, Tensor]
