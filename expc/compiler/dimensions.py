@@ -123,13 +123,15 @@ class Dim:
         return -self + other
 
     def __mul__(self, other: Size) -> Size:
-        if not isinstance(other, int | Dim):
+        if isinstance(other, int):
+            return Dim({monomial: a * other for monomial, a in self.terms.items()}) if other else 0
+        if not isinstance(other, Dim):
             return NotImplemented
-        if len(self.terms) * len(polynomial(other)) > MOST_TERMS**2:
+        if len(self.terms) * len(other.terms) > MOST_TERMS**2:
             raise UnwieldySizeError
         product: dict[Monomial, Rational] = {}
         for left, a in self.terms.items():
-            for right, b in polynomial(other).items():
+            for right, b in other.terms.items():
                 monomial = tuple(sorted(left + right, key=str))
                 product[monomial] = product.get(monomial, 0) + a * b
         return from_polynomial(product)

@@ -134,7 +134,7 @@ class ExperimentChecker:
         """One hint for the branches that nothing takes, and for what depends on settings that nothing gives."""
         blocks = [s for s in self.file.tree.statements if isinstance(s, syntax.Block)]
         if any(s.kind == "block" and s.name not in self.elaborator.elaborated for s in blocks) or any(
-            isinstance(node, syntax.If) for statement in blocks for node in syntax.walk(statement.body)
+            isinstance(node, syntax.If) for statement in blocks for node in statement.inside
         ):
             from expc.compiler.lints.unchecked_branch import unchecked
 

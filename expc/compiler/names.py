@@ -13,7 +13,7 @@ def check_unused(tree: syntax.File, report: Report) -> None:
     """Report every name that a body binds and that nothing in the body mentions."""
     for statement in tree.statements:
         if isinstance(statement, syntax.Block):
-            _check(statement, list(syntax.walk(statement.body)), report)
+            _check(statement, statement.inside, report)
 
 
 def _check(block: syntax.Block, body: Sequence[syntax.Node], report: Report) -> None:

@@ -68,7 +68,7 @@ def _places(
             yield statement.name_span, f"what depends on {names} here", f"nothing uses `{statement.name}`"
             continue
         missed: list[Span] = []
-        for node in syntax.walk(statement.body):
+        for node in statement.inside:
             if isinstance(node, syntax.If):
                 for branch in (node.then, node.orelse):
                     inside = branch is not None and any(place.covers(branch.span) for place in missed)

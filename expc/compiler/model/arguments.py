@@ -24,18 +24,23 @@ from expc.spec.values import UNEVALUATED, Given, Recipe, Word, show
 _OTHER_NAMES: Final = {"axis": "dim", "axes": "dim", "keepdims": "keepdim"}
 """What NumPy calls the arguments of torch's functions."""
 
+_OF_BODIES: Final = (Value, ModuleRef, TensorRef, WeightRef)
+"""What only a body has, and no setting takes."""
+
 _WITHOUT_EFFECT: Final = frozenset({"device", "inplace", "memory_format", "name", "out", "requires_grad"})
 """Arguments that change no shape: after an error they are left out, and what follows is checked all the same."""
 
 
 def assign(
-    name: str, params: Sequence[Param], positional: Sequence[Param], given: Iterable[Given], span: Span
+    name: str, params: Sequence[Param], positional: Sequence[Param], given: Sequence[Given], span: Span
 ) -> dict[str, Given]:
     """Each argument by the name of its parameter. Raises `ProblemError` for one that there is none for.
 
     Of two arguments for one parameter the later counts: calling a recipe again changes its settings. In one call, which
     stands at `span`, each has one.
     """
+    if not given:
+        return {}
     by_name = {param.name: param for param in params}
     positional = [param for param in positional if not param.by_name and not param.rest]
     rest = next((param for param in params if param.rest), None)
@@ -83,7 +88,7 @@ def _refuse_second(word: str, before: Given | None, argument: Given, call: Span)
 
 
 def match_settings(
-    name: str, params: Sequence[Param], positional: Sequence[Param], given: Iterable[Given], span: Span
+    name: str, params: Sequence[Param], positional: Sequence[Param], given: Sequence[Given], span: Span
 ) -> dict[str, Any]:
     """Every setting by name, defaults filled in; inferred ones that are not given are `REQUIRED` or their default.
 
@@ -149,7 +154,7 @@ def is_lost(value: Any) -> bool:
 
 def accepts(param: Param, value: Any) -> bool:
     """Whether a value is of the parameter's kind."""
-    if isinstance(value, Value | ModuleRef | TensorRef | WeightRef):
+    if isinstance(value, _OF_BODIES):
         return False
     return param.kind.accepts(value)
 

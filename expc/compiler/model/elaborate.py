@@ -6,7 +6,7 @@ only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size, UnwieldySizeError
@@ -32,6 +32,9 @@ from expc.spec.values import (
     Pipeline,
     Recipe,
 )
+
+_STAGES: Final = (Recipe, Pipeline, Closure, Labelled, ModuleRef, TensorRef, WeightRef, Dtype)
+"""What has yet to be applied to give a tensor. A tuple: a union in `isinstance` would be made anew at every call."""
 
 
 class Elaborator(Evaluator):
@@ -249,7 +252,7 @@ class Elaborator(Evaluator):
 
     def is_stage(self, value: Any) -> bool:
         """Whether a value has yet to be applied to give a tensor."""
-        return isinstance(value, Recipe | Pipeline | Closure | Labelled | ModuleRef | TensorRef | WeightRef | Dtype)
+        return isinstance(value, _STAGES)
 
     def wanted(self, value: Any, context: Context, span: Span) -> Any:
         """Make a tensor of a value: stages are applied to the flow. Raises `ProblemError` for what is none."""

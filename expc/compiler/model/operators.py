@@ -295,7 +295,8 @@ def _run(
         context.body.children[module] = leaf
     inferred = {name: call.values[name] for name in arguments if call.values[name] is not given_values[name]}
     complete = {**arguments, **inferred}
-    present = {name: value for name, value in complete.items() if value is not None or name in _named(given)}
+    named = _named(given)
+    present = {name: value for name, value in complete.items() if value is not None or name in named}
     context.body.steps.append(Apply(operator, module, present, result, span))
     return result
 

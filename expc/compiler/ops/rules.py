@@ -93,7 +93,7 @@ def product(sizes: Iterable[Size]) -> Size:
     """All sizes multiplied."""
     result: Size = 1
     for size in sizes:
-        result = result * size
+        result = size if result == 1 else result * size
     return result
 
 
