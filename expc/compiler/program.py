@@ -105,6 +105,8 @@ class Metric:
     higher_is_better: bool | None
     example: str
     python: PythonCode | None = None
+    is_matrix: bool = False
+    """It gives a table of numbers, which is kept and drawn, but cannot be watched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +238,8 @@ class MetricPlan:
     span: Span
     python: PythonCode | None = None
     """The Python code of an `extern metric`; its settings are `arguments` then."""
+    is_matrix: bool = False
+    """It gives a table of numbers, and not one."""
 
 
 @dataclass(frozen=True, eq=False)

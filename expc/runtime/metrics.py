@@ -3,15 +3,17 @@
 Everything stays on the device until it is asked for, so that no step waits for the one before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from expc.compiler.graph import Apply, Container
+from expc.compiler.ops.declare import PythonCode
 from expc.compiler.program import MetricPlan
 from expc.runtime.externs import ExternMetric
 
@@ -66,54 +68,187 @@ class Means:
 
 
 class Metrics:
-    """The metrics of a plan over the batches of one phase."""
+    """The metrics of a plan over the batches of one phase. `remark` takes what a person should know of a number."""
 
-    def __init__(self, plans: Sequence[MetricPlan], device: torch.device, scores: Scores) -> None:
+    def __init__(
+        self,
+        plans: Sequence[MetricPlan],
+        device: torch.device,
+        scores: Scores,
+        remark: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._measures: Final = {plan.name: _measure(plan, device, scores) for plan in plans}
         self._plans: Final = plans
-        self._metrics: Final = [_make(plan).to(device) for plan in plans]
-        self._scores: Final = scores
+        self._remark: Final = remark
+        self._remarked: Final[set[str]] = set()
+        self.matrices: dict[str, Tensor] = {}
+        """Of what was read last, the tables of numbers by name, on the CPU."""
 
     def update(self, named: Mapping[str, Tensor], samples: int) -> None:
         """Take in a batch: outputs and fields by name, and what the file computes for its metrics."""
         with torch.no_grad():
-            for plan, metric in zip(self._plans, self._metrics, strict=True):
-                if isinstance(metric, _Mean):
-                    metric.update(named[plan.output], samples)
-                    continue
-                output, target = named[plan.output].detach().float(), named[plan.target]
-                metric.update(*_prepared(plan.torchmetrics_class, output, target, self._scores))
+            for measure in self._measures.values():
+                measure.update(named, samples)
 
-    def read(self) -> dict[str, float]:
-        """Every metric over what was taken in so far."""
-        return {plan.name: float(m.compute()) for plan, m in zip(self._plans, self._metrics, strict=True)}
+    def read(self, *, quick: bool = False) -> dict[str, float]:
+        """Every metric over what was taken in so far; waits for the device once.
+
+        `quick` leaves out what looks at all samples again, and matrices.
+        """
+        found: dict[str, Tensor] = {}
+        for plan in self._plans:
+            measure = self._measures[plan.name]
+            if not quick or (measure.is_quick and not plan.is_matrix):
+                found[plan.name], remarks = measure.read()
+                self._pass_on(plan.name, remarks)
+        self.matrices = {plan.name: found.pop(plan.name).cpu() for plan in self._plans if plan.is_matrix and not quick}
+        if not found:
+            return {}
+        return dict(zip(found, torch.stack([value.double() for value in found.values()]).tolist(), strict=True))
 
     def reset(self) -> None:
         """Start again."""
-        for metric in self._metrics:
-            metric.reset()
+        for measure in self._measures.values():
+            measure.reset()
+
+    def _pass_on(self, name: str, remarks: Sequence[str]) -> None:
+        for text in remarks:
+            sentence = text.split("\n")[0].partition(". ")[0].rstrip(".")
+            if sentence and sentence not in self._remarked:
+                self._remarked.add(sentence)
+                self._remark(f"{name} may mislead: {sentence[:1].lower()}{sentence[1:]}")
+
+
+class _Measure(Protocol):
+    """One metric."""
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether reading it costs little, however much was taken in."""
+
+    def update(self, named: Mapping[str, Tensor], samples: int) -> None:
+        """Take in a batch."""
+
+    def read(self) -> tuple[Tensor, Sequence[str]]:
+        """What was measured, and what is to be said about it."""
+
+    def reset(self) -> None:
+        """Start again."""
 
 
 class _Mean:
     """A metric that the file computes itself: the mean over samples of one number for each batch."""
 
-    def __init__(self) -> None:
-        self._means: Final = Means()
+    is_quick: Final = True
 
-    def to(self, device: torch.device) -> "_Mean":  # noqa: ARG002 - the sum lives where the numbers do
-        """Itself."""
-        return self
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._name: Final = name
+        self._device: Final = device
+        self.reset()
 
-    def update(self, value: Tensor, samples: int) -> None:
+    def update(self, named: Mapping[str, Tensor], samples: int) -> None:
         """Take in the mean over `samples` samples."""
-        self._means.add({"mean": value}, samples)
+        self._sum += named[self._name].detach().double() * samples
+        self._samples += samples
 
-    def compute(self) -> float:
+    def read(self) -> tuple[Tensor, Sequence[str]]:
         """The mean so far."""
-        return self._means.read().get("mean", float("nan"))
+        return self._sum / self._samples, ()
 
     def reset(self) -> None:
         """Start again."""
-        self._means.reset()
+        self._sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._samples = 0
+
+
+class _Foreign:
+    """A metric that is Python code of an `extern`: it sees every batch as it comes."""
+
+    is_quick: Final = False
+
+    def __init__(self, plan: MetricPlan, code: PythonCode, device: torch.device) -> None:
+        self._pair: Final = plan.output, plan.target
+        self._device: Final = device
+        self._metric: Final = ExternMetric(code, plan.arguments).to(device)
+
+    def update(self, named: Mapping[str, Tensor], samples: int) -> None:  # noqa: ARG002 - it counts them itself
+        """Take in a batch."""
+        output, target = (named[name].detach() for name in self._pair)
+        self._metric.update(output.float(), target)
+
+    def read(self) -> tuple[Tensor, Sequence[str]]:
+        """What the code says."""
+        return torch.tensor(self._metric.compute(), dtype=torch.float64, device=self._device), ()
+
+    def reset(self) -> None:
+        """Start again."""
+        self._metric.reset()
+
+
+HELD: Final = 2**18
+"""Numbers of outputs that wait until torchmetrics takes them in: a call for each small batch costs half a step."""
+
+
+class _Compared:
+    """A class of torchmetrics over all pairs of output and target, which it takes in many batches at a time."""
+
+    def __init__(self, plan: MetricPlan, device: torch.device, scores: Scores) -> None:
+        self._pair: Final = plan.output, plan.target
+        self._path: Final = plan.torchmetrics_class
+        self._scores: Final = scores
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it keeps all samples: what is exact has to
+            self._metric: Final = _make(plan).to(device)
+        self.is_quick: Final = not any(isinstance(state, list) for state in self._metric.metric_state.values())
+        self._held: Final[list[tuple[Tensor, Tensor]]] = []
+        self._numbers = 0
+
+    def update(self, named: Mapping[str, Tensor], samples: int) -> None:  # noqa: ARG002 - it counts them itself
+        """Take in a batch."""
+        output, target = (named[name].detach() for name in self._pair)
+        if self._held and (output.shape[1:], target.shape[1:]) != tuple(each.shape[1:] for each in self._held[-1]):
+            self._take_held()
+        # Copies, since a compiled model may use the memory of its outputs again.
+        self._held.append((output.clone(), target.clone()))
+        self._numbers += output.numel()
+        if self._numbers >= HELD:
+            self._take_held()
+
+    def read(self) -> tuple[Tensor, Sequence[str]]:
+        """What was measured; not a number where that cannot be said of so few samples."""
+        self._take_held()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                value: Tensor = self._metric.compute()
+            except ValueError as error:  # R2Score of one sample
+                return torch.tensor(torch.nan, device=self._metric.device), (str(error),)
+        return value, [str(warning.message) for warning in caught]
+
+    def reset(self) -> None:
+        """Start again."""
+        self._held.clear()
+        self._numbers = 0
+        self._metric.reset()
+
+    def _take_held(self) -> None:
+        if not self._held:
+            return
+        outputs, targets = zip(*self._held, strict=True)
+        output, target = (each[0] if len(each) == 1 else torch.cat(each) for each in (outputs, targets))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._metric.update(*_prepared(self._path, output.float(), target, self._scores))
+        self._held.clear()
+        self._numbers = 0
+
+
+def _measure(plan: MetricPlan, device: torch.device, scores: Scores) -> _Measure:
+    if not plan.target:
+        return _Mean(plan.output, device)
+    if plan.python is not None:
+        return _Foreign(plan, plan.python, device)
+    return _Compared(plan, device, scores)
 
 
 def scores_of(losses: Sequence[Container]) -> Scores:
@@ -134,10 +269,6 @@ def _operators(container: Container) -> Iterator[str]:
 
 
 def _make(plan: MetricPlan) -> Any:
-    if not plan.target:
-        return _Mean()
-    if plan.python is not None:
-        return ExternMetric(plan.python, plan.arguments)
     from expc.compiler.lower.torchvision import import_torchvision
 
     with suppress(ModuleNotFoundError):

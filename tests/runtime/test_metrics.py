@@ -1,6 +1,8 @@
 """Metrics over uneven batches against the same number worked out over all samples at once."""
 
 import math
+import warnings
+from importlib import import_module
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from expc.compiler.dimensions import symbol
 from expc.compiler.graph import Apply, Container
-from expc.compiler.library.metrics import metrics
+from expc.compiler.library.metrics import contradicted, metrics
 from expc.compiler.ops.declare import Operator
 from expc.compiler.program import MetricPlan
 from expc.compiler.types import TensorType
@@ -110,6 +112,90 @@ def f1_of_class(c):
 )
 def test_a_metric_is_the_number_over_all_samples(found, expected):
     assert found() == pytest.approx(float(expected), rel=1e-5)
+
+
+T = symbol("T")
+ROW = TensorType("f32", (N,))
+CASES = {
+    "several classes": (TensorType("f32", (N, 10)), TensorType("i64", (N,), classes=10)),
+    "classes of positions": (TensorType("f32", (N, 10, T)), TensorType("i64", (N, T), classes=10)),
+    "tokens": (TensorType("f32", (N, T, 10)), TensorType("i64", (N, T), classes=10)),
+    "yes or no, or numbers": (ROW, ROW),
+    "one column": (TensorType("f32", (N, 1)), TensorType("f32", (N, 1))),
+    "a column and a row": (TensorType("f32", (N, 1)), ROW),
+    "yes or no of class(2)": (ROW, TensorType("i64", (N,), classes=2)),
+    "labels, or rows of numbers": (TensorType("f32", (N, 5)), TensorType("f32", (N, 5))),
+    "images": (TensorType("f32", (N, 1, 4, 6)), TensorType("f32", (N, 1, 4, 6))),
+    "guesses": (TensorType("f32", (N, 5)), ROW),
+}
+
+
+def by_torchmetrics(path, arguments, output, target):
+    """The class itself, over all samples at once; probabilities and shapes made here."""
+    module, _, name = path.rpartition(".")
+    if name.startswith(("Binary", "Multilabel")):
+        output, target = output.sigmoid().reshape(target.shape), target.long()
+    elif name.startswith("Multiclass"):
+        output = output.softmax(1)
+    elif module == "regression" and output[0].numel() == target[0].numel() == 1:
+        output, target = output.flatten(), target.flatten()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metric = getattr(import_module(f"torchmetrics.{module}"), name)(**arguments)
+        metric.update(output, target)
+        return metric.compute()
+
+
+@pytest.mark.parametrize("name", metrics())
+def test_every_metric_over_uneven_batches_is_the_one_over_all_samples(name, monkeypatch):
+    monkeypatch.setattr("expc.runtime.metrics.HELD", 60)  # some batches are taken in together, some alone
+    entry, found = metrics()[name], []
+    for output, target in CASES.values():
+        if entry.accepts(output, target) is not None:
+            continue
+        generator = torch.Generator().manual_seed(len(found))
+        shape, wanted = ([{N: 40, T: 6}.get(d, d) for d in type_.dims] for type_ in (output, target))
+        scores = torch.randn(shape, generator=generator)
+        truth = torch.randint(target.classes or 2, wanted, generator=generator)
+        settings = {p.name: p.default for p in entry.settings} | {"threshold": 0.5, "p": 2}
+        path, arguments = entry.complete(settings, output, target)
+        assert contradicted(settings, (path, arguments)) is None
+        if not path.startswith("classification"):
+            scores, truth = scores.abs() + 0.1, truth.float() + 0.5 if target.classes is None else truth
+        plan = MetricPlan("m", path, arguments, "output", "target", True, SPAN, is_matrix=entry.is_matrix)
+        metric = Metrics([plan], torch.device("cpu"), "logits")
+        for start, end in ((0, 3), (3, 4), (4, 11), (11, 40)):
+            metric.update({"output": scores[start:end], "target": truth[start:end]}, end - start)
+        once = by_torchmetrics(path, arguments, scores, truth)
+        read = metric.read()
+        if entry.is_matrix:
+            assert torch.equal(metric.matrices["m"], once)
+            assert read == {}
+        else:
+            assert read["m"] == pytest.approx(once.item(), rel=1e-4, abs=1e-6)
+        found.append(once.abs().sum().item())
+    assert any(found)
+
+
+def compared(name, output, target, types):
+    """A metric of one batch, and what it has to say."""
+    entry, remarks = metrics()[name], []
+    path, arguments = entry.complete({p.name: p.default for p in entry.settings}, *types)
+    plan = MetricPlan("m", path, arguments, "output", "target", True, SPAN)
+    metric = Metrics([plan], torch.device("cpu"), "logits", remarks.append)
+    metric.update({"output": output, "target": target}, len(output))
+    return metric.read()["m"], metric.read(quick=True), remarks
+
+
+def test_what_may_mislead_is_said_once_and_in_one_line():
+    value, quick, remarks = compared("AUROC", SCORE, torch.ones(50), BINARY)
+    assert (value, quick) == (0, {})
+    assert len(remarks) == 1
+    assert remarks[0].startswith("m may mislead: no negative samples in targets")
+    value, _, remarks = compared("R2Score", NUMBER[:1], GUESS[:1], NUMBERS)
+    assert math.isnan(value)
+    assert remarks == ["m may mislead: needs at least two samples to calculate r2 score"]
+    assert compared("Accuracy", LOGITS, CLASSES, MULTICLASS)[1:] != ({}, [])
 
 
 def test_means_weigh_samples_and_not_batches():

@@ -2,7 +2,7 @@
 
 torchmetrics asks for the task, the number of classes and the number of labels; here they follow from the types of the
 output and the target. Written anyway, by name, they are checked. Settings that give several numbers (`average="none"`)
-are left out, since a run logs single ones.
+are left out, since a run logs single ones; but for the one matrix, which is kept as a table and drawn.
 """
 
 from collections.abc import Mapping
@@ -69,6 +69,12 @@ def _of_decisions() -> tuple[Metric, ...]:
         "weights", optional(choice("linear", "quadratic")), None, "how a far class counts more than a near one"
     )
     plain = (_THRESHOLD, _IGNORE_INDEX)
+    shares = Param(
+        "normalize",
+        optional(choice("true", "pred", "all")),
+        None,
+        "shares instead of counts: of each row, of each column, or of all",
+    )
     return (
         _classifier("Accuracy", "The share of samples whose highest score is the right class.", counted),
         _classifier("Precision", "Of what was said to be of a class, the share that is.", counted),
@@ -98,6 +104,12 @@ def _of_decisions() -> tuple[Metric, ...]:
             plain,
             tasks=(MULTICLASS, MULTILABEL),
             positions=True,
+        ),
+        _classifier(
+            "ConfusionMatrix",
+            "How often each class, by row, was taken for each, by column; of several labels, a table for each.",
+            (_THRESHOLD, shares, _IGNORE_INDEX),
+            is_matrix=True,
         ),
     )
 
@@ -190,6 +202,7 @@ def _classifier(
     tasks: tuple[str, ...] = TASKS,
     higher_is_better: bool = True,
     positions: bool = False,
+    is_matrix: bool = False,
 ) -> Metric:
     """A metric with a class for each task; `positions`: it needs several classes at each of several positions."""
 
@@ -217,7 +230,8 @@ def _classifier(
         return f"classification.{task}{name}", given
 
     inferred = _INFERRED if MULTILABEL in tasks else _INFERRED[:2]
-    return Metric(name, doc, (*inferred, *settings), accepts, complete, higher_is_better, name)
+    direction = None if is_matrix else higher_is_better
+    return Metric(name, doc, (*inferred, *settings), accepts, complete, direction, name, is_matrix=is_matrix)
 
 
 def task_of(output: TensorType, target: TensorType) -> str:

@@ -1,6 +1,6 @@
 """Checking metrics, and what a checkpoint, an early stop or a schedule watches."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from expc.compiler.errors.experiment import LossNotScalar, MetricMismatch
@@ -15,7 +15,7 @@ from expc.compiler.model.in_training import in_training_only
 from expc.compiler.model.scope import MISSING, BlockRef, Scope
 from expc.compiler.plans.check_loss import Outcome, applied, enter
 from expc.compiler.plans.check_train import use_of
-from expc.compiler.program import LossPlan, MetricPlan, Turn, Use, Watch
+from expc.compiler.program import MetricPlan, TrainPlan, Use, Watch
 from expc.compiler.types import TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
@@ -163,7 +163,8 @@ class Metrics:
             self._elaborator.add(MetricMismatch(span=use.span, metric=use.name, reason=wrong))
             return None
         path, arguments = completed
-        return MetricPlan(name, path, arguments, *names, declared.higher_is_better, use.span, declared.python)
+        higher, python = declared.higher_is_better, declared.python
+        return MetricPlan(name, path, arguments, *names, higher, use.span, python, declared.is_matrix)
 
     def _scalar(self, name: str, value: Any, span: Span) -> MetricPlan | None:
         """A metric that the file itself computes: one number for each batch."""
@@ -210,22 +211,24 @@ def snake(name: str) -> str:
 # ---------------------------------------------------------------------------------------------------- watching
 
 
-Measured = Callable[[str], list[str]]
-"""The names of what a run measures in a role."""
-
-
-def measured_names(losses: Iterable[LossPlan], turns: Iterable[Turn], metrics: Iterable[MetricPlan]) -> Measured:
+class Measured:
     """What a run measures: its losses, and terms of them, which may exist in training only, and its metrics."""
 
-    def names(role: str) -> list[str]:
-        found = ["loss", *(turn.name for turn in turns if turn.name)]
-        for loss in losses:
+    def __init__(self, train: TrainPlan) -> None:
+        self._train = train
+        self.matrices = {metric.name for metric in train.metrics if metric.is_matrix}
+        """The metrics that are no single numbers."""
+
+    def numbers(self, role: str) -> list[str]:
+        """The names of what can be watched in a role."""
+        train = self._train
+        found = ["loss", *(turn.name for turn in train.turns if turn.name)]
+        for loss in train.losses:
             result = loss.body.result
             absent = result.training_only if isinstance(result, Record) and role != "train" else frozenset()
             found += [term for term in loss.terms if term not in absent]
-        return [*found, *(metric.name for metric in metrics)]
-
-    return names
+        measures = role != "train" or train.measures_training
+        return [*found, *(metric.name for metric in train.metrics if measures and not metric.is_matrix)]
 
 
 def watch(
@@ -255,13 +258,16 @@ def check_watched(
 ) -> None:
     """What is watched must be measured in this run."""
     role, _, name = watched.name.partition(".")
-    names = () if measured is None else measured(role)
+    names = () if measured is None else measured.numbers(role)
     if role not in roles:
         elaborator.add(
             MonitorWithoutVal(
                 span=span, watched=watched.name, reason=f"`data` has no `{role}`, so nothing is measured on it"
             )
         )
+    elif measured is not None and name in measured.matrices:
+        reason = "it is a matrix, and only single numbers become better or worse"
+        elaborator.add(MonitorWithoutVal(span=span, watched=watched.name, reason=reason))
     elif measured is not None and name not in names:
         near = nearest(name, names)
         hint = f"; did you mean `{role}.{near}`?" if near else ""

@@ -101,11 +101,7 @@ def train_plan(
 
 def measured_names(train: TrainPlan | None) -> check_metrics.Measured | None:
     """What a run measures; none where that is not known after an error."""
-    if train is None:
-        return None
-    named = check_metrics.measured_names(train.losses, train.turns, train.metrics)
-    metrics = () if train.measures_training else {metric.name for metric in train.metrics}
-    return lambda role: [name for name in named(role) if role != "train" or name not in metrics]
+    return None if train is None else check_metrics.Measured(train)
 
 
 def _moved(

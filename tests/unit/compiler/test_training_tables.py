@@ -16,7 +16,6 @@ from expc.compiler.library.schedules import EPOCHS, STEPS, schedules, settings_i
 from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.types import TensorType
-from expc.runtime.metrics import _prepared
 from expc.spec.values import Quantity, Watched
 
 COMPUTED_HOW = {"params", "foreach", "fused", "capturable", "differentiable", "maximize"}
@@ -136,47 +135,6 @@ def test_metrics_are_all_there_with_torchmetrics_defaults(torchmetrics):
         defaults = of_torch(found.__new__ if is_wrapper else found.__init__, ())
         ours = declared(entry)
         assert ours == {key: defaults[key] for key in ours}, name
-
-
-NUMBER = TensorType("f32", (N,))
-CASES = {
-    "several classes": (SCORES, CLASS),
-    "classes of positions": (TensorType("f32", (N, 10, T)), TensorType("i64", (N, T), classes=10)),
-    "tokens": (TensorType("f32", (N, T, 10)), TensorType("i64", (N, T), classes=10)),
-    "yes or no, or numbers": (NUMBER, NUMBER),
-    "one column": (TensorType("f32", (N, 1)), TensorType("f32", (N, 1))),
-    "a column and a row": (TensorType("f32", (N, 1)), NUMBER),
-    "yes or no of class(2)": (NUMBER, TensorType("i64", (N,), classes=2)),
-    "labels, or rows of numbers": (TensorType("f32", (N, 5)), TensorType("f32", (N, 5))),
-    "images": (TensorType("f32", (N, 1, 4, 6)), TensorType("f32", (N, 1, 4, 6))),
-    "guesses": (TensorType("f32", (N, 5)), NUMBER),
-}
-
-
-@pytest.mark.filterwarnings("ignore:Metric `:UserWarning", "ignore:No (positive|negative) samples:UserWarning")
-@pytest.mark.parametrize("case", CASES)
-def test_a_metric_that_accepts_types_measures_them_as_one_number(case, torchmetrics):
-    output, target = CASES[case]
-    sizes = {N: 40, T: 6}
-    generator = torch.Generator().manual_seed(0)
-    shape, wanted = ([sizes.get(d, d) for d in type_.dims] for type_ in (output, target))
-    scores = torch.rand(shape, generator=generator)
-    classes = target.classes or 2
-    raw = torch.randint(classes, wanted, generator=generator)
-    for name, entry in metrics().items():
-        if entry.accepts(output, target) is not None:
-            continue
-        settings = {p.name: p.default for p in entry.settings} | {"threshold": 0.5, "p": 2}
-        path, arguments = entry.complete(settings, output, target)
-        module, _, class_name = path.rpartition(".")
-        metric = getattr(import_module(f"torchmetrics.{module}"), class_name)(**arguments)
-        guess, truth = _prepared(path, scores, raw, None)
-        if module == "regression":
-            metric.update(guess, truth.float() + 0.5)
-        else:
-            metric.update(guess, truth)
-        assert metric.compute().numel() == 1, name
-        assert contradicted(settings, (path, arguments)) is None, name
 
 
 def test_what_follows_from_the_types_may_be_written_and_is_checked():
