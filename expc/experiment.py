@@ -139,6 +139,10 @@ def _checked(
         f"{name}={value if isinstance(value, str) else show(value)}" for name, value in (settings or {}).items()
     ]
     if path is not None and text is None:
+        if fspath(path).endswith((".yaml", ".yml")):
+            from expc.compiler.repeating import check_resolved
+
+            return check_resolved(fspath(path), overrides, lints)
         return check_file(fspath(path), overrides, lints)
     if text is not None and path is None:
         return check_text(text, overrides=overrides, lints=lints)

@@ -20,7 +20,9 @@ PROBLEMS = problems()
 CHECKED = {
     code: kind
     for code, kind in PROBLEMS.items()
-    if not kind.__module__.startswith(("expc.runtime", "expc.compiler.errors.files", "expc.compiler.errors.python"))
+    if not kind.__module__.startswith(
+        ("expc.runtime", "expc.compiler.errors.files", "expc.compiler.errors.python", "expc.spec.errors.resolved")
+    )
 }
 """Problems that the checker finds; the others need a run to come to light."""
 

@@ -13,6 +13,8 @@ from expc.diagnostics import text
 
 def fix_file(path: str, overrides: Sequence[str], lints: frozenset[str]) -> Fixed:
     """Apply the safe fixes of the file at `path`. Raises `Unreadable` where it cannot be read or written."""
+    if path.endswith((".yaml", ".yml")):
+        raise Unreadable(f"{text.printable(path)} tells of a run, and holds nothing to fix")
     with readable(path):
         before = read_text(path)
         fixed = fix_text(before, path, overrides, read_text, lints)

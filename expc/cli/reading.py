@@ -24,10 +24,17 @@ class Unreadable(click.ClickException):
 
 
 def check_path(path: str, overrides: Sequence[str], lints: frozenset[str] = frozenset()) -> "Checked":
-    """Check the file at `path`. Raises `Unreadable` where there is no text to check."""
-    from expc.compiler.session import check_file
+    """Check the file at `path`, or the run that a `resolved.yaml` tells of.
 
+    Raises `Unreadable` where there is no text to check.
+    """
     with readable(path):
+        if path.endswith((".yaml", ".yml")):
+            from expc.compiler.repeating import check_resolved
+
+            return check_resolved(path, overrides, lints)
+        from expc.compiler.session import check_file
+
         return check_file(path, overrides, lints)
 
 

@@ -342,6 +342,10 @@ class Program:
     """The values of the file's `let`s, and who set each."""
     later: tuple[NotRunYet, ...] = ()
     """What is checked, and cannot be run yet."""
+    overrides: tuple[str, ...] = ()
+    """What was set besides the file: `train.epochs=1`."""
+    data_root: str = ""
+    """Where relative paths of data start, where a run that is repeated had them start; else beside the source."""
 
     @cached_property
     def wires(self) -> "Wires":

@@ -60,17 +60,19 @@ def check_text(
     overrides: Sequence[str] = (),
     read: Read | None = None,
     lints: AbstractSet[str] = frozenset(),
+    home: str = "",
 ) -> Checked:
     """Check a text. `name` is its path: what it imports is beside it, and `read` gives the text there.
 
-    `lints` switches rules on that are off by default.
+    `lints` switches rules on that are off by default. `home` is the path of the file that the text is a copy of, if it
+    is one: relative paths of data and weights start beside that.
     """
     with _without_collection():
-        checked = _check(text, name, overrides, read, lints)
+        checked = _check(text, name, overrides, read, lints, home)
         problems: Sequence[Problem] = checked.problems
 
         def check(changed: str, read: Read | None = read) -> Sequence[Problem]:
-            return _check(changed, name, overrides, read, lints).problems
+            return _check(changed, name, overrides, read, lints, home).problems
 
         if checked.has_errors:
             from expc.compiler.fixes.intents.numbers import completed
@@ -103,8 +105,10 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _check(text: str, name: str, overrides: Sequence[str], read: Read | None, lints: AbstractSet[str]) -> Checked:
-    source, report, library = source_of(name, text), Report(), Library()
+def _check(
+    text: str, name: str, overrides: Sequence[str], read: Read | None, lints: AbstractSet[str], home: str
+) -> Checked:
+    source, report, library = source_of(name, text, home), Report(), Library()
     tree = parse(source, report)
     if overrides:
         from expc.spec.overrides import apply_overrides, parse_override
@@ -125,4 +129,6 @@ def _check(text: str, name: str, overrides: Sequence[str], read: Read | None, li
     errors = any(problem.severity == "error" for problem in found)
     sources = tuple(loaded.source for loaded in loader.files.values())
     problems, allowed = allowances.split(found, source, lints)
+    if program is not None and overrides:
+        program = replace(program, overrides=tuple(overrides))
     return Checked(source, tree, tuple(problems), None if errors else program, sources, allowed=tuple(allowed))

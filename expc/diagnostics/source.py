@@ -5,6 +5,7 @@ A span counts code points from 0; lines, columns and UTF-16 units are derived he
 
 from bisect import bisect_right
 from functools import cached_property
+from pathlib import PurePath
 
 from expc.frozen import dataclass
 
@@ -13,11 +14,18 @@ from expc.frozen import dataclass
 class Source:
     """One text that was read: a file, or a value given on the command line.
 
-    `name` is what people are shown: a path as the user wrote it, or an option such as `--set lr=2`.
+    `name` is what people are shown: a path as the user wrote it, or an option such as `--set lr=2`. `home` is the path
+    of the file that this one is a copy of, where it is one, as in a run directory.
     """
 
     name: str
     text: str
+    home: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where relative paths of data and weights in the text start."""
+        return str(PurePath(self.home or self.name).parent)
 
     @cached_property
     def line_starts(self) -> list[int]:

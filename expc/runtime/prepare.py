@@ -140,6 +140,11 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
     )
 
 
+def root_of(program: Program) -> Path:
+    """Where relative paths of the experiment's data start."""
+    return data_root(Path(program.data_root or program.source.folder))
+
+
 def start_of(program: Program) -> Span:
     """The start of the experiment's file: the place of what is nowhere in it."""
     return Span(program.source, 0, 0)
@@ -150,7 +155,7 @@ def _incomplete(program: Program, missing: str) -> RunError:
 
 
 def _loaders(program: Program, data: Data, seed: int, given: Given | None) -> dict[str, Loader]:
-    root = data_root(Path(program.source.name).parent)
+    root = root_of(program)
     return {
         role: Loader(
             plan,

@@ -19,7 +19,7 @@ from expc.runtime.errors.data import WorkerDied
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import FINAL
 from expc.runtime.loop import Training, train
-from expc.runtime.prepare import Prepared, make_training, prepare
+from expc.runtime.prepare import Prepared, make_training, prepare, root_of
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import finite
 from expc.runtime.rundir import RunDirectory, now, refuse_used, versions
@@ -149,7 +149,7 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         precision=prepared.precision.name,
         command=list(command),
     )
-    directory.describe(prepared.program)
+    directory.describe(prepared.program, root_of(prepared.program))
 
 
 def _announce(training: Training, prepared: Prepared, directory: RunDirectory) -> None:

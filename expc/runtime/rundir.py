@@ -1,8 +1,8 @@
 """The run directory: everything that a run leaves behind.
 
-`sources/` and `resolved.yaml` say what was run, `run.json` how it went, `metrics.jsonl` and `tensorboard/` what was
-measured; `checkpoints/`, `best.safetensors` and `final.safetensors` hold weights. A file appears under its name only
-when it is whole, and nothing that existed before is touched.
+`sources/` and `resolved.yaml` say what was run, and are enough to run it again. `run.json` says how it went,
+`metrics.jsonl` and `tensorboard/` what was measured; `checkpoints/`, `best.safetensors` and `final.safetensors` hold
+weights. A file appears under its name only when it is whole, and nothing that existed before is touched.
 """
 
 import json
@@ -20,6 +20,10 @@ from expc.compiler.program import Program
 from expc.diagnostics import Span
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.output import OutputExists, from_os_error
+
+SOURCES: Final = Path("sources")
+RESOLVED: Final = "resolved.yaml"
+FACTS: Final = "run.json"
 
 
 class RunDirectory:
@@ -64,24 +68,37 @@ class RunDirectory:
         self._run |= facts
         content = (json.dumps(self._run, indent=2, allow_nan=False, default=str) + "\n").encode()
         try:
-            self.write("run.json", content)
+            self.write(FACTS, content)
         except RunError:
             # On a full disk there is no place for a second file, but in the block of the first: how the run ended
             # matters more than a whole old file.
-            with writing(self.path / "run.json"), (self.path / "run.json").open("r+b") as file:
+            with writing(self.path / FACTS), (self.path / FACTS).open("r+b") as file:
                 file.write(content)
                 file.truncate()
 
-    def describe(self, program: Program) -> None:
-        """Write what is run: copies of every file that was read, and every setting with who set it."""
-        from expc.spec.resolved import resolved_yaml
+    def describe(self, program: Program, data_root: Path) -> None:
+        """Write what is run: copies of every file that was read, and every setting with who set it.
 
-        for name, text in _copies(program).items():
-            self.write(f"sources/{name}", text)
-        for name, path in _python(program).items():
+        The copies lie to each other as the files did, so that they import each other as before.
+        """
+        from expc.spec.resolved import Origin, resolved_yaml
+
+        sources = program.sources or (program.source,)
+        paths = [_absolute(source.name) for source in sources]
+        top = Path(os.path.commonpath([path.parent for path in paths]))
+        copies = [(SOURCES / path.relative_to(top)).as_posix() for path in paths]
+        for source, copy in zip(sources, copies, strict=True):
+            self.write(copy, source.text)
+        for below, path in _python(program, top).items():
             with suppress(OSError):  # a module may be there without its source
-                self.write(f"sources/{name}", path.read_bytes())
-        self.write("resolved.yaml", resolved_yaml(program.experiment, program.lets))
+                self.write((SOURCES / below).as_posix(), path.read_bytes())
+        origin = Origin(
+            file=copies[0],
+            home=str(_absolute(program.source.home or program.source.name)),
+            data=str(_absolute(data_root)),
+            overrides=program.overrides,
+        )
+        self.write(RESOLVED, resolved_yaml(program.experiment, program.lets, origin))
 
 
 def refuse_used(out: Path) -> None:
@@ -90,7 +107,7 @@ def refuse_used(out: Path) -> None:
     with writing(out):
         if out.is_dir():
             if any(out.iterdir()):
-                is_run = (out / "run.json").exists()
+                is_run = (out / FACTS).exists()
                 reason = "holds another run" if is_run else "is not empty"
                 raise RunError(OutputExists(span=span, path=str(out), reason=reason))
         elif out.exists() or out.is_symlink():
@@ -148,31 +165,26 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def _python(program: Program) -> dict[str, Path]:
-    """The Python files beside the experiment that its `extern`s were loaded from: under their paths from that folder.
+def _absolute(path: str | Path) -> Path:
+    """As imports see a path: `a/../b` is `b`, even where `a` is a link to another folder."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow links
+
+
+def _python(program: Program, top: Path) -> dict[Path, Path]:
+    """The Python files beside the experiment that its `extern`s were loaded from, under their paths from `top`.
 
     These are the modules that were named, what else of their packages was loaded, and single files beside them.
     """
-    found: dict[str, Path] = {}
+    found: dict[Path, Path] = {}
     for module, place in program.python:
-        folder, top = Path(place).resolve(), module.partition(".")[0]
+        folder, package = Path(place).resolve(), module.partition(".")[0]
+        below = _absolute(place).relative_to(top)
         named = folder.joinpath(*module.split("."))
         paths = [path for path in (named.with_suffix(".py"), named / "__init__.py") if path.is_file()]
         for name, loaded in list(sys.modules.items()):
             path = Path(getattr(loaded, "__file__", None) or "/").resolve()
-            mine = name.partition(".")[0] == top and path.is_relative_to(folder)
+            mine = name.partition(".")[0] == package and path.is_relative_to(folder)
             if path.suffix == ".py" and (mine or path.parent == folder):
                 paths.append(path)
-        found |= {path.relative_to(folder).as_posix(): path for path in paths}
+        found |= {below / path.relative_to(folder): path for path in paths}
     return found
-
-
-def _copies(program: Program) -> dict[str, str]:
-    """Where each source goes under `sources/`, its folder kept as far as it tells files of one name apart."""
-    paths = {Path(source.name): source.text for source in program.sources or (program.source,)}
-    names = [path.name for path in paths]
-    copies: dict[str, str] = {}
-    for number, (path, text) in enumerate(paths.items()):
-        name = path.name if names.count(path.name) == 1 else f"{number}-{path.name}"
-        copies[name] = text
-    return copies

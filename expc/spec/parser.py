@@ -57,13 +57,16 @@ _known = lru_cache(maxsize=32)(_parse)
 
 
 @lru_cache(maxsize=32)
-def _kept(name: str, text: str) -> Source:
-    return Source(name, text)
+def _kept(name: str, text: str, home: str) -> Source:
+    return Source(name, text, home)
 
 
-def source_of(name: str, text: str) -> Source:
-    """The source with this name and text: the same one for a while, so that what was read of it is known again."""
-    return _kept(name, text) if len(text) <= LONGEST_KEPT else Source(name, text)
+def source_of(name: str, text: str, home: str = "") -> Source:
+    """The source with this name and text: the same one for a while, so that what was read of it is known again.
+
+    `home` is the path of the file that it is a copy of, if it is one.
+    """
+    return _kept(name, text, home) if len(text) <= LONGEST_KEPT else Source(name, text, home)
 
 
 def parse_value(source: Source, report: Report) -> syntax.Expr:

@@ -26,7 +26,7 @@ def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
         return ExecutionError(WeightsRefused(span=rule.span, path=path, reason=reason, notes=notes))
 
     try:
-        loaded = load_file(Path(rule.span.source.name).parent / path)
+        loaded = load_file(Path(rule.span.source.folder) / path)
     except FileNotFoundError:
         raise refused("there is no such file") from None
     except (OSError, SafetensorError) as error:

@@ -148,7 +148,8 @@ class Loader:
             refuse("there are no files beside a text")
             return None
         try:
-            source = source_of(path, self._read(path))
+            home = _normal(PurePosixPath(span.source.home).parent / pure) if span.source.home else ""
+            source = source_of(path, self._read(path), home)
         except UnicodeDecodeError:
             refuse("it is not UTF-8 text")
             return None
