@@ -281,6 +281,14 @@ class Watch:
     span: Span
 
 
+@dataclass(frozen=True)
+class Segments:
+    """A container that is cut: the path of its module, and the number of the first step of each segment."""
+
+    path: str
+    starts: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainPlan:
     """How the model learns, resolved. Plain settings are in `Program.experiment.train`."""
@@ -301,6 +309,8 @@ class TrainPlan:
     freeze: FreezePlan | None = None
     recompute: tuple[str, ...] = ()
     """Paths of the modules that compute their activations anew."""
+    segments: Segments | None = None
+    """Segments of the model that do so, all but the last."""
     measured: Container | None = None
     """What computes the outputs and targets of the metrics that a table names; its inputs are as those of a loss."""
     measures_training: bool = True

@@ -11,7 +11,7 @@ from expc.compiler.dimensions import Symbol
 from expc.compiler.graph import Container
 from expc.compiler.lower import lower, lower_container
 from expc.compiler.program import LossPlan, Program
-from expc.runtime.recompute import recompute
+from expc.runtime.recompute import recompute, recompute_in_segments
 
 Batch = dict[str, Tensor]
 """The fields of a batch by name, each `[N, ...]`."""
@@ -30,6 +30,8 @@ class Task:
         plan, settings = program.train, program.experiment.train
         self.model = lower(program.model, device=device, seed=seed, inits=plan.inits)
         recompute(self.model, plan.recompute)
+        if plan.segments is not None:
+            recompute_in_segments(self.model, plan.segments)
         self._compiled: Final = settings is not None and settings.compile
         self._run = self._runner()
         body = program.model.body

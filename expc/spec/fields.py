@@ -165,7 +165,7 @@ def _freeze(value: Any) -> Verdict:
 
 def _recompute(value: Any) -> Verdict:
     if isinstance(value, int) and not isinstance(value, bool):
-        return "fits" if value >= 1 else "range"
+        return "fits" if value >= 2 else "range"
     return _selectors(value)
 
 
@@ -196,6 +196,7 @@ Loss = Annotated[
         _instance(Recipe, Closure, Pipeline, Table),
     ),
 ]
+Sampler = Annotated[Recipe, Kind('a sampler such as `WeightedRandomSampler("balanced")`', _instance(Recipe))]
 Optimizer = Annotated[Recipe, Kind("an optimizer such as `AdamW(lr=1e-3)`", _instance(Recipe))]
 Schedule = Annotated[
     Recipe | Pipeline | Lasting,
@@ -231,7 +232,7 @@ Freeze = Annotated[
 ]
 Recompute = Annotated[
     tuple[str | Word, ...] | int,
-    Kind('a list of names such as `["layer3.*"]`, or the number of segments', _recompute),
+    Kind('a list of names such as `["layer3.*"]`, or the number of segments, at least 2', _recompute),
 ]
 Share = Annotated[float, Kind("a number between 0 and 1, such as `0.999`", _share)]
 Amount = Annotated[

@@ -172,7 +172,9 @@ def test_a_running_average_is_measured_and_saved_as_the_best(tmp_path):
     same(load_file(directory / "checkpoints" / "step-000006" / "ema.safetensors"), seen[6].state_dict())
 
 
-@pytest.mark.parametrize("how", ['recompute = ["body", BatchNorm1d, "3"]', "compile = true", "accumulate = 1"])
+@pytest.mark.parametrize(
+    "how", ['recompute = ["body", BatchNorm1d, "3"]', "recompute = 3", "compile = true", "accumulate = 1"]
+)
 def test_how_it_is_computed_does_not_change_what_is_learnt(tmp_path, how, monkeypatch):
     compiled = []
 
@@ -267,7 +269,6 @@ def test_metrics_by_name_blocks_as_metrics_and_penalties(tmp_path):
 @pytest.mark.parametrize(
     ("train", "rest", "what"),
     [
-        ("recompute = 3", "", "recompute = 3"),
         ("", "prune { amount = 0.3 }", "prune"),
         ("", "quantize { }", "quantize"),
         ("", 'export { onnx = "a.onnx" }', "export"),

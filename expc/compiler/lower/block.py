@@ -1,6 +1,6 @@
 """The module that a container becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from expc.compiler.errors.python import ExecutionError, RuntimeFailure
 from expc.compiler.graph import Apply, Invoke, Value
-from expc.compiler.lower.steps import Plan
+from expc.compiler.lower.steps import Plan, Run
 from expc.compiler.lower.values import Getter
 from expc.compiler.types import TORCH_NAMES
 from expc.diagnostics import Label, Span
@@ -31,7 +31,7 @@ class Block(nn.Module):
         modules: Mapping[str, nn.Module],
     ) -> None:
         super().__init__()
-        self._plan = plan
+        self.plan = plan
         # Not `register_parameter` and its like: they refuse names that are also methods, such as `half`.
         self._parameters.update(parameters)
         self._buffers.update(buffers)
@@ -39,25 +39,29 @@ class Block(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Runs the steps in order."""
-        return self.run(self._plan, inputs, named)
+        return self.run(self.plan, inputs, named)
 
     def run(self, plan: Plan, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """Runs the steps of `plan`: its own, or one for inputs of other types over the same modules."""
         if named or len(inputs) != len(plan.container.inputs):
             inputs = plan.inputs(inputs, named)
         env = [*inputs, *plan.added]
+        self.walk(plan, plan.in_training if self.training else plan.in_evaluation, env)
+        return plan.result(self, env)
+
+    def walk(self, plan: Plan, runs: Sequence[Run], env: list[Any]) -> None:
+        """Runs some steps of `plan`, which find and leave their values in `env`."""
         get: Getter | None = None
         try:
-            for get, slot in plan.in_training if self.training else plan.in_evaluation:
+            for get, slot in runs:
                 env[slot] = get(self, env)
         except ExecutionError as error:
             raise _passed_on(error, plan, get) from error.__cause__
         except Exception as error:
             raise _failure(error, plan, get, env) from error
-        return plan.result(self, env)
 
     def _get_name(self) -> str:
-        return self._plan.container.title
+        return self.plan.container.title
 
 
 def build_failure(error: Exception, span: Span) -> ExecutionError:

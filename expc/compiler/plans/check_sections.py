@@ -118,7 +118,7 @@ def check_settings(elaborator: Elaborator, train: "Train", used: tuple[Use, ...]
 
 def later(bound: Experiment, place: Place) -> Iterator[NotRunYet]:
     """What is checked, and cannot be run yet."""
-    distributed, train = bound.distributed, bound.train
+    distributed = bound.distributed
     if distributed is not None and distributed.strategy in ("ddp", "fsdp"):
         span, what = place("distributed", "strategy"), f"strategy = {distributed.strategy}"
         yield NotRunYet(span=span, what=what, reason="a run takes one device")
@@ -130,7 +130,3 @@ def later(bound: Experiment, place: Place) -> Iterator[NotRunYet]:
     for section, reason in reasons.items():
         if getattr(bound, section) is not None:
             yield NotRunYet(span=place(section, None), what=section, reason=reason)
-    if train is not None and isinstance(train.recompute, int):
-        span, what = place("train", "recompute"), f"recompute = {train.recompute}"
-        reason = 'segments are not cut yet; a list of modules works: `recompute = ["layer3.*"]`'
-        yield NotRunYet(span=span, what=what, reason=reason)

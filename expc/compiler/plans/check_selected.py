@@ -7,9 +7,10 @@ from expc.compiler.errors.names import SelectorMatchesNothing
 from expc.compiler.errors.training import SettingsContradict
 from expc.compiler.graph import Model, has_python, weights
 from expc.compiler.model.elaborate import Elaborator
+from expc.compiler.plans import segments
 from expc.compiler.plans.run_length import RunLength
 from expc.compiler.plans.selectors import matching, matching_modules, may_be_python, module_paths, nearest_key
-from expc.compiler.program import FreezePlan
+from expc.compiler.program import FreezePlan, Segments
 from expc.diagnostics import Span
 from expc.spec.suggest import nearest
 from expc.spec.values import Lasting, Quantity, Word
@@ -59,6 +60,17 @@ def modules(elaborator: Elaborator, value: Any, model: Model, span: Span) -> tup
         _report_nothing(elaborator, selector, bool(matched), near, span)
         found |= dict.fromkeys(matched)
     return tuple(found)
+
+
+def cut(elaborator: Elaborator, value: Any, model: Model, span: Span) -> Segments | None:
+    """The segments of `recompute = 4`; a model that is too short for them is reported."""
+    if not isinstance(value, int):
+        return None
+    found = segments.cut(model.body, value)
+    if found is None:
+        reason = f"`{model.name}` cannot be cut into {value} segments: it has {segments.most(model.body)} statements"
+        elaborator.add(SettingsContradict(span=span, reason=reason))
+    return found
 
 
 def _report_nothing(elaborator: Elaborator, selector: Any, matches: bool, near: str | None, span: Span) -> None:

@@ -75,6 +75,7 @@ def train_plan(
     parts = schedule_of(train.schedule, every, written.span("train", "schedule"))
     inits = check_train.inits(elaborator, train.inits, model)
     recompute = check_selected.modules(elaborator, train.recompute, model, written.span("train", "recompute"))
+    segments = check_selected.cut(elaborator, train.recompute, model, written.span("train", "recompute"))
     check_sections.check_settings(elaborator, train, every, written.span)
     measured = None
     if found is not None:
@@ -89,7 +90,8 @@ def train_plan(
         clip = check_train.clip_of(train.clip)
         metrics, body = measured
         plan = TrainPlan(loss, used, parts, moved.groups, metrics, clip, None, inits)
-        plan = replace(plan, turns=moved.turns, freeze=frozen, recompute=recompute, measured=body)
+        plan = replace(plan, turns=moved.turns, freeze=frozen, measured=body)
+        plan = replace(plan, recompute=recompute, segments=segments)
         plan = replace(plan, measures_training=roles.compared_in(plans, outcomes) == "train")
     watchable, names = written.roles(plans), measured_names(plan)
     chains = [train.schedule, *check_groups.schedules(train.groups)]

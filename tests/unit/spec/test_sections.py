@@ -41,6 +41,7 @@ LEGAL = {
         "accumulate": "4",
         "clip": "norm(1)",
         "early_stop": "min(val.loss, patience=5, min_delta=0.001)",
+        "max_time": "1.5 h",
         "ema": "0.999",
         "compile": "true",
         "recompute": '["layer3.*"]',
