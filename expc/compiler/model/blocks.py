@@ -10,7 +10,7 @@ from expc.compiler.errors.arguments import MissingArgument, WrongArgument
 from expc.compiler.errors.shapes import SettingRefused
 from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Container, Invoke, Record, Source, Value
-from expc.compiler.model import operators, results, stages
+from expc.compiler.model import loops, operators, results, stages
 from expc.compiler.model.arguments import match_parameters
 from expc.compiler.model.body import BodyBuilder, tensors
 from expc.compiler.model.patterns import accepts_setting, is_tensor_type, match
@@ -232,7 +232,7 @@ def inline(elaborator: "Elaborator", value: Closure | Pipeline, context: Context
     else:
         inner = Context(Scope(value.scope.scope), inside, builder, tensor=True)
         if isinstance(value.expression, syntax.Repeat):
-            result = elaborator.repeat(value.expression, inner)
+            result = loops.repeat(elaborator, value.expression, inner)
         else:
             result, _ = elaborator.body(value.expression, inner)  # type: ignore[arg-type]
     results.unnamed(elaborator, result, builder.steps)

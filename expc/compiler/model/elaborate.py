@@ -4,18 +4,17 @@ A body is a list of statements around one running value, the flow. `Elaborator` 
 only bodies can do: applying stages to tensors, naming modules, unrolling loops.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.dimensions import Size, UnwieldySizeError
-from expc.compiler.errors.names import BadExpression, DuplicateName, TooLarge, UnknownName
+from expc.compiler.errors.names import DuplicateName, TooLarge, UnknownName
 from expc.compiler.errors.stages import Misplaced, NotAStage, StageInArithmetic
 from expc.compiler.graph import Read, Source, Value
 from expc.compiler.library.lookup import Library
-from expc.compiler.model import calls, results, stages, starts, tensors
-from expc.compiler.model.evaluate import MOST_STEPS, Evaluator
+from expc.compiler.model import calls, loops, results, stages, starts, tensors
+from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.model.requirements import Conditions
 from expc.compiler.model.scope import MISSING, Builtin, Context, ModuleRef, Scope, TensorRef, WeightRef
 from expc.compiler.model.unused import Flowing
@@ -111,9 +110,9 @@ class Elaborator(Evaluator):
             case syntax.Return():
                 return self.tensor(statement.value, context), True
             case syntax.If():
-                return self.branch(statement, context)
+                return loops.branch(self, statement, context)
             case syntax.For():
-                return self.loop(statement, context), False
+                return loops.loop(self, statement, context), False
             case syntax.Declare():
                 starts.declare(self, statement, context)
             case syntax.Init():
@@ -168,81 +167,6 @@ class Elaborator(Evaluator):
                 )
             level = level.parent
         scope.bind(name, value, span)
-
-    def branch(self, statement: syntax.If, context: Context) -> tuple[Any, bool]:
-        """`if`: the branch that is taken goes on with the flow."""
-        chosen = self.condition(statement.condition, context.setting())
-        if chosen is None:
-            return self.unknown(statement.span), False
-        taken = statement.then if chosen else statement.orelse
-        self.taken.add(id(taken))
-        return self.body(taken, context.inner()) if taken is not None else (context.flow, False)
-
-    def loop(self, statement: syntax.For, context: Context) -> Any:
-        """`for`: each round goes on with the flow."""
-        items = self.evaluate(statement.iterable, context.setting())
-        if items is UNEVALUATED:
-            return self.unknown(statement.span)
-        if not isinstance(items, tuple):
-            reason = f"`for` goes over a list, not over {describe(items)}"
-            raise ProblemError(BadExpression(span=statement.iterable.span, reason=reason))
-        flow = context.flow
-        for item in self.rounds(items, statement.iterable.span):
-            here = context.with_flow(flow).inner()
-
-            def bind(pattern: syntax.Pattern, part: Any, here: Context = here) -> None:
-                if pattern.name != "_":
-                    self.bind_name(str(pattern.name), part, pattern.span, here.scope)
-
-            self.unpack(statement.target, item, bind)
-            flow = self.round(statement.body, here)
-        return flow
-
-    def repeat(self, node: syntax.Repeat, context: Context) -> Any:
-        """`repeat n as i { }`: the flow after all rounds."""
-        count = self.evaluate(node.count, context.setting())
-        if count is UNEVALUATED:
-            return self.unknown(node.span)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            what = (
-                f"{count}, which is not known here"
-                if is_size(count) and not isinstance(count, int)
-                else describe(count)
-            )
-            reason = f"`repeat` takes a whole number of rounds, not {what}"
-            raise ProblemError(BadExpression(span=node.count.span, reason=reason))
-        if count > MOST_STEPS:
-            limit = f"at most {MOST_STEPS:,} rounds"
-            raise ProblemError(TooLarge(span=node.count.span, what=f"`repeat {count}`", limit=limit))
-        flow = context.flow
-        for number in self.rounds(range(count), node.count.span):
-            here = context.with_flow(flow).inner()
-            if node.variable is not None and node.variable != "_":
-                self.bind_name(node.variable, number, node.span, here.scope)
-            flow = self.round(node.body, here)
-        return flow
-
-    def rounds(self, items: Sequence[Any], span: Span) -> Iterator[Any]:
-        """What a loop goes over. After two rounds it is clear whether all of them are too many."""
-        costs: list[int] = []
-        for number, item in enumerate(items):
-            if number == 0:
-                self.foresee(len(items), span)
-            elif number == 2:
-                self.foresee(min(costs) * (len(items) - number), span)
-            before = self.steps
-            yield item
-            if number < 2:
-                costs.append(self.steps - before)
-
-    def round(self, body: syntax.Body, context: Context) -> Any:
-        """The flow after one round of a loop."""
-        self.count(body.span)
-        flow, returned = self.body(body, context)
-        if returned:
-            what = "`return` ends a whole body, and cannot stand in a loop"
-            raise ProblemError(Misplaced(span=body.statements[-1].span, what=what))
-        return flow
 
     # ------------------------------------------------------------------------------------------------ expressions
 

@@ -11,17 +11,17 @@ from typing import Any, Final
 from expc.compiler import arithmetic
 from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, Items, describe
 from expc.compiler.dimensions import Dim, Size
-from expc.compiler.errors.names import BadExpression, Recursion, TooLarge, UnknownName
+from expc.compiler.errors.names import BadExpression, Recursion, TooLarge
 from expc.compiler.errors.stages import CannotUnpack, NotAStage
 from expc.compiler.graph import Value
 from expc.compiler.library.lookup import Library
 from expc.compiler.model import calls
-from expc.compiler.model.scope import MISSING, Builtin, Context, Declared, Scope
+from expc.compiler.model.scope import MISSING, Builtin, Context, Declared
+from expc.compiler.model.unknown_names import refuse_package, unknown_name
 from expc.compiler.types import DTYPES, is_known
 from expc.diagnostics import Edit, Fix, Problem, ProblemError, Report, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
-from expc.spec.suggest import is_slip, nearest
 from expc.spec.values import (
     UNEVALUATED,
     Closure,
@@ -115,7 +115,7 @@ class Evaluator:
         """What a name stands for here. Raises `ProblemError` for one that stands for nothing."""
         value = self.meaning(node, context)
         if value is MISSING:
-            raise ProblemError(self.unknown_name(node.id, node.span, context.scope))
+            raise ProblemError(unknown_name(self.library, node.id, node.span, context.scope))
         return value
 
     def meaning(self, node: syntax.Name, context: Context) -> Any:
@@ -179,36 +179,12 @@ class Evaluator:
         finally:
             self._active.pop()
 
-    def unknown_name(self, word: str, span: Span, scope: Scope) -> UnknownName:
-        """The problem of a name that nothing declares, with the nearest one that something does.
-
-        One of torch's that the language leaves out is answered by the reason.
-        """
-        from expc.compiler.library.excluded import reason
-
-        left_out = reason(word)
-        if left_out is not None:
-            hint = f"; the language leaves it out. {left_out.removesuffix('.')}"
-            return UnknownName(span=span, word=word, hint=hint)
-        truth = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word.casefold())
-        if truth is not None and word.islower():
-            fix = Fix(f"write `{truth}`", (Edit(span, truth),), "safe")
-            return UnknownName(span=span, word=word, hint=f"; did you mean `{truth}`?", fixes=(fix,))
-        known = {*scope.names(), *self.library.names(), *arithmetic.BUILTINS, *DTYPES}
-        alike = {name for name in known if name[:1].isupper() == word[:1].isupper()}
-        near = nearest(word, alike) or nearest(word, known)
-        if near is None:
-            return UnknownName(span=span, word=word)
-        sure = is_slip(word, near) and self.library.knows(near) and nearest(word, scope.names()) is None
-        fix = Fix(f"write `{near}`", (Edit(span, near),), "safe" if sure else "unsafe")
-        return UnknownName(span=span, word=word, hint=f"; did you mean `{near}`?", fixes=(fix,))
-
     def attribute(self, node: syntax.Attribute, context: Context) -> Any:
         """`val.accuracy`, or whatever a body makes of a dotted name."""
         if isinstance(node.value, syntax.Name) and node.value.id in ROLES:
             return Watched(f"{node.value.id}.{node.name}")
         if isinstance(node.value, syntax.Name) and context.scope.lookup(node.value.id) is MISSING:
-            self.refuse_package(node, node.value.id, context)
+            refuse_package(self.library, node, node.value.id, context.scope)
         value = self.evaluate(node.value, context)
         if value is UNEVALUATED:
             return UNEVALUATED
@@ -219,19 +195,6 @@ class Evaluator:
             reason += f"; functions follow an arrow: `{call}`"
             fixes = (Fix(f"write `{call}`", (Edit(node.span, call),), "safe"),)
         raise ProblemError(NotAStage(span=node.span, what=f"`{node.span.text}`", reason=reason, fixes=fixes))
-
-    def refuse_package(self, node: syntax.Attribute, word: str, context: Context) -> None:
-        """`nn.Linear`, pasted from Python. Raises `ProblemError` when the name is torch's."""
-        from expc.compiler.library.excluded import reason
-
-        if self.library.knows(word):
-            return
-        if reason(node.name) is not None:
-            raise ProblemError(self.unknown_name(node.name, node.span, context.scope))
-        if self.library.knows(node.name):
-            hint = f": PyTorch's names stand alone, `{node.name}`"
-            fix = Fix(f"write `{node.name}`", (Edit(node.span, node.name),), "safe")
-            raise ProblemError(UnknownName(span=node.value.span, word=word, hint=hint, fixes=(fix,)))
 
     # ------------------------------------------------------------------------------------------------ operations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler.errors.names import DuplicateName
 from expc.compiler.errors.stages import Misplaced, NotAStage
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
-from expc.compiler.model import blocks, externs, operators, sharing
+from expc.compiler.model import blocks, externs, loops, operators, sharing
 from expc.compiler.model.arguments import refuse_tensors
 from expc.compiler.model.patterns import is_tensor_type
 from expc.compiler.model.scope import MISSING, BlockRef, ModuleRef, WeightRef
@@ -41,7 +41,9 @@ def apply(elaborator: "Elaborator", value: Any, context: "Context", span: Span, 
                 context = context.with_flow(apply(elaborator, stage, context, span))
             return context.flow
         case Closure(syntax.Repeat() as node, home) if label is None:
-            return elaborator.repeat(node, replace(home, flow=need_flow(context, span), body=context.body, tensor=True))
+            return loops.repeat(
+                elaborator, node, replace(home, flow=need_flow(context, span), body=context.body, tensor=True)
+            )
         case Closure(syntax.Body() | syntax.Repeat()):
             return blocks.inline(elaborator, value, context, span, label)
         case Closure(syntax.As() as node, _):

@@ -3,8 +3,8 @@
 An operator keeps some of its arguments, its result, or tensors that nobody sees otherwise. `KEEPS` says it in a small
 vocabulary: names of arguments and `result` (`result.1` is the second of several), each by itself for what is kept
 whenever a gradient goes through, or as `other for input` for what is kept where `input` has a gradient.
-`kept_rules.py` has the rules for those whose extra tensors have a size of their own. Weights are not counted: they are
-there anyway. What holds is measured, on the CPU in eager mode, by `tests/unit/compiler/test_kept.py`.
+`kept_rules.py` and its neighbours have rules for those whose extra tensors have a size of their own. Weights are not
+counted: they are there anyway. What holds is measured, on the CPU in eager mode, by `tests/unit/compiler/test_kept.py`.
 
 Only `expc summary` and the rules about memory read this: it stands apart from the operators, so that a check that
 needs none of it does not pay for it.
@@ -48,6 +48,8 @@ class Use:
 
 Rule = Callable[[Use], Iterator[Item]]
 
+F32_BYTES: Final = 4
+I64_BYTES: Final = 8
 _BYTES: Final = {"bool": 1, "u8": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i32": 4, "f32": 4, "i64": 8, "f64": 8}
 
 

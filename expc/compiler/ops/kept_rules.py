@@ -5,16 +5,13 @@ from itertools import chain
 from typing import Final
 
 from expc.compiler.dimensions import Size, as_symbol
-from expc.compiler.ops.kept import As, Item, Rule, Use, numbers, size_of
+from expc.compiler.ops.kept import F32_BYTES, I64_BYTES, As, Item, Rule, Use, numbers, size_of
 from expc.compiler.ops.kept_attention import ATTENTION
 from expc.compiler.ops.kept_losses import LOSSES
+from expc.compiler.ops.kept_norms import NORMS
 from expc.compiler.ops.kept_recurrent import RECURRENT
 from expc.compiler.ops.rules import product
 from expc.compiler.types import TensorType
-
-F32_BYTES: Final = 4
-I64_BYTES: Final = 8
-
 
 # --------------------------------------------------------------------------------------------------------- products
 
@@ -103,82 +100,6 @@ def _pow(use: Use) -> Iterator[Item]:
     yield "exponent"
     if use.needs("exponent"):
         yield "result"
-
-
-# ---------------------------------------------------------------------------------------------------- normalisation
-
-
-def _batch_norm(use: Use) -> Iterator[Item]:
-    yield "input"
-    yield 2 * F32_BYTES * use.call.tensor().dims[1]
-
-
-def _functional_batch_norm(use: Use) -> Iterator[Item]:
-    yield from _batch_norm(use)
-    if isinstance(use.call["weight"], TensorType):
-        yield "weight"
-
-
-def _instance_norm(use: Use) -> Iterator[Item]:
-    """Computed as the batch norm of one sample whose channels are all of them; so what each channel has is repeated."""
-    x = use.call.tensor()
-    yield As("input", (1, x.dims[0] * x.dims[1], *x.dims[2:]))
-    weighted = use.call.values.get("affine") or isinstance(use.call.values.get("weight"), TensorType)
-    tracked = use.call.values.get("track_running_stats") or isinstance(use.call.values.get("running_mean"), TensorType)
-    yield numbers(x, (2 + (1 if weighted else 0) + (2 if tracked else 0)) * x.dims[0] * x.dims[1])
-
-
-def _group_norm(use: Use) -> Iterator[Item]:
-    yield "input"
-    yield numbers(use.call.tensor(), 2 * use.call.tensor().dims[0] * use.call["num_groups"])
-    if isinstance(use.call.values.get("weight"), TensorType):
-        yield "weight"
-
-
-def normalised(use: Use, name: str) -> Size:
-    """How many positions are normalised each by itself."""
-    shape = use.call["normalized_shape"]
-    rank = len(shape) if isinstance(shape, list | tuple) else 1
-    return product(use.call.tensor(name).dims[:-rank])
-
-
-def _layer_norm(use: Use) -> Iterator[Item]:
-    yield "input"
-    yield numbers(use.call.tensor(), 2 * normalised(use, "input"))
-    if isinstance(use.call.values.get("weight"), TensorType):
-        yield "weight"
-
-
-def _rms_norm(use: Use) -> Iterator[Item]:
-    name = use.call.operator.arguments[0].name
-    weighted = use.call.values.get("elementwise_affine") or isinstance(use.call.values.get("weight"), TensorType)
-    if use.needs(name):
-        yield name
-        yield F32_BYTES * normalised(use, name)
-    if weighted:
-        yield use.bytes(name)
-    if isinstance(use.call.values.get("weight"), TensorType):
-        yield "weight"
-
-
-def _response_norm(use: Use) -> Iterator[Item]:
-    x = use.call.tensor()
-    size = use.call["size"]
-    yield "input"
-    yield 2 * use.bytes()
-    yield F32_BYTES * x.dims[0] * (x.dims[1] + size - 1) * product(x.dims[2:])
-
-
-def _normalize(use: Use) -> Iterator[Item]:
-    x, dim = use.call.tensor(), use.call["dim"]
-    yield "input"
-    axes = {at % x.rank for at in (dim if isinstance(dim, list | tuple) else (dim,))}
-    yield 2 * F32_BYTES * product([size for at, size in enumerate(x.dims) if at not in axes])
-
-
-def _frozen_batch_norm(use: Use) -> Iterator[Item]:
-    name = use.call.operator.arguments[0].name
-    yield F32_BYTES * use.call.tensor(name).dims[1]
 
 
 # ------------------------------------------------------------------------------------------------------------ pools
@@ -386,15 +307,6 @@ _OTHERS: Final[Mapping[str, Rule]] = {
     **_named(_batched("batch1", "batch2"), "baddbmm addbmm"),
     **_named(_einsum, "einsum"),
     **_named(_pow, "pow"),
-    **_named(_batch_norm, "BatchNorm1d BatchNorm2d BatchNorm3d"),
-    **_named(_functional_batch_norm, "batch_norm"),
-    **_named(_instance_norm, "InstanceNorm1d InstanceNorm2d InstanceNorm3d instance_norm"),
-    **_named(_group_norm, "GroupNorm group_norm"),
-    **_named(_layer_norm, "LayerNorm layer_norm"),
-    **_named(_rms_norm, "RMSNorm rms_norm"),
-    **_named(_response_norm, "LocalResponseNorm local_response_norm"),
-    **_named(_normalize, "normalize"),
-    **_named(_frozen_batch_norm, "FrozenBatchNorm2d"),
     **_named(
         _max_pool,
         "MaxPool1d MaxPool2d MaxPool3d max_pool1d max_pool2d max_pool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
@@ -440,5 +352,7 @@ _OTHERS: Final[Mapping[str, Rule]] = {
     **_named(_spread(6), "corrcoef"),
 }
 
-RULES: Final[Mapping[str, Rule]] = dict(chain(_OTHERS.items(), ATTENTION.items(), RECURRENT.items(), LOSSES.items()))
+RULES: Final[Mapping[str, Rule]] = dict(
+    chain(_OTHERS.items(), NORMS.items(), ATTENTION.items(), RECURRENT.items(), LOSSES.items())
+)
 """The operators that `KEEPS` has no words for."""
