@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from expc.compiler.program import TrainPlan
 from expc.frozen import dataclass, field
+from expc.runtime.accumulate import Gradients
 from expc.runtime.average import Average
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
@@ -23,7 +24,7 @@ from expc.runtime.optim import Chains
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
-from expc.runtime.task import Batch, Task, samples_in, split
+from expc.runtime.task import Batch, Task, samples_in
 from expc.runtime.turns import Turn
 from expc.runtime.watch import Deadline, Every, Watcher
 
@@ -46,7 +47,7 @@ class Training:
     total_steps: int
     thaws_after: int | None
     """The step after which what is frozen learns too; none where nothing is, or for the whole run."""
-    accumulate: int
+    gradients: Gradients
     log_every: Every
     early_stop: Watcher | None
     deadline: Deadline
@@ -114,16 +115,15 @@ def batches(run: Training) -> Iterator[Batch]:
 
 
 def learn(run: Training, batch: Batch) -> None:
-    """One step: one turn, or one for each loss. Parts of a batch weigh as much as they have samples."""
-    parts = split(batch, run.accumulate)
+    """One step: one turn, or one for each loss."""
     for turn in run.turns:
         with turn.alone():
-            take(run, turn, parts)
+            take(run, turn, batch)
     run.schedules.step()
     run.average.update()
 
 
-def take(run: Training, turn: Turn, parts: list[Batch]) -> None:
+def take(run: Training, turn: Turn, batch: Batch) -> None:
     """Move what one loss moves."""
     measured = False
 
@@ -131,7 +131,7 @@ def take(run: Training, turn: Turn, parts: list[Batch]) -> None:
         nonlocal measured
         for optimizer in turn.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss = gradients(run, turn, parts, measure=not measured)
+        loss = gradients(run, turn, batch, measure=not measured)
         measured = True
         return loss
 
@@ -144,27 +144,22 @@ def take(run: Training, turn: Turn, parts: list[Batch]) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def gradients(run: Training, turn: Turn, parts: list[Batch], *, measure: bool) -> Tensor:
-    """The gradients of the mean loss over all parts, clipped; gives the loss itself."""
-    samples = sum(map(samples_in, parts))
-    total = torch.zeros((), device=run.device)
+def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tensor:
+    """The gradients of a loss, clipped; gives the loss itself."""
     first = turn is run.turns[0]
-    for part in parts:
-        size = samples_in(part)
-        with run.precision.autocast():
-            named = run.task.named(part)
-            losses = run.task.losses(named, size, turn.index)
-        run.precision.backward(losses["loss"] * (size / samples))
-        total += losses["loss"].detach() * (size / samples)
-        if measure:
-            run.window.add(losses, size, again=not first)
+
+    def see(named: Mapping[str, Tensor], samples: int) -> None:
         if measure and first and run.plan.measures_training:
-            run.metrics.update({**named, **run.task.measured(named, size)}, size)
+            run.metrics.update({**named, **run.task.measured(named, samples)}, samples)
+
+    losses = run.gradients.add(batch, turn.index, see)
+    if measure:
+        run.window.add(losses, samples_in(batch), again=not first)
     if turn.limits:
         run.precision.unscale(turn.plain)
         for (kind, limit, _), parameters in turn.limits:
             clip(kind, limit, parameters)
-    return total
+    return losses["loss"].detach()
 
 
 def clip(kind: str, limit: float, parameters: Sequence[Tensor]) -> None:

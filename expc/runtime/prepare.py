@@ -9,6 +9,7 @@ from expc.compiler.library.schedules import steps_of
 from expc.compiler.program import Program, TrainPlan, Watch
 from expc.diagnostics import Span
 from expc.frozen import dataclass
+from expc.runtime.accumulate import make_gradients
 from expc.runtime.average import Average
 from expc.runtime.checkpoint import Checkpoints
 from expc.runtime.data.datasets import data_root
@@ -129,7 +130,7 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         device=run.device,
         total_steps=total_steps,
         thaws_after=thaws_after,
-        accumulate=run.train.accumulate,
+        gradients=make_gradients(run.program, run.task, run.precision, run.device),
         log_every=Every(run.log.every, steps_per_epoch),
         early_stop=early_stop,
         deadline=Deadline(run.train.max_time),

@@ -58,3 +58,10 @@ def generator_state(device: torch.device) -> dict[str, Tensor]:
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
+
+
+def set_generator_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Let torch's generators go on from where they stood when `generator_state` gave `state`."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -36,9 +36,9 @@ class Task:
         self._run = self._runner()
         body = program.model.body
         self._feeds: Final = [program.inputs[name] for name in body.input_names]
-        self._losses: Final = [_Part(loss.body, loss, device, seed) for loss in plan.losses]
+        self._losses: Final = [Fed(loss.body, device, seed, loss) for loss in plan.losses]
         self._names: Final = [turn.name for turn in plan.turns]
-        self._measures: Final = None if plan.measured is None else _Part(plan.measured, None, device, seed)
+        self._measures: Final = None if plan.measured is None else Fed(plan.measured, device, seed)
         self._frozen: tuple[nn.Module, ...] = ()
         self._resting: tuple[nn.Parameter, ...] = ()
 
@@ -62,36 +62,43 @@ class Task:
 
     def named(self, batch: Batch) -> dict[str, Any]:
         """Run the model on a batch."""
+        return self.seen(batch, self.outputs(batch))
+
+    def outputs(self, batch: Batch) -> dict[str, Any]:
+        """What the model makes of a batch, by name."""
         result = self._run(*self.inputs(batch))
         if isinstance(result, Mapping):
-            outputs = dict(result)
-        elif isinstance(result, tuple):
-            outputs = {f"output{i}": output for i, output in enumerate(result)}
-        else:
-            outputs = {"output": result}
+            return dict(result)
+        if isinstance(result, tuple):
+            return {f"output{i}": output for i, output in enumerate(result)}
+        return {"output": result}
+
+    def seen(self, batch: Batch, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What a loss or a metric may speak of, where the model has made `outputs` of a batch."""
         target = next((field for field in batch if field not in self._feeds), None)
         return {**({} if target is None else {"target": batch[target]}), **batch, **outputs}
 
-    def losses(self, named: Mapping[str, Any], samples: int, turn: int | None = None) -> dict[str, Tensor]:
+    def losses(
+        self, named: Mapping[str, Any], samples: int, turn: int | None = None, by: "Fed | None" = None
+    ) -> dict[str, Tensor]:
         """The loss, called `loss`, and its terms where they have names: scalars.
 
-        `turn` is which of several losses is meant; without it, they are summed.
+        `turn` is which of several losses is meant; without it, they are summed. `by` computes it in another way.
         """
         if len(self._losses) == 1:
-            return self._loss(0, named, samples)
+            return self._loss(by or self._losses[0], named, samples)
         if turn is not None:
-            found = self._loss(turn, named, samples)
+            found = self._loss(by or self._losses[turn], named, samples)
             return {**found, self._names[turn]: found["loss"]} if self._names[turn] else found
         turns = [self.losses(named, samples, index) for index in range(len(self._losses))]
         total = torch.stack([found["loss"].float() for found in turns]).sum()
         return {**{name: value for found in turns for name, value in found.items()}, "loss": total}
 
-    def _loss(self, index: int, named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
-        part = self._losses[index]
-        result = part(named, samples, self.model)
-        if not part.terms:
+    def _loss(self, loss: "Fed", named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
+        result = loss(named, samples, self.model)
+        if not loss.terms:
             return {"loss": result}
-        terms = {name: result[name] for name in part.terms if name in result}
+        terms = {name: result[name] for name in loss.terms if name in result}
         return {"loss": torch.stack([term.float() for term in terms.values()]).sum(), **terms}
 
     def measured(self, named: Mapping[str, Any], samples: int) -> dict[str, Tensor]:
@@ -139,10 +146,10 @@ class Task:
         self._frozen = self._resting = ()
 
 
-class _Part:
-    """A loss, or what computes the metrics: a container fed by name."""
+class Fed:
+    """A container that is fed by name: a loss, what is known of it ahead, or what computes the metrics."""
 
-    def __init__(self, body: Container, loss: LossPlan | None, device: torch.device, seed: int) -> None:
+    def __init__(self, body: Container, device: torch.device, seed: int, loss: LossPlan | None = None) -> None:
         self.module: Final = lower_container(body, device=device, seed=seed)
         self.terms: Final = () if loss is None else loss.terms
         self._weights: Final = {} if loss is None else loss.weights

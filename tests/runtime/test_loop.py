@@ -78,32 +78,6 @@ def test_a_run_in_steps_with_a_schedule_in_epochs(tmp_path):
     assert [row["epoch"] for row in rows(result.directory, "val")] == [1, 2, 3]
 
 
-def test_accumulated_parts_are_the_whole_batch(tmp_path):
-    """In double precision, so that only wrong shares could tell them apart: 16 is no multiple of 3, nor 70 of 16."""
-
-    def plain():
-        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).double()
-
-    def loss():
-        class Loss(nn.Module):
-            def forward(self, output, target):
-                return cross_entropy(output, target)
-
-        return Loss()
-
-    checked = program(measured=(accuracy(),))
-    parts = program(measured=(accuracy(),), accumulate=3)
-    for each in (checked, parts):
-        for plan in each.data.values():
-            plan.dataset["x"] = plan.dataset["x"].double()
-    whole = fake_run(checked, tmp_path / "whole", model=plain, loss=loss)
-    split = fake_run(parts, tmp_path / "split", model=plain, loss=loss)
-    a, b = (load_file(r.directory / "final.safetensors") for r in (whole, split))
-    assert all(torch.allclose(a[key], b[key], rtol=1e-12, atol=1e-14) for key in a)
-    for mine, theirs in zip(rows(whole.directory, "train"), rows(split.directory, "train"), strict=True):
-        assert mine == pytest.approx(theirs)
-
-
 def test_measurements_are_those_of_one_pass_over_all_samples(tmp_path):
     """33 and 29 are no multiples of 16: a mean over batches would be another number."""
     result = fake_run(program(measured=(accuracy(),), best=watch("val.accuracy", "max")), tmp_path / "run")
