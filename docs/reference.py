@@ -31,6 +31,7 @@ TABLES = (
     ),
     ("Data sets", "For `data`: the classes of `torchvision.datasets`, and sources of our own.", "datasets"),
     ("Transforms", "For `data`: the classes of `torchvision.transforms.v2`, and those of single fields.", "transforms"),
+    ("Samplers", "For `data`: the samplers of `torch.utils.data`.", "samplers"),
     ("Optimizers", "For `train`: the classes of `torch.optim`.", "optimizers"),
     ("Schedules", "For `train`: the classes of `torch.optim.lr_scheduler`.", "schedules"),
     ("Metrics", "For `train`: the classes of `torchmetrics`.", "metrics"),

@@ -91,6 +91,7 @@ def test_the_options_are_described(name: str) -> None:
     [
         ("data sets", "datasets"),
         ("transforms", "transforms"),
+        ("samplers", "samplers"),
         ("optimizers", "optimizers"),
         ("schedules", "schedules"),
         ("metrics", "metrics"),

@@ -92,6 +92,17 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Sampler:
+    """Declaration of a sampler: the settings of `torch.utils.data`, without the data."""
+
+    name: str
+    doc: str
+    settings: tuple[Param, ...]
+    example: str
+    python: PythonCode | None = None
+
+
+@dataclass(frozen=True)
 class Metric:
     """Declaration of a metric: the torchmetrics class for a given type of output and target, and its direction."""
 
@@ -178,6 +189,8 @@ class DataPlan:
     fields: tuple[SampleField, ...]
     length: int | None
     span: Span
+    sampler: Use | None = None
+    """Which samples an epoch has; none: each once. Its setting `label` is the field of the data set that it reads."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from expc.spec.fields import (
     Optimizer,
     Patterns,
     Recompute,
+    Sampler,
     Samples,
     Schedule,
     Share,
@@ -60,6 +61,20 @@ class Data(Settings):
     pin_memory: bool = Field(default=False, description="Copy batches to pinned memory, from where a GPU reads faster.")
     persistent_workers: bool = Field(default=False, description="Keep the loading processes from epoch to epoch.")
     prefetch_factor: Count | None = Field(default=None, description="Batches that each loading process prepares ahead.")
+    timeout: Time | None = Field(default=None, description="The longest wait for a loading process; none: no limit.")
+    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = Field(
+        default=None, description="How loading processes are started; none: as Python does."
+    )
+    sampler: Sampler | None = Field(
+        default=None, description="Which training samples an epoch has; none: each once, as `shuffle` says."
+    )
+    path: Literal["auto", "resident", "workers"] = Field(
+        default="auto",
+        description="Where batches are made: from samples that live decoded on the training device, or anew each time.",
+    )
+    memory: Share = Field(
+        default=0.25, description="The share of a device's free memory that decoded samples may take."
+    )
 
 
 class Train(Settings):

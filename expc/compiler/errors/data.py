@@ -287,3 +287,64 @@ class DeclaredField(Problem):
     template: ClassVar[str] = "{reason}"
 
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerUnfit(Problem):
+    """A sampler does not fit the data: weights of classes where no field is a class, another number of them than there
+    are classes, or more samples than can be drawn.
+
+    `WeightedRandomSampler("balanced")` makes every class as frequent as any other; a list has a weight for each class;
+    the name of a field of numbers gives each sample its own.
+
+    ```exp wrong
+    data {
+      train = MNIST("data") -> ToTensor
+      sampler = WeightedRandomSampler([1, 5])
+    }
+    ```
+
+    ```exp right
+    data {
+      train = MNIST("data") -> ToTensor
+      sampler = WeightedRandomSampler("balanced")
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0417"
+    name: ClassVar[str] = "sampler-unfit"
+    template: ClassVar[str] = "`{sampler}` does not fit: {reason}"
+
+    sampler: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingConflict(Problem):
+    """Two settings of `data` contradict each other: a `sampler` and `shuffle`, or a `path` and what it has no use for.
+
+    `path = auto` keeps decoded samples on the training device where they fit in `memory`, a share of what is free
+    there, and makes batches anew otherwise, by `workers` if there are any. Both give the same batches.
+
+    ```exp wrong
+    data {
+      train = MNIST("data") -> ToTensor
+      path = resident
+      workers = 4
+    }
+    ```
+
+    ```exp right
+    data {
+      train = MNIST("data") -> ToTensor
+      workers = 4
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0418"
+    name: ClassVar[str] = "loading-conflict"
+    template: ClassVar[str] = "{reason}"
+
+    reason: str

@@ -12,6 +12,7 @@ TABLES: Final = {
     "transforms": "a transform",
     "optimizers": "an optimizer",
     "schedules": "a schedule",
+    "samplers": "a sampler",
     "metrics": "a metric",
     "initialisers": "an initialiser",
 }
@@ -64,6 +65,13 @@ class Library:
         from expc.compiler.library.schedules import schedules
 
         return schedules()
+
+    @cached_property
+    def samplers(self) -> Mapping[str, Any]:
+        """`torch.utils.data`."""
+        from expc.compiler.library.samplers import samplers
+
+        return samplers()
 
     @cached_property
     def metrics(self) -> Mapping[str, Any]:

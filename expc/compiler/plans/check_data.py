@@ -1,17 +1,19 @@
 """Checking `data`: the type of every field, from the data set through its stages."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler.dimensions import symbols
 from expc.compiler.errors.data import DataUndeclared, SplitParts, VaryingSize
-from expc.compiler.errors.experiment import BatchArithmetic, NotData, WorkerOption
+from expc.compiler.errors.experiment import BatchArithmetic, NotData
 from expc.compiler.library.datasets import split_fractions, split_length
 from expc.compiler.library.lookup import Library
 from expc.compiler.model import externs
 from expc.compiler.model.arguments import match_settings
 from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.ops.declare import Fault
+from expc.compiler.plans.check_loading import check_loading, sampler
 from expc.compiler.plans.data_stages import LostError, Sample, go_through
 from expc.compiler.program import DataPlan, SampleField, SplitUse, Use
 from expc.diagnostics import ProblemError, Report, Span
@@ -41,7 +43,14 @@ def plans(evaluator: Evaluator, data: "Data", table: Table, report: Report) -> d
             continue
         if plan is not None:
             found[role] = plan
-    _check_loader(data, spans, report)
+    for problem in check_loading(data, spans):
+        report.add(problem)
+    if data.sampler is not None and "train" in found:
+        try:
+            drawn = sampler(evaluator.library, data.sampler, found["train"], spans["sampler"])
+            found["train"] = replace(found["train"], sampler=drawn)
+        except ProblemError as error:
+            report.add(error.problem)
     return found
 
 
@@ -124,13 +133,6 @@ def _check_fixed(role: str, fields: tuple[SampleField, ...], span: Span) -> None
             raise ProblemError(VaryingSize(span=span, role=role, field=field.name, type=str(field.type), sizes=sizes))
 
 
-def _check_loader(data: "Data", spans: Mapping[str, Span], report: Report) -> None:
-    if data.workers == 0:
-        for key in ("persistent_workers", "prefetch_factor"):
-            if getattr(data, key) and key in spans:
-                report.add(WorkerOption(span=spans[key], key=key))
-
-
 def _placed(fault: Fault, span: Span) -> Any:
     return fault.problem(span=span, **fault.facts)
 
@@ -149,19 +151,27 @@ def classes(plans: Iterable[DataPlan]) -> frozenset[int]:
 
 def steps_per_epoch(plan: DataPlan | None, data: "Data | None") -> int | None:
     """How many optimizer steps one pass through the training data takes, where its length is known."""
-    if plan is None or plan.length is None or data is None:
+    samples = None if plan is None else samples_in_epoch(plan)
+    if samples is None or data is None:
         return None
-    return plan.length // data.batch if data.drop_last else -(-plan.length // data.batch)
+    return samples // data.batch if data.drop_last else -(-samples // data.batch)
+
+
+def samples_in_epoch(plan: DataPlan) -> int | None:
+    """How many samples an epoch has, where that is known."""
+    drawn = None if plan.sampler is None else plan.sampler.settings.get("num_samples")
+    return plan.length if drawn is None else int(drawn)
 
 
 def check_batches(
     plan: DataPlan, data: "Data", accumulate: int, dropping: Span, accumulating: Span, report: Report
 ) -> None:
     """Batch, samples and `accumulate` must go together."""
+    samples = samples_in_epoch(plan)
     if plan.length is not None and plan.length == 0:
         report.add(BatchArithmetic(span=plan.span, reason=f"`{plan.role}` has no samples"))
-    elif plan.length is not None and data.drop_last and plan.length < data.batch:
-        reason = f"`drop_last` leaves no batch: {plan.length} samples are fewer than batch = {data.batch}"
+    elif samples is not None and data.drop_last and samples < data.batch:
+        reason = f"`drop_last` leaves no batch: {samples} samples are fewer than batch = {data.batch}"
         report.add(BatchArithmetic(span=dropping, reason=reason))
     if accumulate > data.batch:
         reason = f"`accumulate = {accumulate}` splits a batch of {data.batch} into more parts than it has samples"

@@ -7,7 +7,7 @@ when they are asked for.
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import Use
 from expc.runtime.data.download import fetch
-from expc.runtime.data.randomness import Indices
+from expc.runtime.data.randomness import Indices, beside
 from expc.runtime.data.refusing import damaged, need_samples, not_found, read, unexpected
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import TooLittleData
@@ -25,8 +25,14 @@ Raw = dict[str, Tensor | list[Tensor]]
 """The fields of several samples: one tensor `[B, ...]`, or a list of tensors where sizes may differ."""
 
 
+Kind = Literal["held", "read", "python"]
+
+
 class Samples(Protocol):
     """An open data set."""
+
+    kind: Kind
+    """Whether its samples are in memory, are made anew at each asking, or come from Python code, which may draw."""
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -51,35 +57,77 @@ def open_dataset(use: Use, root: Path) -> Samples:
     return open_vision(use, root)
 
 
+READ_AT_ONCE: Final = 256
+"""How many samples are read for one field of them."""
+
+
+def column(samples: Samples, field: str, indices: Indices) -> Tensor:
+    """One field of the samples at `indices`, `[n, ...]`, without decoding images where labels are known apart.
+
+    Raises `RunError` where a sample cannot be read.
+    """
+    known = samples.known(field) if isinstance(samples, Labelled) else None
+    if known is not None:
+        return known[torch.from_numpy(indices)]
+    parts = [
+        samples.fetch(indices[start : start + READ_AT_ONCE])[field] for start in range(0, len(indices), READ_AT_ONCE)
+    ]
+    return torch.cat([part if isinstance(part, Tensor) else torch.stack(part) for part in parts])
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A data set that knows some fields of all samples without reading them."""
+
+    def known(self, field: str) -> Tensor | None:
+        """The field `[n]`; none where it is not known."""
+        ...
+
+
 class Stored:
     """Samples that are held in memory, one tensor `[n, ...]` for each field."""
 
+    kind: Kind = "held"
+
     def __init__(self, fields: Mapping[str, Tensor]) -> None:
         self._fields = fields
+        self.size = sum(values.nbytes for values in fields.values())
+        """Bytes."""
+
+    def on(self, device: torch.device) -> "Stored":
+        """The same samples there."""
+        return Stored({name: values.to(device) for name, values in self._fields.items()})
 
     def __len__(self) -> int:
         return len(next(iter(self._fields.values())))
 
     def fetch(self, indices: Indices) -> Raw:
         """One indexing operation for each field."""
-        rows = torch.from_numpy(indices)
-        return {name: values.index_select(0, rows) for name, values in self._fields.items()}
+        return {name: values.index_select(0, beside(indices, values)) for name, values in self._fields.items()}
 
 
 class Windows:
     """Windows of a text, `stride` tokens apart; `target` is one token later."""
 
+    kind: Kind = "held"
+
     def __init__(self, tokens: Tensor, window: int, stride: int) -> None:
         self._tokens = tokens
-        self._offsets = torch.arange(window + 1)
+        self._offsets = torch.arange(window + 1, device=tokens.device)
         self._stride = stride
+        self.size = tokens.nbytes
+        """Bytes."""
+
+    def on(self, device: torch.device) -> "Windows":
+        """The same samples there."""
+        return Windows(self._tokens.to(device), len(self._offsets) - 1, self._stride)
 
     def __len__(self) -> int:
         return (len(self._tokens) - len(self._offsets)) // self._stride + 1
 
     def fetch(self, indices: Indices) -> Raw:
         """Tokens `[B, window]` and targets, i64."""
-        found = self._tokens[torch.from_numpy(indices)[:, None] * self._stride + self._offsets].long()
+        found = self._tokens[beside(indices, self._tokens)[:, None] * self._stride + self._offsets].long()
         return {"tokens": found[:, :-1].contiguous(), "target": found[:, 1:].contiguous()}
 
 
@@ -88,6 +136,8 @@ class Fake:
 
     That class seeds torch's own generators for each sample, those of GPUs without restoring them; this one has its own.
     """
+
+    kind: Kind = "read"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
@@ -110,6 +160,8 @@ class Fake:
 class Folder:
     """Images in files, each decoded when it is asked for."""
 
+    kind: Kind = "read"
+
     def __init__(self, use: Use, files: list[tuple[str, int]], load: Callable[[str], Any]) -> None:
         self._dataset, self._span = use.name, use.span
         self._files = files
@@ -123,6 +175,10 @@ class Folder:
         chosen = [self._files[index] for index in indices]
         labels = torch.tensor([label for _, label in chosen])
         return {"image": [self._decode(path) for path, _ in chosen], "label": labels}
+
+    def known(self, field: str) -> Tensor | None:
+        """The labels."""
+        return torch.tensor([label for _, label in self._files]) if field == "label" else None
 
     def _decode(self, path: str) -> Tensor:
         try:

@@ -18,7 +18,7 @@ from expc.compiler.ops.declare import PythonCode
 from expc.compiler.program import SampleField, Use
 from expc.compiler.types import TensorType
 from expc.diagnostics import Label, Span
-from expc.runtime.data.datasets import Raw
+from expc.runtime.data.datasets import Kind, Raw
 from expc.runtime.data.fields import Values
 from expc.runtime.data.randomness import Draws, Indices
 
@@ -45,6 +45,8 @@ class _Made:
 
 class ExternSamples:
     """A data set with a length and items by number: a tuple of the declared fields, or a mapping of their names."""
+
+    kind: Kind = "python"
 
     def __init__(self, use: Use) -> None:
         code = use.declaration.python

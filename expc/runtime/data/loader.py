@@ -1,22 +1,27 @@
-"""Batches of a role, epoch by epoch, prepared in this process or by workers: the same ones, bit for bit."""
+"""Batches of a role, epoch by epoch: the same ones, bit for bit, whoever prepares them and wherever samples live."""
 
-import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Final
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from expc.compiler.program import DataPlan
-from expc.diagnostics import Problem, ProblemError
-from expc.frozen import dataclass
 from expc.runtime.data.declared import Given
-from expc.runtime.data.pipeline import Batch, Pipeline, open_pipeline
-from expc.runtime.data.randomness import ORDER, Indices, permutation
+from expc.runtime.data.memory import Memory
+from expc.runtime.data.order import Order
+from expc.runtime.data.pipeline import EVERYTHING, Batch, open_pipeline
+from expc.runtime.data.randomness import Indices
+from expc.runtime.data.resident import Resident
+from expc.runtime.data.ways import Way, choose, follow
+from expc.runtime.data.workers import Request, Workers
 from expc.runtime.errors import RunError
-from expc.runtime.errors.data import TooLittleData, WorkerDied
+from expc.runtime.errors.data import TooLittleData
+
+AT_ONCE: Final = 2 << 20
+"""Bytes of batches that are made in one go: for small batches, calling operators takes longer than their work."""
 
 
 class Loader:
@@ -24,8 +29,9 @@ class Loader:
 
     `batch` is the number of samples of one global batch; rank `rank` of `world` gets its slice of it. Other settings
     are those of `torch.utils.data.DataLoader`. `root` is where relative paths start, `given` the tensors that a program
-    gives for `Tensors`. Raises `RunError` where the data
-    cannot be opened or is not what the plan says.
+    gives for `Tensors`. With `memory`, samples may live on `device` as `path` says; `passes` gives for the steps of an
+    epoch how often the run goes through the data. Raises `RunError` where the data cannot be opened or is not what the
+    plan says.
     """
 
     def __init__(
@@ -41,36 +47,55 @@ class Loader:
         pin_memory: bool = False,
         persistent_workers: bool = False,
         prefetch_factor: int | None = None,
+        timeout: float = 0,
+        multiprocessing_context: str | None = None,
         rank: int = 0,
         world: int = 1,
         given: Given | None = None,
+        path: str = "auto",
+        device: torch.device | None = None,
+        memory: Memory | None = None,
+        passes: Callable[[int], float] = lambda _: inf,
     ) -> None:
-        self._plan = plan
-        self._pipeline, self._chosen = open_pipeline(plan, root, seed, given)
-        self._seed, self._batch, self._shuffle = seed, batch, shuffle
-        self._rank, self._world = rank, world
-        self.samples = len(self._chosen)
+        pipeline, chosen = open_pipeline(plan, root, seed, given)
+        self._order = Order(plan, pipeline.samples, chosen, seed, shuffle=shuffle)
+        self._batch, self._rank, self._world = batch, rank, world
+        self.samples = len(self._order)
         """The number of samples in an epoch, those of an incomplete last batch included."""
         self._steps = self.samples // batch if drop_last else -(-self.samples // batch)
         if not self._steps:
             what = f"a full batch of `{plan.role}`"
             raise RunError(TooLittleData(span=plan.span, what=what, needed=f"{batch} samples", found=self.samples))
-        self._pin = pin_memory and torch.cuda.is_available()
-        self._requests = _Requests()
-        self._loader: DataLoader[Any] | None = None
-        if workers:
-            self._loader = DataLoader(
-                _Answers(self._pipeline),
-                batch_size=None,
-                sampler=self._requests,
-                collate_fn=_unchanged,
+        self.way = Way(reason="nothing is kept")
+        """Where samples live."""
+        if memory is not None:
+            self.way = choose(
+                plan,
+                pipeline,
+                chosen,
+                path=path,
+                workers=workers,
+                passes=passes(self._steps),
+                device=device or torch.device("cpu"),
+                memory=memory,
+            )
+        self._pipeline, self._missing = follow(pipeline, chosen, self.way)
+        self._group = 1
+        self._together = self.way.device is not None and not self._pipeline.mixes and self._pipeline.one_by_one is None
+        on_device = self.way.device is not None and self.way.device.type != "cpu"
+        self._pin = pin_memory and torch.cuda.is_available() and not on_device
+        self._workers: Workers | None = None
+        if workers and (self.way.device is None or self._missing is not None):
+            self._workers = Workers(
+                self._pipeline.batch if self._missing is None else self._missing.source.fields,
+                plan.role,
+                plan.span,
                 num_workers=workers,
-                worker_init_fn=_start_worker,
-                pin_memory=self._pin,
-                persistent_workers=persistent_workers,
+                pin_memory=self._pin and self._missing is None,
+                persistent_workers=persistent_workers and self._missing is None,
                 prefetch_factor=prefetch_factor,
-                # Its own generator, since torch's default one would move on with every epoch that has workers.
-                generator=torch.Generator(),
+                timeout=timeout,
+                multiprocessing_context=multiprocessing_context,
             )
 
     def __len__(self) -> int:
@@ -79,104 +104,56 @@ class Loader:
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of `epoch` from `start_step` on, each `{field: tensor [B, ...]}`. Raises `RunError`."""
-        order = self._order(epoch)
+        order = self._order.of(epoch)
         requests = [(epoch, *self._slice(order, step)) for step in range(start_step, self._steps)]
-        if self._loader is None:
-            for request in requests:
-                yield self._pinned(self._pipeline.batch(*request))
-        else:
-            self._requests.pending = requests
-            yield from self._answers(self._loader)
+        if self._workers is not None and self._missing is None:
+            yield from self._workers.answers(requests)
+            return
+        if self._workers is not None and self._missing is not None and not self._missing.whole:
+            yield from map(self._made, self._kept(requests, self._workers, self._missing))
+            return
+        first = 0
+        while first < len(requests):
+            for batch in self._in_one_go(requests[first : first + self._group]):
+                first += 1
+                yield batch
 
     def close(self) -> None:
         """End persistent workers now; without this they end with the loader."""
-        self._loader = None
-
-    def _order(self, epoch: int) -> Indices:
-        if not self._shuffle:
-            return self._chosen
-        return self._chosen[permutation(self.samples, seed=self._seed, epoch=epoch, purpose=ORDER)]
+        self._workers = None
 
     def _slice(self, order: Indices, step: int) -> tuple[Indices, slice]:
         """The global batch of a step, and this rank's part of it."""
         whole = order[step * self._batch : (step + 1) * self._batch]
+        if self._world == 1:
+            return whole, EVERYTHING
         return whole, slice(len(whole) * self._rank // self._world, len(whole) * (self._rank + 1) // self._world)
 
-    def _pinned(self, batch: Batch) -> Batch:
+    def _kept(self, requests: Sequence[Request], workers: Workers, samples: Resident) -> Iterator[Request]:
+        """The requests, each when workers have made what it needs that was not there yet."""
+        everything = [numbers if self._pipeline.mixes else numbers[part] for _, numbers, part in requests]
+        missing = [samples.missing(numbers) for numbers in everything]
+        answers = workers.answers([(0, numbers, EVERYTHING) for numbers in missing if len(numbers)])
+        for request, numbers in zip(requests, missing, strict=True):
+            if len(numbers):
+                samples.store(numbers, next(answers))
+            yield request
+
+    def _in_one_go(self, requests: Sequence[Request]) -> Iterator[Batch]:
+        """Several batches as parts of a larger one, where samples do not depend on each other."""
+        parts = [numbers[part] for _, numbers, part in requests]
+        if len(parts) == 1:
+            batch = self._made(requests[0])
+            if self._together:
+                self._group = max(1, AT_ONCE // max(1, sum(value.nbytes for value in batch.values())))
+            yield batch
+            return
+        whole = self._made((requests[0][0], np.concatenate(parts), EVERYTHING))
+        ends = [len(part) for part in parts]
+        columns = {name: torch.split(values, ends) for name, values in whole.items()}
+        for i in range(len(parts)):
+            yield {name: values[i] for name, values in columns.items()}
+
+    def _made(self, request: Request) -> Batch:
+        batch = self._pipeline.batch(*request)
         return {name: value.pin_memory() for name, value in batch.items()} if self._pin else batch
-
-    def _answers(self, loader: "DataLoader[Any]") -> Iterator[Batch]:
-        answers = _iterate(loader)
-        while True:
-            try:
-                answer = next(answers)
-            except StopIteration:
-                return
-            except (RuntimeError, OSError, EOFError) as error:
-                if not _says_that_a_worker_died(error):
-                    raise
-                reason = str(error).split("\n")[0] or "it no longer answers"
-                raise RunError(WorkerDied(span=self._plan.span, role=self._plan.role, reason=reason)) from error
-            if isinstance(answer, _Failure):
-                raise RunError(answer.problem)
-            yield answer
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """What a worker sends in place of a batch; DataLoader itself would make an exception of another class of it."""
-
-    problem: Problem
-
-
-class _Requests:
-    """The sampler: the epoch, the indices and the part of each batch that is to be made."""
-
-    def __init__(self) -> None:
-        self.pending: list[tuple[int, Indices, slice]] = []
-
-    def __iter__(self) -> Iterator[tuple[int, Indices, slice]]:
-        return iter(self.pending)
-
-    def __len__(self) -> int:
-        return len(self.pending)
-
-
-class _Answers(Dataset[Any]):
-    """The pipeline as DataLoader wants it: one item is one whole batch."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    def __getitem__(self, request: tuple[int, Indices, slice]) -> Batch | _Failure:
-        try:
-            return self._pipeline.batch(*request)
-        except ProblemError as error:
-            return _Failure(error.problem)
-
-
-def _iterate(loader: "DataLoader[Any]") -> Iterator[Any]:
-    """`iter(loader)`, without the handler of signals that it installs.
-
-    That handler raises when a worker dies, wherever this process happens to be. Without it the next batch raises.
-    """
-    before = signal.getsignal(signal.SIGCHLD)
-    answers = iter(loader)
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, before)
-    return answers
-
-
-def _says_that_a_worker_died(error: Exception) -> bool:
-    """Whether DataLoader noticed the death of a worker, or met a connection to one that had broken off."""
-    text = str(error)
-    return "DataLoader worker (pid" in text or (not isinstance(error, RuntimeError) and not text.startswith("Caught"))
-
-
-def _unchanged(answer: Any) -> Any:
-    return answer
-
-
-def _start_worker(_: int) -> None:
-    # Ctrl-C reaches every process of the group; the run ends its workers itself. torch has set one thread already.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -20,7 +20,7 @@ from expc.runtime.data.fields import Values, through
 from expc.runtime.data.mixtures import MIXING, mix
 from expc.runtime.data.randomness import Draws, Indices
 from expc.runtime.data.split import select
-from expc.runtime.data.transforms import plain
+from expc.runtime.data.transforms import batched, plain
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import TransformFailed
 
@@ -44,8 +44,15 @@ class Step:
     """Which of the role's transforms it is: what its random numbers are for."""
     one_draw: bool
     """It draws places, which mean the same for all of `reads` only if they are of one size."""
+    random: bool = True
+    """It gives the same sample something else in each epoch."""
     python: ExternTransform | None = None
     """The Python code of an `extern transform`."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether a whole batch goes through it at once, and not image by image."""
+        return self.python is None and (self.transform in MIXING or batched(self.transform, self.settings))
 
 
 @dataclass(frozen=True)
@@ -63,24 +70,45 @@ class Pipeline:
     stages: tuple[Step | Select | Shape, ...]
     seed: int
 
-    def batch(self, epoch: int, indices: Indices, part: slice = EVERYTHING) -> Batch:
-        """`part` of the samples at `indices`, transformed, as one tensor `[B, ...]` for each field.
+    @property
+    def mixes(self) -> bool:
+        """Whether a sample depends on the others of its batch."""
+        return any(isinstance(stage, Step) and stage.transform in MIXING for stage in self.stages)
 
-        Raises `RunError`.
+    @property
+    def one_by_one(self) -> Step | None:
+        """The first transform that images go through one after the other."""
+        return next((stage for stage in self.stages if isinstance(stage, Step) and not stage.batched), None)
+
+    def batch(self, epoch: int, numbers: Indices, part: slice = EVERYTHING) -> Batch:
+        """`part` of the samples called `numbers`, transformed, as one tensor `[B, ...]` for each field.
+
+        A number is the index of a sample; adding the length of the data set gives the same sample with other random
+        numbers, for one that is drawn several times in an epoch. Raises `RunError`.
         """
-        if part != EVERYTHING and any(isinstance(stage, Step) and stage.transform in MIXING for stage in self.stages):
+        if part != EVERYTHING and self.mixes:
             # What mixes the samples of a batch needs all of them.
-            return {name: values[part] for name, values in self.batch(epoch, indices).items()}
-        indices = indices[part]
-        fields = self.samples.fetch(indices)
-        for stage in self.stages:
-            if isinstance(stage, Select):
-                fields = {new: fields[old] for new, old in stage.kept}
-            elif isinstance(stage, Shape):
-                stage.verify(fields)
-            else:
-                fields = {**fields, **_transformed(stage, fields, Draws(self.seed, epoch, indices, stage.purpose))}
+            return {name: values[part] for name, values in self.batch(epoch, numbers).items()}
+        fields = self.fields(epoch, numbers, part)
         return {name: value if isinstance(value, Tensor) else torch.stack(value) for name, value in fields.items()}
+
+    def fields(self, epoch: int, numbers: Indices, part: slice = EVERYTHING) -> Raw:
+        """The same before it is put together: a list of tensors where samples differ in size. Raises `RunError`."""
+        numbers = numbers[part]
+        fields = self.samples.fetch(numbers % len(self.samples))
+        for stage in self.stages:
+            fields = through_stage(stage, fields, Draws(self.seed, epoch, numbers, 0))
+        return fields
+
+
+def through_stage(stage: "Step | Select | Shape", fields: Raw, draws: Draws) -> Raw:
+    """The fields of some samples after one stage. Raises `RunError`."""
+    if isinstance(stage, Select):
+        return {new: fields[old] for new, old in stage.kept}
+    if isinstance(stage, Shape):
+        stage.verify(fields)
+        return fields
+    return {**fields, **_transformed(stage, fields, draws.about(stage.purpose))}
 
 
 def _transformed(step: Step, fields: Raw, draws: Draws) -> Raw:
@@ -91,7 +119,7 @@ def _transformed(step: Step, fields: Raw, draws: Draws) -> Raw:
     if step.transform in MIXING:
         images, labels = (value if isinstance(value, Tensor) else torch.stack(value) for value in values)
         return dict(zip(step.writes, mix(step.transform, images, labels, step.settings, draws), strict=True))
-    if step.one_draw and len({tuple(map(_sides, value)) for value in values}) > 1:
+    if step.one_draw and len(values) > 1 and len({_sides(value) for value in values}) > 1:
         found = " and ".join(shapes(value) for value in values)
         reason = "what is piped together must be of one size"
         raise RunError(TransformFailed(span=step.span, transform=step.transform, found=found, reason=reason))
@@ -106,8 +134,10 @@ def _transformed(step: Step, fields: Raw, draws: Draws) -> Raw:
     return made
 
 
-def _sides(image: Tensor) -> tuple[int, ...]:
-    return tuple(image.shape[-2:])
+def _sides(images: Values) -> tuple[tuple[int, ...], ...]:
+    if isinstance(images, Tensor):
+        return (tuple(images.shape[-2:]),) * len(images)
+    return tuple(tuple(image.shape[-2:]) for image in images)
 
 
 def shapes(values: Values) -> str:
@@ -134,7 +164,8 @@ def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = N
             settings = plain(use.settings)
             python = None if use.declaration.python is None else ExternTransform(use, stage.types)
             fields = stage.reads, stage.writes, stage.masks
-            stages.append(Step(use.name, settings, use.span, *fields, purpose, one_draw, python))
+            random = use.declaration.random or python is not None or use.name in MIXING
+            stages.append(Step(use.name, settings, use.span, *fields, purpose, one_draw, random, python))
             purpose += 1
     splits = [stage for stage in plan.stages if isinstance(stage, SplitUse)]
     return Pipeline(samples, tuple(stages), seed), select(len(samples), splits, seed)

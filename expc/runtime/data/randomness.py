@@ -9,7 +9,9 @@ from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from expc.frozen import dataclass
 
@@ -55,7 +57,7 @@ class Draws:
     def words(self, block: int = 0) -> tuple[Words, Words, Words, Words]:
         """Four random words for each sample; every block below 65,536 has other ones. Samples are below 2 ** 48."""
         samples = self.samples.astype(np.uint64)
-        epoch, purpose = (np.full_like(samples, value) for value in (self.epoch, self.purpose))
+        epoch, purpose = (np.array([value], dtype=np.uint64) for value in (self.epoch, self.purpose))
         key = (self.seed & 0xFFFFFFFF, self.seed >> 32 & 0xFFFFFFFF)
         return philox((samples & _LOW, samples >> _32 | np.uint64(block << 16), epoch, purpose), key)
 
@@ -67,6 +69,10 @@ class Draws:
         """For each of at most four bounds a whole number from 0 to below it, for each sample."""
         words = self.words()
         return tuple((words[i] * np.uint64(bound) >> _32).astype(np.int64) for i, bound in enumerate(bounds))
+
+    def about(self, purpose: int) -> "Draws":
+        """The numbers of the same samples for another purpose."""
+        return Draws(self.seed, self.epoch, self.samples, purpose)
 
     def of(self, chosen: NDArray[Any] | list[int]) -> "Draws":
         """The same numbers for some of the samples: `chosen` is a mask, or their positions."""
@@ -153,3 +159,11 @@ def permutation(length: int, *, seed: int, epoch: int, purpose: int) -> Indices:
     """The numbers below `length` in a random order."""
     high, low, _, _ = Draws(seed, epoch, np.arange(length), purpose).words()
     return np.argsort(high << _32 | low, kind="stable")
+
+
+def beside(numbers: NDArray[Any], values: Tensor) -> Tensor:
+    """Numbers as a tensor on the device of `values`, without waiting for the device."""
+    made = torch.from_numpy(numbers)
+    if values.device.type == "cuda":
+        made = made.pin_memory()
+    return made.to(values.device, non_blocking=True)

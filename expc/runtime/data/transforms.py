@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from expc.compiler.library.transforms import borders, sides
@@ -18,7 +19,7 @@ from expc.compiler.types import TORCH_NAMES
 from expc.frozen import dataclass
 from expc.runtime.data.parameters import DRAW
 from expc.runtime.data.policies import POLICIES
-from expc.runtime.data.randomness import Draws
+from expc.runtime.data.randomness import Draws, beside
 
 Settings = Mapping[str, Any]
 
@@ -54,6 +55,14 @@ def varies(name: str, settings: Settings) -> bool:
         inner = [use for chain in settings["transforms"] for use in chain]
         return any(use.name in _RESIZING or varies(use.name, use.settings) for use in inner)
     return name in _VARYING
+
+
+def batched(name: str, settings: Settings) -> bool:
+    """Whether a batch goes through at once, on any device; else image by image, which is work for a processor."""
+    if name in ("RandomApply", "RandomChoice"):
+        inner = (use for chain in settings["transforms"] for use in chain)
+        return not varies(name, settings) and all(batched(use.name, use.settings) for use in inner)
+    return name not in _ONE_BY_ONE and not varies(name, settings)
 
 
 _VARYING = frozenset({"RandomZoomOut", "RandomResize", "RandomShortestSize", "ScaleJitter"})
@@ -121,13 +130,18 @@ def _random_crop(images: Tensor, settings: Settings, draws: Draws) -> Tensor:
         left, top, right, bottom = left + narrow, top + short, right + narrow, bottom + short
     images = _with_border(images, settings, (left, top, right, bottom))
     tops, lefts = draws.below(images.shape[-2] - height + 1, images.shape[-1] - width + 1)
-    pieces = images.unfold(2, height, 1).unfold(3, width, 1)
-    return pieces[torch.arange(len(images)), :, torch.from_numpy(tops), torch.from_numpy(lefts)]
+    if images.device.type == "cpu" and images.dtype != torch.bfloat16:
+        # numpy copies whole rows where torch goes pixel by pixel: three times as fast.
+        pieces = sliding_window_view(images.numpy(), (height, width), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5)
+        return torch.from_numpy(pieces[np.arange(len(images)), tops, lefts])
+    places = images.unfold(2, height, 1).unfold(3, width, 1)
+    rows = beside(np.arange(len(images)), images)
+    return places[rows, :, beside(tops, images), beside(lefts, images)]
 
 
 def _random_flip(dim: int) -> Callable[[Tensor, Settings, Draws], Tensor]:
     def flip(images: Tensor, settings: Settings, draws: Draws) -> Tensor:
-        chosen = torch.from_numpy(draws.uniform() < settings["p"])
+        chosen = beside(draws.uniform() < settings["p"], images)
         return torch.where(chosen[:, None, None, None], images.flip(dim), images)
 
     return flip
@@ -146,11 +160,12 @@ def _sometimes(name: str) -> Callable[[Tensor, Settings, Draws], Tensor]:
     """A transform of some of the images, without further random parameters."""
 
     def run(images: Tensor, settings: Settings, draws: Draws) -> Tensor:
-        chosen = torch.from_numpy(draws.uniform() < settings["p"])
-        if not chosen.any():
+        chosen = np.flatnonzero(draws.uniform() < settings["p"])
+        if not len(chosen):
             return images
-        changed = _made(name, settings).transform(images[chosen], {"num_input_channels": images.shape[1]})
-        return images.index_put((chosen,), changed)
+        rows = beside(chosen, images)
+        changed = _made(name, settings).transform(images[rows], {"num_input_channels": images.shape[1]})
+        return images.index_put((rows,), changed)
 
     return run
 
@@ -221,14 +236,14 @@ def _replaced(images: Tensor, chosen: Any, changed: Tensor) -> Tensor:
     """`images` with those at `chosen` changed; all of them are of one size, or there is one."""
     if len(changed) == len(images):
         return changed
-    return images.index_put((torch.from_numpy(chosen),), changed)
+    return images.index_put((beside(np.flatnonzero(chosen), images),), changed)
 
 
 def _random_apply(images: Tensor, settings: Settings, draws: Draws) -> Tensor:
     chosen = draws.uniform() < settings["p"]
     if not chosen.any():
         return images
-    changed, inside = images[torch.from_numpy(chosen)], draws.of(chosen)
+    changed, inside = images[beside(np.flatnonzero(chosen), images)], draws.of(chosen)
     for position, chain in enumerate(settings["transforms"]):
         changed = _through(chain, changed, inside.inner(position))
     return _replaced(images, chosen, changed)
@@ -242,7 +257,8 @@ def _random_choice(images: Tensor, settings: Settings, draws: Draws) -> Tensor:
     for position, chain in enumerate(chains):
         chosen = numbers == position
         if chosen.any():
-            changed = _through(chain, images[torch.from_numpy(chosen)], draws.of(chosen).inner(position))
+            rows = beside(np.flatnonzero(chosen), images)
+            changed = _through(chain, images[rows], draws.of(chosen).inner(position))
             result = _replaced(result, chosen, changed)
     return result
 
@@ -279,3 +295,5 @@ _RUN: Mapping[str, Callable[[Tensor, Settings, Draws], Tensor]] = {
     **{name: _each(name) for name in DRAW},
     **{name: _policy(name) for name in POLICIES},
 }
+
+_ONE_BY_ONE = frozenset({*DRAW, *POLICIES, "JPEG", "GaussianNoise", "RandomOrder"})

@@ -18,6 +18,7 @@ from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import SampleField, Use
 from expc.compiler.types import TORCH_NAMES, TensorType
 from expc.diagnostics import Span
+from expc.runtime.data.datasets import Kind, Raw, Stored
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
 from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected
@@ -25,8 +26,6 @@ from expc.runtime.errors import RunError
 from expc.runtime.errors.data import UnexpectedData
 from expc.runtime.errors.output import from_os_error
 from expc.runtime.errors.training import PackageMissing
-
-Raw = dict[str, Tensor | list[Tensor]]
 
 NEEDS: Final[Mapping[str, str]] = {
     "Caltech101": "scipy",
@@ -39,11 +38,14 @@ NEEDS: Final[Mapping[str, str]] = {
 }
 """The packages that torchvision needs for a data set, and does not install."""
 
+PROBED: Final = 8
+"""How many samples are read to see whether a list is that of their labels."""
+
 IGNORED: Final = -100
 """The class that torch's losses leave out by default; what has no class in a mask becomes this."""
 
 
-def open_vision(use: Use, root: Path) -> "Arrays | Decoded":
+def open_vision(use: Use, root: Path) -> "Stored | Decoded":
     """A data set of `torchvision.datasets`. Raises `RunError`."""
     package = NEEDS.get(use.name)
     if package is not None and find_spec(package) is None:
@@ -57,7 +59,7 @@ def open_vision(use: Use, root: Path) -> "Arrays | Decoded":
         raise unexpected(use, folder, f"{expected} samples", f"{len(made)}: the data is incomplete")
     _verify_classes(use, folder, made, fields)
     if isinstance(getattr(made, "data", None), np.ndarray | Tensor):
-        return Arrays(use, folder, made, fields)
+        return _arrays(use, folder, made, fields)
     return Decoded(use, folder, made, fields)
 
 
@@ -113,32 +115,24 @@ def _verify_classes(use: Use, folder: Path, made: Any, fields: tuple[SampleField
     raise unexpected(use, folder, f"{label.type.classes} classes", f"{len(found)}")
 
 
-class Arrays:
+def _arrays(use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) -> Stored:
     """Images that torchvision holds in one array, `[n, H, W]` or `[n, C, H, W]`, with their labels."""
-
-    def __init__(self, use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) -> None:
-        images = torch.as_tensor(made.data)
-        labels = torch.as_tensor(made.labels if hasattr(made, "labels") else made.targets).long()
-        if use.name == "QMNIST" and use.settings["compat"]:
-            labels = labels[:, 0]
-        self._values = {"image": images[:, None] if images.ndim == 3 else images, "label": labels}
-        for field in fields:
-            values = self._values[field.name]
-            if (found := _wrong(values[0], field.type)) or (found := _outside(values, field.type)):
-                raise unexpected(use, folder, f"`{field.name}` of {field.type}", found)
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self._values["image"])
-
-    def fetch(self, indices: Indices) -> Raw:
-        """One indexing operation for each field."""
-        rows = torch.from_numpy(indices)
-        return {name: values.index_select(0, rows) for name, values in self._values.items()}
+    images = torch.as_tensor(made.data)
+    labels = torch.as_tensor(made.labels if hasattr(made, "labels") else made.targets).long()
+    if use.name == "QMNIST" and use.settings["compat"]:
+        labels = labels[:, 0]
+    found = {"image": images[:, None] if images.ndim == 3 else images, "label": labels}
+    for field in fields:
+        values = found[field.name]
+        if (wrong := _wrong(values[0], field.type)) or (wrong := _outside(values, field.type)):
+            raise unexpected(use, folder, f"`{field.name}` of {field.type}", wrong)
+    return Stored(found)
 
 
 class Decoded:
     """Samples that torchvision's object makes one by one."""
+
+    kind: Kind = "read"
 
     def __init__(self, use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) -> None:
         self._dataset, self._span, self._folder = use.name, use.span, folder
@@ -157,6 +151,20 @@ class Decoded:
             fixed = all(isinstance(size, int) for size in field.type.dims)
             made[field.name] = torch.stack(values) if fixed else values
         return made
+
+    def known(self, field: str) -> Tensor | None:
+        """The labels, where torchvision's object lists them under one of its usual names, as some samples confirm."""
+        for name in ("targets", "_labels", "labels", "_samples", "samples"):
+            found = getattr(self._made, name, None)
+            if field != "label" or not isinstance(found, list | tuple) or len(found) != len(self):
+                continue
+            labels = [row[-1] if isinstance(row, list | tuple) else row for row in found]
+            if not all(isinstance(label, int) for label in labels):
+                continue
+            probe = np.linspace(0, len(self) - 1, min(PROBED, len(self))).astype(np.int64)
+            if torch.tensor([labels[i] for i in probe]).equal(torch.stack(list(self.fetch(probe)["label"]))):
+                return torch.tensor(labels)
+        return None
 
     def _sample(self, index: int) -> list[Tensor]:
         try:

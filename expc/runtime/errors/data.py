@@ -210,3 +210,35 @@ class DataNotGiven(Problem):
     template: ClassVar[str] = 'no tensors are given for `Tensors("{set}")`: `experiment.run(data={{"{set}": ...}})`'
 
     set: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTooLarge(Problem):
+    """`path = resident` asks for decoded samples on the training device, and they do not fit.
+
+    They may take `memory` of what is free there, a quarter unless the file says otherwise. `path = auto` takes them
+    from the data set then, batch by batch, with the same numbers. Less is needed where images become small before the
+    first random transform: `Resize([64, 64]) -> RandomHorizontalFlip`.
+
+    ```exp wrong
+    data {
+      train = FakeData(size=10_000_000) -> ToTensor
+      path = resident
+    }
+    ```
+
+    ```exp right
+    data {
+      train = FakeData(size=10_000_000) -> ToTensor
+      path = auto
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0841"
+    name: ClassVar[str] = "data-too-large"
+    template: ClassVar[str] = "decoded, `{role}` takes {needed}, and may take {found}"
+
+    role: str
+    needed: str
+    found: str
