@@ -17,6 +17,7 @@ from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import choose_device
 from expc.runtime.errors import RunError
+from expc.runtime.data.roles import open_roles
 from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
@@ -33,7 +34,7 @@ from expc.runtime.rundir import RunDirectory
 from expc.runtime.task import Task
 from expc.runtime.turns import make_turns
 from expc.runtime.watch import Deadline, Every, Watcher
-from expc.spec.sections import Checkpoint, Data, Log, Train
+from expc.spec.sections import Checkpoint, Log, Train
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
         log=experiment.log or Log(),
         device=where,
         precision=precision,
-        loaders=_loaders(program, experiment.data, experiment.train.seed, given),
+        loaders=open_roles(program, root=root_of(program), device=where, given=given),
         task=task,
     )
 
@@ -153,27 +154,6 @@ def start_of(program: Program) -> Span:
 
 def _incomplete(program: Program, missing: str) -> RunError:
     return RunError(NothingToTrain(span=start_of(program), experiment=program.name, missing=missing))
-
-
-def _loaders(program: Program, data: Data, seed: int, given: Given | None) -> dict[str, Loader]:
-    root = root_of(program)
-    return {
-        role: Loader(
-            plan,
-            root=root,
-            seed=seed,
-            batch=data.batch,
-            shuffle=data.shuffle and role == "train",
-            drop_last=data.drop_last and role == "train",
-            workers=data.workers,
-            pin_memory=data.pin_memory,
-            persistent_workers=data.persistent_workers,
-            prefetch_factor=data.prefetch_factor,
-            given=given,
-        )
-        for role, plan in program.data.items()
-        if role in ("train", "val", "test")
-    }
 
 
 def _best(run: Prepared) -> Watch | None:

@@ -14,6 +14,7 @@ from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
+from expc.runtime.data.roles import say
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import WorkerDied
 from expc.runtime.interrupts import Interrupts
@@ -158,6 +159,8 @@ def _announce(training: Training, prepared: Prepared, directory: RunDirectory) -
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs:,} epochs"
     length = f"{training.total_steps:,} steps in {epochs} of {training.steps_per_epoch:,}"
     training.progress.line(f"{prepared.program.name}: {parameters:,} parameters · {samples} samples · {length}")
+    if prepared.program.experiment.data is not None:
+        training.progress.line(f"data: {say(prepared.loaders, prepared.program.experiment.data)}")
     training.progress.line(f"on {_name(training.device)} in {training.precision.name} · writing {directory.path}")
 
 
