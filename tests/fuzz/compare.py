@@ -127,6 +127,9 @@ def _refused(program: Program | Experiment, checked: Checked, text: str, r: rand
             accepted = this
     if code == "E0501" and "ignore_index" in text:
         return Verdict("refused, of classes that the largest is none of", text)
+    counts = re.search(r"gets (\d+) outputs? .* for (\d+) classes", problem.message)
+    if code == "E0501" and counts is not None and int(counts[1]) < int(counts[2]):
+        return Verdict("refused, of classes that these numbers did not reach", text)
     if code == "E0227" and "it has all its tensors" in problem.message:
         return Verdict("refused, to be written with a name", text)
     if code in ("E0301", "E0305") and re.search(r"\b(min|max)\(", problem.message):
