@@ -12,6 +12,7 @@ from expc.compiler.library.optimizers import optimizers
 from expc.compiler.program import DataPlan, LossPlan, MetricPlan, Program, SampleField, TrainPlan, Use, Watch
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
+from expc.runtime.data.ways import Way
 from expc.runtime.run import run
 from expc.spec.experiment import Experiment
 from expc.spec.sections import Checkpoint, Data, Log, Train
@@ -36,6 +37,8 @@ def network():
 
 class FakeLoader:
     """As `Loader`, over tensors: the order of an epoch follows from the seed and its number."""
+
+    way = Way(reason="these are tensors")
 
     def __init__(self, plan, *, seed, batch, shuffle, drop_last=False, **_):
         self.fields, self.batch, self.shuffle, self.seed = plan.dataset, batch, shuffle, seed
@@ -141,6 +144,6 @@ def fake_run(checked, out, *, model=network, loss=nn.CrossEntropyLoss, **options
     with (
         patch("expc.runtime.task.lower", seeded(model)),
         patch("expc.runtime.task.lower_container", seeded(loss)),
-        patch("expc.runtime.prepare.Loader", FakeLoader),
+        patch("expc.runtime.data.roles.Loader", FakeLoader),
     ):
         return run(checked, out=None if out is None else Path(out), **{"device": "cpu", "progress": False, **options})

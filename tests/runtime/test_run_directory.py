@@ -162,11 +162,12 @@ def test_lines_without_bars_where_nobody_watches(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert "70 train, 33 val, 29 test samples" in lines[0]
-    assert lines[2].startswith("epoch 1/2  train loss ")
-    assert "val loss" in lines[2]
-    assert lines[4].startswith("test  loss ")
+    assert lines[1].startswith("data: train, val, test made batch by batch")
+    assert lines[3].startswith("epoch 1/2  train loss ")
+    assert "val loss" in lines[3]
+    assert lines[5].startswith("test  loss ")
     assert "\r" not in err
 
 
