@@ -1,6 +1,7 @@
 """In which precision a run computes: weights stay f32, and torch's autocast chooses for each operator."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -20,13 +21,20 @@ class Precision:
     For f32 both are torch's own, switched off.
     """
 
-    def __init__(self, asked: str, device: torch.device) -> None:
-        self.name: Final = _automatic(device) if asked == "auto" else asked
+    def __init__(self, name: str, device: torch.device, measured: Mapping[str, float] | None = None) -> None:
+        self.name: Final = name
+        self.measured: Final = measured or {}
+        """Where `auto` has measured: milliseconds of a step in each precision."""
         self._device: Final = device
-        if self.name == "f16" and device.type == "cpu":
-            span = option_span("--device", str(device))
-            raise RunError(PrecisionUnavailable(span=span, precision=self.name, device=str(device)))
-        self._scaler: Final = torch.amp.GradScaler(device.type, enabled=self.name == "f16")
+        self._scaler: Final = torch.amp.GradScaler(device.type, enabled=name == "f16")
+
+    def __str__(self) -> str:
+        """The precision, and what it was chosen by."""
+        times = ", ".join(
+            f"{name} {'is not finite' if math.isinf(taken) else f'{taken:.3g} ms'}"
+            for name, taken in self.measured.items()
+        )
+        return f"{self.name} (of a step's passes: {times})" if times else self.name
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which model and loss are computed."""
@@ -52,8 +60,8 @@ class Precision:
         return self._scaler.state_dict()
 
 
-def _automatic(device: torch.device) -> str:
-    """bf16 where the hardware computes in it, else f32. The CPU's bf16 is rarely faster than its f32."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16"
-    return "f32"
+def refuse_precision(asked: str, device: torch.device) -> None:
+    """Raises `RunError` (E0602) where the device does not compute in the precision."""
+    if asked == "f16" and device.type == "cpu":
+        span = option_span("--device", str(device))
+        raise RunError(PrecisionUnavailable(span=span, precision=asked, device=str(device)))

@@ -15,18 +15,19 @@ from expc.runtime.checkpoint import Checkpoints
 from expc.runtime.data.datasets import data_root
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
+from expc.runtime.data.roles import open_roles
 from expc.runtime.device import choose_device
 from expc.runtime.errors import RunError
-from expc.runtime.data.roles import open_roles
 from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping
 from expc.runtime.later import refuse_what_comes_later
 from expc.runtime.loop import Training
+from expc.runtime.measuring import choose_precision
 from expc.runtime.metrics import Metrics, scores_of
 from expc.runtime.optim import Chains, Schedules, make_optimizers
-from expc.runtime.precision import Precision
+from expc.runtime.precision import Precision, refuse_precision
 from expc.runtime.progress import Progress
 from expc.runtime.python_parameters import with_python
 from expc.runtime.records import Records
@@ -66,8 +67,9 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
     if experiment.train.epochs is None and experiment.train.steps is None:
         raise _incomplete(program, "length: `epochs` or `steps`")
     where = choose_device(device)
-    precision = Precision(experiment.train.precision, where)
+    refuse_precision(experiment.train.precision, where)
     task = Task(program, where, experiment.train.seed)
+    loaders = open_roles(program, root=root_of(program), device=where, given=given)
     return Prepared(
         program=program,
         plan=with_python(plan, program.model, task.model),
@@ -75,8 +77,8 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
         checkpoint=experiment.checkpoint or Checkpoint(),
         log=experiment.log or Log(),
         device=where,
-        precision=precision,
-        loaders=open_roles(program, root=root_of(program), device=where, given=given),
+        precision=choose_precision(experiment.train, task, loaders["train"], where),
+        loaders=loaders,
         task=task,
     )
 

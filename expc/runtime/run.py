@@ -148,6 +148,7 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         versions=versions(),
         device=_name(prepared.device),
         precision=prepared.precision.name,
+        precision_measured=finite(prepared.precision.measured),
         command=list(command),
     )
     directory.describe(prepared.program, root_of(prepared.program))
@@ -161,7 +162,7 @@ def _announce(training: Training, prepared: Prepared, directory: RunDirectory) -
     training.progress.line(f"{prepared.program.name}: {parameters:,} parameters · {samples} samples · {length}")
     if prepared.program.experiment.data is not None:
         training.progress.line(f"data: {say(prepared.loaders, prepared.program.experiment.data)}")
-    training.progress.line(f"on {_name(training.device)} in {training.precision.name} · writing {directory.path}")
+    training.progress.line(f"on {_name(training.device)} in {training.precision} · writing {directory.path}")
 
 
 def _name(device: torch.device) -> str:
