@@ -6,13 +6,12 @@ from copy import deepcopy
 import pytest
 import torch
 from by_hand import DATA, GAN, NET, by_hand, plain, program, same, trained
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from expc.compiler.session import check_text
-from expc.diagnostics import ProblemError
 from expc.runtime.errors import RunError
 from expc.runtime.prepare import prepare
 
@@ -200,34 +199,6 @@ def test_recomputed_modules_forget_their_activations():
         model(torch.rand(3, 1, 4, 4)).sum().backward()
     assert calls.count(model.body) == 2
     assert model.body.weight.grad is not None
-
-
-def test_weights_from_a_file(tmp_path):
-    path = tmp_path / "start.safetensors"
-    source = prepare(
-        program("epochs = 1, seed = 9, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)"), "cpu"
-    ).task.model
-    source.norm.running_mean.fill_(0.5)
-    save_file({f"net.{key}": value.contiguous() for key, value in source.state_dict().items()}, path)
-    text = f"""
-        epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
-        init "*" = load("{path}", drop="net.")
-        init "head.bias" = zeros
-    """
-    model = prepare(program(text), "cpu").task.model
-    expected = {**source.state_dict(), "head.bias": torch.zeros(4)}
-    same(model.state_dict(), expected)
-
-    def refusal(rule):
-        with pytest.raises(ProblemError) as raised:
-            prepare(program(f"epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)\n init {rule}"), "cpu")
-        assert raised.value.problem.code == "E0815"
-        return raised.value.problem.message
-
-    assert "no such file" in refusal('"*" = load("nowhere.safetensors")')
-    assert "it has no `body.weight` and 1 others" in refusal(f'"body.*" = load("{path}")')
-    path.write_bytes(b"text")
-    assert "no safetensors file" in refusal(f'"body.*" = load("{path}")')
 
 
 def test_metrics_by_name_blocks_as_metrics_and_penalties(tmp_path):

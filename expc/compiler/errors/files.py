@@ -13,7 +13,8 @@ class WeightsRefused(Problem):
     Every parameter and buffer that the selector of the `init` matches must be in the file in its own shape, under its
     key after the prefix that is dropped. Keys are relative to the block that the `init` stands in: in a block that is a
     backbone they are those of the backbone alone. A new head is left out by a selector that does not match it. Paths
-    start at the folder of the `.exp` file.
+    start at the folder of the `.exp` file. Files of `torch.save` are read as tensors and plain values; what else one
+    holds could run code, and is refused: save `model.state_dict()`.
 
     ```exp wrong
     train { init "*" = load("resnet18.safetensors") }

@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from expc.compiler.errors.files import WeightsRefused
 from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import InitRule
+from expc.compiler.library.pretrained import is_published
+from expc.compiler.lower.weight_files import UnreadableWeightsError, fetch, read
 
 
 def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
     """Copy the tensors of a file into those that are wanted, each under one of its keys.
 
     The path starts at the folder of the `.exp` file that has the rule. Raises `ExecutionError` (E0815) where the file
-    cannot be read, has no such key, or has it in another shape.
+    cannot be read; and where it lacks tensors or has them in other shapes, with all of them: nothing is copied then.
     """
     settings = {str(given.name): str(given.value) for given in rule.initialiser.arguments}
     path, drop = settings["path"], settings["drop"]
@@ -26,35 +27,58 @@ def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
         return ExecutionError(WeightsRefused(span=rule.span, path=path, reason=reason, notes=notes))
 
     try:
-        loaded = load_file(Path(rule.span.source.folder) / path)
-    except FileNotFoundError:
-        raise refused("there is no such file") from None
-    except (OSError, SafetensorError) as error:
-        raise refused(f"it is no safetensors file: {error}") from error
+        loaded = fetch(path) if is_published(path) else read(Path(rule.span.source.folder) / path)
+    except UnreadableWeightsError as error:
+        raise refused(str(error)) from error
     found = {
         tensor: next((drop + key for key in keys if drop + key in loaded), None) for tensor, keys in wanted.items()
     }
-    missing = [keys[0] for tensor, keys in wanted.items() if found[tensor] is None]
-    if missing:
-        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
-        first = f"it has no `{drop}{missing[0]}`{more}; its first key is `{next(iter(loaded), '')}`"
-        raise refused(first, *_advice(missing[0], loaded))
+    absent = [wanted[tensor][0] for tensor, key in found.items() if key is None]
+    if not any(key.endswith(_COUNTER) for key in loaded):
+        # As torch itself does with files from before batch norms counted: the count starts at 0.
+        absent = [key for key in absent if not key.endswith(_COUNTER)]
+    other = {key: (loaded[key], tensor) for tensor, key in found.items() if key and not _fits(loaded[key], tensor)}
+    if absent or other:
+        reason = f"{len(absent) + len(other)} of the {len(wanted)} tensors that `{rule.selector}` matches do not fit"
+        raise refused(reason, *_notes(absent, other, loaded, drop))
     for tensor, key in found.items():
-        there = loaded[str(key)]
-        if there.shape != tensor.shape:
-            shapes = f"{list(there.shape)} there and {list(tensor.shape)} here"
-            raise refused(f"`{str(key).removeprefix(drop)}` is {shapes}; leave it out with a narrower selector")
-        with torch.no_grad():
-            tensor.copy_(there)
+        if key is not None:
+            with torch.no_grad():
+                tensor.copy_(loaded[key])
 
 
-def _advice(missing: str, loaded: Mapping[str, Tensor]) -> tuple[str, ...]:
+_COUNTER: Final = "num_batches_tracked"
+
+
+def _fits(there: Tensor, here: Tensor) -> bool:
+    return there.shape == here.shape and there.is_complex() == here.is_complex() and not there.is_quantized
+
+
+def _notes(
+    absent: Sequence[str], other: Mapping[str, tuple[Tensor, Tensor]], loaded: Mapping[str, Tensor], drop: str
+) -> list[str]:
+    """All that does not fit, and what to write instead."""
+    notes = []
+    if absent:
+        notes.append(f"it has no {', '.join(f'`{drop}{key}`' for key in absent)}")
+        notes += _advice(absent[0], loaded)
+    if other:
+        shapes = (f"`{key}` {_shape(there)}, here {_shape(here)}" for key, (there, here) in other.items())
+        notes += [f"it has {'; '.join(shapes)}", "a selector that matches less leaves them as they start"]
+    return notes
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)}{' of another kind of numbers' if tensor.is_complex() or tensor.is_quantized else ''}"
+
+
+def _advice(missing: str, loaded: Mapping[str, Tensor]) -> list[str]:
     """What to write where the keys of a file are those of the model but for what they start with."""
     longer = next((key for key in loaded if key.endswith(f".{missing}")), None)
     if longer is not None:
-        return (f'it has `{longer}`: write `drop="{longer.removesuffix(missing)}"`',)
+        return [f'it has `{longer}`: write `drop="{longer.removesuffix(missing)}"`']
     shorter = next((key for key in loaded if missing.endswith(f".{key}")), None)
     if shorter is not None:
         inside = missing.removesuffix(f".{shorter}")
-        return (f"it has `{shorter}`: an `init` inside the block that is `{inside}` here has keys without `{inside}.`",)
-    return ()
+        return [f"it has `{shorter}`: an `init` inside the block that is `{inside}` here has keys without `{inside}.`"]
+    return [f"its first key is `{next(iter(loaded))}`" if loaded else "it has no tensors at all"]

@@ -18,6 +18,7 @@ from expc.compiler.ops.kinds import STR
 from expc.compiler.plans.selectors import matching, may_be_python, nearest_key
 from expc.diagnostics import ProblemError, Span
 from expc.spec import syntax
+from expc.spec.suggest import advice, enumeration, nearest
 from expc.spec.values import UNEVALUATED, Given, Recipe
 
 if TYPE_CHECKING:
@@ -78,9 +79,13 @@ def _selector(elaborator: "Elaborator", node: syntax.Expr, context: "Context") -
 
 
 LOAD: Final = (
-    Param("path", STR, doc="a `.safetensors` file"),
+    Param("path", STR, doc="a file of weights, or the name of torchvision's"),
     Param("drop", STR, "", "what its keys start with, before those of the model"),
 )
+
+
+WEIGHT_FILES: Final = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+"""How files of weights end: safetensors, and what `torch.save` writes."""
 
 
 def is_load(recipe: Recipe) -> bool:
@@ -97,11 +102,24 @@ def rule_value(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
         return initialiser(elaborator, value, span)
     settings = match_settings("load", LOAD, LOAD[:1], value.arguments, span)
     path = settings["path"]
-    if isinstance(path, str) and not path.endswith(".safetensors"):
-        note = "`safetensors.torch.save_file(torch.load(path, weights_only=True), ...)` turns a file of torch into one"
-        reason = "it reads `.safetensors` files, which hold tensors and no code"
-        raise ProblemError(SettingRefused(span=span, operator="load", reason=reason, notes=(note,)))
+    fault = _path_fault(path) if isinstance(path, str) else None
+    if fault is not None:
+        raise ProblemError(SettingRefused(span=span, operator="load", reason=fault))
     return Recipe("load", tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
+
+
+def _path_fault(path: str) -> str | None:
+    """Why nothing can be loaded under this name, in words."""
+    from expc.compiler.library.pretrained import is_published, published
+
+    if is_published(path):
+        return None if path in published() else f"torchvision has no `{path}`{advice(nearest(path, published()))}"
+    if path.endswith(WEIGHT_FILES):
+        return None
+    return (
+        f"it reads files that end in {enumeration(WEIGHT_FILES, 'or')}, "
+        "and what torchvision publishes, such as `ResNet18_Weights.IMAGENET1K_V1`"
+    )
 
 
 def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
