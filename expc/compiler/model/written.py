@@ -50,4 +50,5 @@ class Written:
         if table is None:
             return set(plans)
         inside = (p for p in self._report.problems if p.severity == "error" and table.span.covers(p.span))
-        return set(ROLES) if any(inside) else {*plans, *(item.key for item in self.settings("data"))}
+        there = (item.key for item in self.settings("data") if item.value is not None)
+        return set(ROLES) if any(inside) else {*plans, *there}
