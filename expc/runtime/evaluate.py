@@ -2,9 +2,10 @@
 
 import torch
 
-from expc.frozen import dataclass
+from expc.frozen import dataclass, field
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
+from expc.runtime.gallery import Gallery
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.metrics import Means, Metrics
 from expc.runtime.precision import Precision
@@ -24,6 +25,8 @@ class Evaluator:
     seed: int
     interrupts: Interrupts
     progress: Progress
+    gallery: Gallery = field(default_factory=Gallery)
+    """What keeps some samples of `val` to be drawn."""
 
     def measure(self, role: str, loader: Loader) -> dict[str, float] | None:
         """The losses and metrics over all samples, each counting the same; none when a signal came before the end.
@@ -32,6 +35,7 @@ class Evaluator:
         """
         means = Means()
         self.metrics.reset()
+        self.gallery.begin(role)
         self.progress.begin_steps(role, len(loader))
         self.task.eval()
         try:
@@ -45,8 +49,10 @@ class Evaluator:
                         named = self.task.named(batch)
                         losses = self.task.losses(named, samples)
                     means.add(losses, samples)
-                    self.metrics.update({**named, **self.task.measured(named, samples)}, samples)
-                    self.progress.step()
+                    named = {**named, **self.task.measured(named, samples)}
+                    self.metrics.update(named, samples)
+                    self.gallery.take(named, samples)
+                    self.progress.step(samples)
                 return {**means.read(), **self.metrics.read()}
         finally:
             self.task.train()

@@ -17,6 +17,7 @@ from expc.runtime.device import move
 from expc.runtime.errors import RunError
 from expc.runtime.errors.training import LossNotFinite
 from expc.runtime.evaluate import Evaluator
+from expc.runtime.histograms import Histograms
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping
 from expc.runtime.metrics import Means, Metrics
@@ -49,10 +50,12 @@ class Training:
     """The step after which what is frozen learns too; none where nothing is, or for the whole run."""
     gradients: Gradients
     log_every: Every
+    rate_names: Sequence[str]
     early_stop: Watcher | None
     deadline: Deadline
     keeping: Keeping
     records: Records
+    histograms: Histograms
     progress: Progress
     interrupts: Interrupts
     step: int = 0
@@ -70,6 +73,11 @@ class Training:
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
         return len(self.loader)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step, as they are logged: `lr`, and those of other groups."""
+        return dict(zip(self.rate_names, self.schedules.rates, strict=True))
 
     @property
     def epochs(self) -> int:
@@ -90,7 +98,9 @@ def train(run: Training) -> None:
             run.records.graph(run.task.model, run.task.inputs(batch))
         if run.thaws_after is not None and run.step > run.thaws_after:
             run.task.thaw()
+        run.histograms.expect(run.step)
         learn(run, batch)
+        run.progress.step(samples_in(batch))
         if run.log_every.due(run.step):
             log(run)
         over = run.step == run.total_steps or run.deadline.reached()
@@ -105,11 +115,10 @@ def batches(run: Training) -> Iterator[Batch]:
     """The batches of all steps that are left; `run.step` counts the one being taken."""
     while run.step < run.total_steps:
         done = run.step % run.steps_per_epoch
-        run.progress.begin_steps("train", run.steps_per_epoch)
+        run.progress.begin_steps("train", run.steps_per_epoch, done)
         for batch in run.loader.epoch(run.step // run.steps_per_epoch, start_step=done):
             run.step += 1
             yield move(batch, run.device)
-            run.progress.step()
             if run.step == run.total_steps:
                 return
 
@@ -173,9 +182,9 @@ def clip(kind: str, limit: float, parameters: Sequence[Tensor]) -> None:
 def log(run: Training) -> None:
     """Write down the losses since the last log point; the one place in an epoch that waits for the device."""
     values = finite(run, run.window.read(), "train")
-    run.records.write("train", run.step, run.epoch, values, over="steps", lr=run.schedules.rate)
-    if run.progress.has_bars:
-        run.progress.show({**values, **run.metrics.read()})
+    run.records.write("train", run.step, run.epoch, values, over="steps", rates=run.rates)
+    if run.progress.is_due:
+        run.progress.show({**values, **run.metrics.read(quick=True), "lr": run.schedules.rate})
     run.whole.merge(run.window)
     run.window.reset()
     run.window_start = run.step
@@ -186,7 +195,8 @@ def finish_epoch(run: Training) -> None:
     run.whole.merge(run.window)
     run.window.reset()
     measured = {**finite(run, run.whole.read(), "train"), **run.metrics.read()}
-    run.records.write("train", run.step, run.epoch, measured, over="epoch", lr=run.schedules.rate)
+    matrices = run.metrics.matrices
+    run.records.write("train", run.step, run.epoch, measured, over="epoch", rates=run.rates, matrices=matrices)
     run.values |= {f"train.{name}": value for name, value in measured.items()}
     line = f"epoch {run.epoch}/{run.epochs}  train {numbers(measured)}"
     run.whole.reset()
@@ -212,7 +222,9 @@ def validate(run: Training) -> dict[str, float] | None:
     validated = run.evaluator.measure("val", run.validation)
     if validated is None:
         return None
-    run.records.write("val", run.step, run.epoch, validated, over="epoch")
+    matrices = run.evaluator.metrics.matrices
+    run.records.write("val", run.step, run.epoch, validated, over="epoch", matrices=matrices)
+    run.records.images(run.evaluator.gallery, run.step)
     run.values |= {f"val.{name}": value for name, value in validated.items()}
     return validated
 

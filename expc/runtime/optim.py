@@ -88,6 +88,20 @@ def _tupled(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
+def rate_names(optimizers: Sequence[Optimizer], model: nn.Module, groups: Sequence[GroupPlan]) -> tuple[str, ...]:
+    """What the learning rate of each group of each optimizer is logged as.
+
+    `lr` for the first; then `lr/SELECTOR`, after the groups of the file that its parameters are in, and else by number.
+    """
+    keys = {parameter: key for key, parameter in model.named_parameters()}
+    names: list[str] = []
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        mine = [keys.get(parameter) for parameter in group["params"][:1]]
+        name = "/".join(["lr", *(each.selector for each in groups if mine and mine[0] in each.keys)])
+        names.append("lr" if not names else f"lr/{len(names)}" if name in (*names, "lr") else name)
+    return tuple(names)
+
+
 class Schedules:
     """A chain of torch's schedules, moved on once after each optimizer step.
 
@@ -123,10 +137,13 @@ class Schedules:
 
         self.rate = float(optimizer.param_groups[0]["lr"])
         """The learning rate of the first group in the last step, or in the first one before any is taken."""
+        self.rates = [float(group["lr"]) for group in optimizer.param_groups]
+        """Those of all groups."""
 
     def step(self) -> None:
         """Set the learning rates for the next step. Call it after the optimizer's."""
-        self.rate = float(self._optimizer.param_groups[0]["lr"])
+        self.rates = [float(group["lr"]) for group in self._optimizer.param_groups]
+        self.rate = self.rates[0]
         if self._current is None:
             return
         self._done += 1
@@ -181,6 +198,11 @@ class Chains:
     def rate(self) -> float:
         """The learning rate of the first optimizer's first group in the last step."""
         return self._chains[0].rate
+
+    @property
+    def rates(self) -> list[float]:
+        """Those of all groups of all optimizers."""
+        return [rate for chain in self._chains for rate in chain.rates]
 
     def step(self) -> None:
         """Set the learning rates for the next step."""

@@ -20,13 +20,15 @@ from expc.runtime.device import choose_device
 from expc.runtime.errors import RunError
 from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
+from expc.runtime.gallery import Gallery
+from expc.runtime.histograms import Histograms
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping
 from expc.runtime.later import refuse_what_comes_later
 from expc.runtime.loop import Training
 from expc.runtime.measuring import choose_precision
 from expc.runtime.metrics import Metrics, scores_of
-from expc.runtime.optim import Chains, Schedules, make_optimizers
+from expc.runtime.optim import Chains, Schedules, make_optimizers, rate_names
 from expc.runtime.precision import Precision, refuse_precision
 from expc.runtime.progress import Progress
 from expc.runtime.python_parameters import with_python
@@ -116,7 +118,10 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         early_stop=early_stop,
     )
     scores = scores_of([loss.body for loss in run.plan.losses])
-    measuring = Metrics(run.plan.metrics, run.device, scores)
+    measuring = Metrics(run.plan.metrics, run.device, scores, progress.line)
+    gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics)
+    records = Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph)
+    drawn = records.events if run.log.histograms else None
     return Training(
         plan=run.plan,
         task=run.task,
@@ -126,19 +131,21 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         schedules=schedules,
         average=average,
         precision=run.precision,
-        metrics=Metrics(run.plan.metrics if run.plan.measures_training else (), run.device, scores),
+        metrics=Metrics(run.plan.metrics if run.plan.measures_training else (), run.device, scores, progress.line),
         evaluator=Evaluator(
-            average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress
+            average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress, gallery
         ),
         device=run.device,
         total_steps=total_steps,
         thaws_after=thaws_after,
         gradients=make_gradients(run.program, run.task, run.precision, run.device),
         log_every=Every(run.log.every, steps_per_epoch),
+        rate_names=rate_names(optimizers, run.task.model, run.plan.groups),
         early_stop=early_stop,
         deadline=Deadline(run.train.max_time),
         keeping=keeping,
-        records=Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph),
+        records=records,
+        histograms=Histograms(drawn, run.task.model, optimizers, total_steps),
         progress=progress,
         interrupts=interrupts,
     )

@@ -1,25 +1,17 @@
-"""What is measured, written down: `metrics.jsonl`, one object for each log point, and TensorBoard events."""
+"""What is measured, written down: `metrics.jsonl`, an object for each log point, and the same as TensorBoard events."""
 
-import contextlib
 import errno
-import io
 import json
-import logging
 import math
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
+from expc.runtime.events import Events
+from expc.runtime.gallery import Gallery
 from expc.runtime.rundir import RunDirectory, writing
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class Records:
@@ -30,33 +22,75 @@ class Records:
         self._path: Final = directory.path / "metrics.jsonl"
         with writing(self._path):
             self._file: Final = self._path.open("xb", buffering=0)
-        self._events_folder: Final = directory.path / "tensorboard"
-        self._excepthook: Final = threading.excepthook
-        threading.excepthook = _silent_writer(self._excepthook)
-        self._events: Final = _events(self._events_folder) if tensorboard else None
+        self.events: Final = Events(directory.path / "tensorboard") if tensorboard else None
+        self._tags: Final[dict[str, str]] = {}
+        """Where TensorBoard has what was written last, by the names that are watched."""
         self._finer: Final[set[str]] = set()
+        """Tags of means over steps."""
+        self._rates_written = 0
+        """The last step of which TensorBoard has the learning rates."""
 
     def write(
-        self, phase: str, step: int, epoch: int, values: Mapping[str, float], *, over: str, lr: float | None = None
+        self,
+        phase: str,
+        step: int,
+        epoch: int,
+        values: Mapping[str, float],
+        *,
+        over: str,
+        rates: Mapping[str, float] | None = None,
+        matrices: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Write the means of `values` over what `over` says (`steps` or `epoch`), measured after `step` steps.
 
-        A number that is not finite is `null`. TensorBoard has no place for two means of one loss: it gets the finer.
+        A number that is not finite is `null`. TensorBoard has every number under `phase/name`; where that is a mean
+        over steps, the one over the epoch is `phase/epoch/name`. Matrices are lists of rows, and pictures there.
         """
-        row: dict[str, Any] = {"step": step, "epoch": epoch, "phase": phase, "over": over}
-        if lr is not None:
-            row["lr"] = lr
+        rates, matrices = rates or {}, matrices or {}
+        row = {"step": step, "epoch": epoch, "phase": phase, "over": over}
+        tables = {name: finite(matrix.tolist()) for name, matrix in matrices.items()}
         with writing(self._path):
-            self._append(json.dumps(row | finite(values), allow_nan=False).encode() + b"\n")
-        if self._events is None:
+            self._append(json.dumps({**row, **finite({**rates, **values}), **tables}, allow_nan=False).encode() + b"\n")
+        if self.events is None:
             return
-        scalars = {f"{phase}/{name}": value for name, value in (values if lr is None else {**values, "lr": lr}).items()}
+        tags = {name: f"{phase}/{name}" for name in values}
         if over == "steps":
-            self._finer.update(scalars)
-        with writing(self._events_folder):
-            for name, value in scalars.items():
-                if over == "steps" or name not in self._finer:
-                    self._events.add_scalar(name, value, step)
+            self._finer.update(tags.values())
+        else:
+            tags = {name: f"{phase}/epoch/{name}" if tag in self._finer else tag for name, tag in tags.items()}
+            self._tags.update({f"{phase}.{name}": tag for name, tag in tags.items()})
+        self.events.scalars({tags[name]: value for name, value in values.items()}, step)
+        if step > self._rates_written:
+            self.events.scalars({f"{phase}/{name}": rate for name, rate in rates.items()}, step)
+            self._rates_written = step if rates else self._rates_written
+        for name, matrix in matrices.items():
+            from expc.runtime.pictures import of_matrix
+
+            self.events.picture(f"{phase}/{name}", of_matrix(matrix), step)
+
+    def images(self, gallery: Gallery, step: int) -> None:
+        """Draw the samples that an evaluation has kept, for TensorBoard."""
+        if self.events is not None:
+            for name, picture in gallery.pictures():
+                self.events.picture(f"val/{name}", picture, step)
+
+    def graph(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Draw the model's graph for TensorBoard, if torch can trace it."""
+        if self.events is not None and self._graph:
+            self.events.graph(model, inputs)
+
+    def settings(self, values: Mapping[str, Any]) -> None:
+        """Tell TensorBoard what this run was set to, to be compared by what was measured last."""
+        if self.events is not None:
+            self.events.hyperparameters(values, self._tags.values())
+
+    def close(self) -> None:
+        """Write what is left."""
+        try:
+            self._file.close()
+        finally:
+            if self.events is not None:
+                self.events.close()
 
     def _append(self, line: bytes) -> None:
         """Write a line whole or not at all."""
@@ -68,67 +102,11 @@ class Records:
             self._file.truncate(end)
             raise
 
-    def graph(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Write the model's graph for TensorBoard, if torch can trace it; the model and its random numbers stay."""
-        if self._events is None or not self._graph:
-            return
-        training = [module for module in model.modules() if module.training]
-        few = tuple(tensor[:2] for tensor in inputs)
-        devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
-        try:
-            model.eval()
-            with torch.random.fork_rng(devices), warnings.catch_warnings(), _silent():
-                warnings.simplefilter("ignore")
-                self._events.add_graph(model, few, use_strict_trace=False)
-        except Exception:  # noqa: BLE001, S110 - tracing fails in many ways, and a picture is no reason to stop a run
-            pass
-        finally:
-            # One by one: what is frozen acts as in evaluation while the rest trains.
-            for module in training:
-                module.training = True
 
-    def close(self) -> None:
-        """Write what is left."""
-        try:
-            self._file.close()
-            if self._events is not None:
-                with writing(self._events_folder):
-                    self._events.close()
-        finally:
-            threading.excepthook = self._excepthook
-
-
-def finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """The values as JSON can hold them: none for what is infinite or not a number."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-def _events(folder: Path) -> "SummaryWriter":
-    with warnings.catch_warnings(), _silent():
-        warnings.simplefilter("ignore")
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        with writing(folder):
-            return SummaryWriter(str(folder))
-
-
-def _silent_writer(before: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], Any]:
-    """TensorBoard writes in a thread, which fails with a traceback; the next call to it raises the same error."""
-
-    def hook(failed: threading.ExceptHookArgs) -> None:
-        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard.")):
-            before(failed)
-
-    return hook
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep quiet what libraries print and log; errors still rise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
+def finite(value: Any) -> Any:
+    """A number, or mappings and lists of numbers, as JSON can hold them: none for what is infinite or not a number."""
+    if isinstance(value, Mapping):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,16 +7,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from expc.compiler.program import Program
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
+from expc.runtime.announce import announce, name_of
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
-from expc.runtime.data.roles import say
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import WorkerDied
+from expc.runtime.hyperparameters import hyperparameters
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import FINAL
 from expc.runtime.loop import Training, train
@@ -67,9 +66,9 @@ def run(
             with algorithms(deterministic=prepared.train.deterministic), Interrupts() as interrupts:
                 training = make_training(prepared, directory, shown, interrupts)
                 with closing(training.records):
-                    _announce(training, prepared, directory)
+                    shown.lines(announce(training, prepared, directory.path))
                     seed_all(prepared.train.seed)
-                    return _train_and_test(training, prepared.loaders.get("test"), directory)
+                    return _train_and_test(training, prepared.loaders.get("test"), directory, program)
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             # What went wrong may be the disk: then the status cannot be written either, and the first error matters.
@@ -80,7 +79,7 @@ def run(
             shown.close()
 
 
-def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory) -> RunResult:
+def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory, program: Program) -> RunResult:
     training.progress.begin(training.epochs)
     with _workers_may_die_of_signals(training.interrupts):
         train(training)
@@ -94,6 +93,7 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
         with _workers_may_die_of_signals(training.interrupts):
             _test(training, test)
     training.progress.close()
+    training.records.settings(hyperparameters(program))
     received = training.interrupts.received
     if received is not None:
         training.progress.line(
@@ -126,7 +126,8 @@ def _test(training: Training, test: Loader) -> None:
     measured = training.evaluator.measure("test", test)
     if measured is None:
         return
-    training.records.write("test", training.step, training.epoch, measured, over="epoch")
+    matrices = training.evaluator.metrics.matrices
+    training.records.write("test", training.step, training.epoch, measured, over="epoch", matrices=matrices)
     training.values |= {f"test.{name}": value for name, value in measured.items()}
     best = _best_so_far(training)
     weights = "the last weights" if best is None else f"the best weights, of step {best['step']:,}"
@@ -146,27 +147,12 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         status="running",
         started=now(),
         versions=versions(),
-        device=_name(prepared.device),
+        device=name_of(prepared.device),
         precision=prepared.precision.name,
         precision_measured=finite(prepared.precision.measured),
         command=list(command),
     )
     directory.describe(prepared.program, root_of(prepared.program))
-
-
-def _announce(training: Training, prepared: Prepared, directory: RunDirectory) -> None:
-    parameters = sum(parameter.numel() for parameter in training.task.model.parameters())
-    samples = ", ".join(f"{loader.samples:,} {role}" for role, loader in prepared.loaders.items())
-    epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs:,} epochs"
-    length = f"{training.total_steps:,} steps in {epochs} of {training.steps_per_epoch:,}"
-    training.progress.line(f"{prepared.program.name}: {parameters:,} parameters · {samples} samples · {length}")
-    if prepared.program.experiment.data is not None:
-        training.progress.line(f"data: {say(prepared.loaders, prepared.program.experiment.data)}")
-    training.progress.line(f"on {_name(training.device)} in {training.precision} · writing {directory.path}")
-
-
-def _name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a run leaves behind, how it is stopped, and that nothing that existed is harmed."""
 
+import dataclasses
 import errno
 import io
 import json
@@ -15,13 +16,18 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from fake_runs import accuracy, fake_run, network, program, watch
+from fake_runs import SPAN, accuracy, fake_run, network, program, use, watch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from expc.compiler.library.schedules import schedules
+from expc.compiler.program import GroupPlan, SchedulePart
 from expc.runtime.errors import RunError
 from expc.spec.sections import Log
 from expc.spec.values import Quantity
+
+CONFUSION = "classification.MulticlassConfusionMatrix"
 
 
 def test_a_run_directory_holds_all_that_a_run_was(tmp_path, monkeypatch):
@@ -55,16 +61,90 @@ def test_a_run_directory_holds_all_that_a_run_was(tmp_path, monkeypatch):
 
 
 def test_tensorboard_has_scalars_in_groups_and_the_graph(tmp_path, capfd):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     checked = program(measured=(accuracy(),), log=Log(every=Quantity(2, "step")))
     directory = fake_run(checked, tmp_path / "run").directory
     events = EventAccumulator(str(directory / "tensorboard")).Reload()
-    groups = {"train/lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy"}
+    groups = {"train/lr", "train/loss", "train/epoch/loss", "train/accuracy"}
+    groups |= {f"{role}/{name}" for role in ("val", "test") for name in ("loss", "accuracy")}
     assert set(events.Tags()["scalars"]) == groups
     assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6, 8, 10]
+    assert [event.step for event in events.Scalars("train/epoch/loss")] == [5, 10]
     assert events.Tags()["graph"]
     assert capfd.readouterr() == ("", "")
+
+
+def in_tensorboard(row):
+    """The numbers of a line of metrics.jsonl, by the tag and the step that TensorBoard has them under."""
+    about = {name: row.pop(name) for name in ("step", "epoch", "phase", "over")}
+    for name, value in row.items():
+        inner = "epoch/" if about["over"] == "epoch" and about["phase"] == "train" and name == "loss" else ""
+        yield (f"{about['phase']}/{inner}{name}", about["step"]), value
+
+
+def test_metrics_jsonl_has_the_numbers_of_tensorboard_one_by_one(tmp_path):
+    groups = (GroupPlan("4.*", ("4.weight", "4.bias"), {"lr": 0.02}, SPAN),)
+    schedule = (SchedulePart(use(schedules(), "LinearLR", start_factor=0.25, total_iters=Quantity(8, "step")), None),)
+    matrix = dataclasses.replace(accuracy("taken_for"), torchmetrics_class=CONFUSION, arguments={"num_classes": 4})
+    matrix = dataclasses.replace(matrix, is_matrix=True, higher_is_better=None)
+    checked = program(
+        measured=(accuracy(), matrix), log=Log(every=Quantity(5, "step")), groups=groups, schedule=schedule, epochs=3
+    )
+    directory = fake_run(checked, tmp_path / "run").directory
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    tables = [row.pop("taken_for") for row in rows if "taken_for" in row]
+    written = {}
+    for place, value in (pair for row in rows for pair in in_tensorboard(row)):
+        assert written.setdefault(place, value) == value
+    events = EventAccumulator(str(directory / "tensorboard")).Reload()
+    drawn = {(tag, e.step): e.value for tag in events.Tags()["scalars"] for e in events.Scalars(tag)}
+    assert drawn == {place: pytest.approx(value, rel=1e-6) for place, value in written.items()}
+    assert {"train/lr", "train/lr/4.*"} <= set(events.Tags()["scalars"])
+    assert [written["train/lr/4.*", step] for step in (5, 10)] == pytest.approx([0.02 * 0.625, 0.02])
+    assert events.Tags()["images"] == ["train/taken_for", "val/taken_for", "test/taken_for"]
+    assert [sum(map(sum, table)) for table in tables] == [70, 33] * 3 + [29]
+    correct = [sum(table[i][i] for i in range(4)) / sum(map(sum, table)) for table in tables[1::2]]
+    assert [written["val/accuracy", step] for step in (5, 10, 15)] == pytest.approx(correct)
+
+
+def test_hyperparameters_stand_in_the_same_events_with_what_was_measured(tmp_path):
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    checked = program(measured=(accuracy(),), log=Log(every=Quantity(2, "step")))
+    origins = {"train.seed": "file", "data.batch": "--set"}
+    checked = dataclasses.replace(checked, experiment=dataclasses.replace(checked.experiment, origins=origins))
+    directory = fake_run(checked, tmp_path / "run").directory
+    assert len([path for path in (directory / "tensorboard").rglob("*") if path.is_file()]) == 1
+    events = EventAccumulator(str(directory / "tensorboard")).Reload()
+    found = {tag.rpartition("/")[2]: HParamsPluginData() for tag in events.PluginTagToContent("hparams")}
+    for tag, content in events.PluginTagToContent("hparams").items():
+        found[tag.rpartition("/")[2]].ParseFromString(content)
+    settings = found["session_start_info"].session_start_info.hparams
+    assert settings["optimizer"].string_value == "SGD"
+    values = {name: value.number_value for name, value in settings.items() if name != "optimizer"}
+    assert values == {"data.batch": 16, "train.seed": 3, "optimizer.lr": 0.1}
+    compared = [info.name.tag for info in found["experiment"].experiment.metric_infos]
+    last = {tag: events.Scalars(tag)[-1].value for tag in compared}
+    assert set(last) == {"train/epoch/loss", "train/accuracy"} | {
+        f"{role}/{name}" for role in ("val", "test") for name in ("loss", "accuracy")
+    }
+    run = json.loads((directory / "run.json").read_text())["metrics"]
+    assert last == pytest.approx({tag: run[tag.replace("/epoch/", "/").replace("/", ".")] for tag in last})
+
+
+def test_histograms_are_of_the_weights_and_the_gradients_of_a_step(tmp_path):
+    log = Log(every=None, histograms=True, graph=False)
+    checked = program(log=log, roles=(("train", 64),), steps=120, clip=("norm", 0.01))
+    directory = fake_run(checked, tmp_path / "run", model=lambda: nn.Linear(8, 4)).directory
+    events = EventAccumulator(str(directory / "tensorboard"), size_guidance={"histograms": 0}).Reload()
+    names = {f"{kind}/{name}" for kind in ("weights", "gradients") for name in ("weight", "bias")}
+    assert set(events.Tags()["histograms"]) == names
+    assert [event.step for event in events.Histograms("weights/weight")] == [1, *range(3, 121, 3)]
+    torch.manual_seed(3)
+    first = events.Histograms("weights/weight")[0].histogram_value
+    start = nn.Linear(8, 4).weight
+    assert (first.min, first.max, first.num) == pytest.approx((start.min().item(), start.max().item(), 32))
+    squares = sum(events.Histograms(f"gradients/{name}")[0].histogram_value.sum_squares for name in ("weight", "bias"))
+    assert squares == pytest.approx(0.01**2, rel=1e-3)  # after clipping
 
 
 def test_drawing_the_graph_changes_nothing_and_may_fail(tmp_path):
@@ -160,13 +240,35 @@ def test_lines_without_bars_where_nobody_watches(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert len(lines) == 6
-    assert "70 train, 33 val, 29 test samples" in lines[0]
-    assert lines[1].startswith("data: train, val, test made batch by batch")
-    assert lines[3].startswith("epoch 1/2  train loss ")
-    assert "val loss" in lines[3]
-    assert lines[5].startswith("test  loss ")
+    assert lines[:6] == [
+        "net",
+        "  model   Net: 244 parameters",
+        "  data    70 train, 33 val, 29 test samples; batches of 16 samples",
+        "  path    train, val, test made batch by batch, these are tensors",
+        "  length  10 steps: 2 epochs of 5",
+        "  device  cpu, 1 thread, f32",
+    ]
+    assert lines[6] == f"  run     {tmp_path / 'run'}"
+    assert lines[7].startswith("epoch 1/2  train loss ")
+    assert "val loss" in lines[7]
+    assert lines[9].startswith("test  loss ")
+    assert len(lines) == 10
     assert "\r" not in err
+
+
+def test_a_line_now_and_then_where_nobody_watches(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("expc.runtime.progress.QUIET_SECONDS", 0.0)
+    fake_run(program(measured=(accuracy(),), epochs=1), tmp_path / "a", progress=True)
+    lines = capsys.readouterr().err.splitlines()[7:]
+    assert [line.partition("  loss")[0] for line in lines[:2]] == ["epoch 1/1  step 2/5", "epoch 1/1  step 4/5"]
+    assert re.search(r"step 4/5  loss [\d.]+  accuracy [\d.]+  lr 0.1  ·  [\d,]+ samples/s$", lines[1])
+    assert lines[2].startswith("epoch 1/1  train loss")
+    monkeypatch.setattr("expc.runtime.progress.QUIET_SECONDS", 3600)
+    monkeypatch.setattr("expc.runtime.progress.ALIVE_SECONDS", 0.0)
+    fake_run(program(epochs=1, log=Log(every=None, tensorboard=False)), tmp_path / "b", progress=True)
+    lines = capsys.readouterr().err.splitlines()[7:]
+    assert re.fullmatch(r"epoch 1/1  step 1/5  ·  [\d,]+ samples/s", lines[0])
+    assert sum("val  step" in line for line in lines) == 3
 
 
 def test_bars_with_loss_and_metrics_on_a_terminal(tmp_path):
@@ -180,7 +282,7 @@ def test_bars_with_loss_and_metrics_on_a_terminal(tmp_path):
     shown = terminal.getvalue()
     for pattern in (
         r"epochs:.*2/2.*loss [\d.]+ accuracy [\d.]+",
-        r"train:.*/5.*loss [\d.]+ accuracy [\d.]+",
+        r"train: 3/5.* [\d,]+ samples/s, loss [\d.]+ accuracy [\d.]+ lr 0.1",
         r"val:.*3/3",
     ):
         assert re.search(pattern, shown), pattern

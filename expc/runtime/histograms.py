@@ -1,0 +1,51 @@
+"""Histograms of weights and gradients, for TensorBoard."""
+
+from collections.abc import Iterable
+from math import ceil
+from typing import Any, Final
+
+from torch import nn
+from torch.optim import Optimizer
+
+from expc.runtime.events import Events
+
+TIMES: Final = 50
+"""How often in a run they are written, about: for large models each takes a while."""
+
+
+class Histograms:
+    """Writes what an optimizer moves, and by which gradients, when it takes a step that is wanted.
+
+    Without events, never. At that moment gradients are whole, clipped, and not scaled any more.
+    """
+
+    def __init__(
+        self, events: Events | None, model: nn.Module, optimizers: Iterable[Optimizer], total_steps: int
+    ) -> None:
+        self._events: Final = events
+        self._names: Final = {parameter: name for name, parameter in model.named_parameters()}
+        self._every: Final = max(1, ceil(total_steps / TIMES))
+        self._step: int | None = None
+        if events is not None:
+            for optimizer in optimizers:
+                optimizer.register_step_pre_hook(self._before_step)
+
+    def expect(self, step: int) -> None:
+        """Optimizer step `step` is next."""
+        self._step = step if step == 1 or step % self._every == 0 else None
+
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if self._step is None or self._events is None:
+            return
+        scale = getattr(optimizer, "grad_scale", None)  # GradScaler leaves its work to a fused optimizer
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                name = self._names.get(parameter)
+                if name is None:
+                    continue
+                self._events.histogram(f"weights/{name}", parameter, self._step)
+                gradient = parameter.grad
+                if gradient is not None:
+                    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+                    values = values if scale is None else values / scale
+                    self._events.histogram(f"gradients/{name}", values, self._step)
