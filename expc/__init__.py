@@ -4,6 +4,7 @@
     experiment = expc.load("mnist.exp", set={"train.epochs": 1})
     network = experiment.build(device="cpu")
     result = experiment.run(out="runs/first")
+    network = expc.load_run("runs/first")
 
 Importing expc imports nothing else: what a function needs is imported when it is called.
 """
@@ -11,11 +12,11 @@ Importing expc imports nothing else: what a function needs is imported when it i
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expc.experiment import CheckError, Experiment, check, load
+    from expc.experiment import CheckError, Experiment, check, load, load_run
 
 __version__ = "0.1.0"
 
-__all__ = ["CheckError", "Experiment", "__version__", "check", "load"]
+__all__ = ["CheckError", "Experiment", "__version__", "check", "load", "load_run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from expc.diagnostics import Problem
 from expc.diagnostics.text import render
@@ -56,6 +56,19 @@ def load(
     `Experiment.problems`, and raised by what cannot be done because of it.
     """
     return Experiment(_checked(path, text, set))
+
+
+def load_run(
+    path: str | PathLike[str], *, weights: Literal["best", "final"] = "best", device: str = "cpu"
+) -> "nn.Module":
+    """The network of the run in the directory `path`, an `nn.Module` on `device` with the weights that it learnt.
+
+    It is in evaluation mode. Raises `expc.runtime.errors.RunError` where `path` is no run directory, or has not these
+    weights, whole.
+    """
+    from expc.runtime.stored import open_run
+
+    return open_run(path).build(weights, device)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-COMMANDS: Final = ("run", "check", "summary", "explain", "ops")
+COMMANDS: Final = ("run", "test", "check", "summary", "explain", "ops")
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""

@@ -20,6 +20,11 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+device_option = click.option(
+    "--device", default="auto", callback=_device, metavar="DEVICE", help="auto (the default), cpu, cuda, cuda:1."
+)
+
+
 def _folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():
         raise click.BadParameter("it has no name")
@@ -32,9 +37,7 @@ def _folder(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a `let`, or a setting: train.epochs=1."
 )
 @click.option("--out", callback=_folder, metavar="DIR", help="The run directory; by default a new one under runs/.")
-@click.option(
-    "--device", default="auto", callback=_device, metavar="DEVICE", help="auto (the default), cpu, cuda, cuda:1."
-)
+@device_option
 @click.option("--strict", is_flag=True, help="Refuse warnings too.")
 def command(file: str, overrides: tuple[str, ...], out: str | None, device: str, strict: bool) -> int:
     """Check FILE, then train and evaluate what it says.

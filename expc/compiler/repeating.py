@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from expc.compiler.program import Program
 from expc.compiler.reading import read_text
 from expc.compiler.session import Checked, check_text
 from expc.diagnostics import Problem, ProblemError, Source, Span
@@ -33,11 +34,12 @@ def check_resolved(path: str, overrides: Sequence[str] = (), lints: AbstractSet[
             return check_text(text, str(copy), options, read_text, lints, resolved.origin.home)
 
         checked = check(resolved.origin.overrides)
-        edits = {} if checked.program is None else _edits(source, checked, resolved)
+        edits = {} if checked.program is None else _edits(source, checked.program, resolved)
     except ProblemError as error:
         return Checked(source, syntax.File((), span=Span(source, 0, 0)), (error.problem,), None, (source,))
-    if edits or overrides:
-        checked = check([*resolved.origin.overrides, *edits, *overrides])
+    settled = _settled(checked.program, resolved)
+    if settled or edits or overrides:
+        checked = check([*resolved.origin.overrides, *settled, *edits, *overrides])
         checked = replace(checked, problems=tuple(_placed(problem, edits) for problem in checked.problems))
     if checked.program is None:
         return checked
@@ -63,10 +65,15 @@ def _text(source: Source, copy: Path) -> str:
         raise _refused(source, reason) from None
 
 
-def _edits(source: Source, checked: Checked, resolved: Resolved) -> dict[str, Entry]:
+def _settled(program: Program | None, resolved: Resolved) -> list[str]:
+    """What the run found out for itself, as `--set` takes it."""
+    train = None if program is None else program.experiment.train
+    return [f"train.precision={resolved.origin.precision}"] if train is not None and train.precision == "auto" else []
+
+
+def _edits(source: Source, program: Program, resolved: Resolved) -> dict[str, Entry]:
     """What says something else than the sources do, as `--set` takes it."""
-    assert checked.program is not None  # noqa: S101 - the caller looked
-    there = Source(source.name, resolved_yaml(checked.program.experiment, checked.program.lets, resolved.origin))
+    there = Source(source.name, resolved_yaml(program.experiment, program.lets, resolved.origin))
     given = read_resolved(there).values
     edits: dict[str, Entry] = {}
     for name, entry in resolved.values.items():

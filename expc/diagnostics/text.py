@@ -112,8 +112,8 @@ def changed(fix: Fix) -> list[str]:
 
 
 def place(span: Span) -> str:
-    """`mnist.exp:12:3`; an option of the command line stands for itself."""
-    if span.source.name.startswith("--"):
+    """`mnist.exp:12:3`; what was given on the command line stands for itself."""
+    if span.source.name.startswith("--") or span.source.name == "RUN":
         return printable(_shortened(span.source.name, WIDEST))
     line, column = span.source.position(span.start)
     return f"{printable(span.source.name)}:{line}:{column}"

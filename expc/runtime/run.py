@@ -152,7 +152,7 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         precision_measured=finite(prepared.precision.measured),
         command=list(command),
     )
-    directory.describe(prepared.program, root_of(prepared.program))
+    directory.describe(prepared.program, root_of(prepared.program), prepared.precision.name)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class RunDirectory:
                 file.write(content)
                 file.truncate()
 
-    def describe(self, program: Program, data_root: Path) -> None:
+    def describe(self, program: Program, data_root: Path, precision: str) -> None:
         """Write what is run: copies of every file that was read, and every setting with who set it.
 
         The copies lie to each other as the files did, so that they import each other as before.
@@ -96,6 +96,7 @@ class RunDirectory:
             file=copies[0],
             home=str(_absolute(program.source.home or program.source.name)),
             data=str(_absolute(data_root)),
+            precision=precision,
             overrides=program.overrides,
         )
         self.write(RESOLVED, resolved_yaml(program.experiment, program.lets, origin))

@@ -22,6 +22,7 @@ from expc.spec.values import Setting, Table, show
 _TAG: Final = "tag:yaml.org,2002:"
 _KINDS: Final = ("null", "bool", "int", "float", "str")
 _DEEPEST: Final = 20
+_ORIGIN: Final = ("name", "file", "home", "data_root", "precision", "set")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Origin:
     """Where the file itself was: relative paths of weights start beside it."""
     data: str
     """Where relative paths of data start."""
+    precision: str
+    """What `precision = auto` was, which another measurement could find to be something else."""
     overrides: tuple[str, ...] = ()
     """What was given with `--set`, in this order."""
 
@@ -80,7 +83,8 @@ def resolved_yaml(experiment: Experiment, lets: Iterable[Setting] = (), origin: 
     """
     document: dict[str, Any] = {"name": experiment.name}
     if origin is not None:
-        document |= {"file": origin.file, "home": origin.home, "data_root": origin.data, "set": list(origin.overrides)}
+        document |= {"file": origin.file, "home": origin.home, "data_root": origin.data}
+        document |= {"precision": origin.precision, "set": list(origin.overrides)}
     constants = {item.key: _entry(_plain(item.value), item.origin) for item in lets}
     if constants:
         document["let"] = constants
@@ -148,7 +152,7 @@ class _Reader:
     def read(self) -> Resolved:
         """Everything that it says."""
         known = {name: node for name, node in self._mapping(self._tree(), "this").items() if self._is_known(name, node)}
-        for name in ("name", "file", "home", "data_root", "set"):
+        for name in _ORIGIN:
             if name not in known:
                 raise self._refused(f"it does not say `{name}`: it was not written by this version of expc")
         overrides = known["set"]
@@ -158,6 +162,7 @@ class _Reader:
             self._string(known["file"], "file"),
             self._string(known["home"], "home"),
             self._string(known["data_root"], "data_root"),
+            self._string(known["precision"], "precision"),
             tuple(self._string(item, "set") for item in overrides.value),
         )
         values: dict[str, Entry] = {}
@@ -168,7 +173,7 @@ class _Reader:
         return Resolved(Entry(self._string(known["name"], "name"), self._span(known["name"])), origin, values)
 
     def _is_known(self, name: str, node: yaml.Node) -> bool:
-        names = ("name", "file", "home", "data_root", "set", "let", *SECTIONS)
+        names = (*_ORIGIN, "let", *SECTIONS)
         if name not in names:
             raise self._refused(f"there is no `{name}` in such a file{advice(nearest(name, names))}", node)
         return True

@@ -13,21 +13,28 @@ from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import Container, Declared, InitRule, Leaf, Model
 from expc.compiler.lower.block import Block, build_failure
 from expc.compiler.lower.externs import extern_module
-from expc.compiler.lower.init import apply_inits, start
+from expc.compiler.lower.init import apply_inits
+from expc.compiler.lower.init import start as fill
 from expc.compiler.lower.steps import plan
 from expc.compiler.lower.values import fixed_value, made, torch_dtype
 from expc.compiler.ops.building import make_loss
 
 
 def lower(
-    model: Model, *, device: str | torch.device = "cpu", seed: int | None = None, inits: Sequence[InitRule] = ()
+    model: Model,
+    *,
+    device: str | torch.device = "cpu",
+    seed: int | None = None,
+    inits: Sequence[InitRule] = (),
+    start: bool = True,
 ) -> nn.Module:
     """The network as a module, with its parameters initialised; `inits` are the rules that come last (`train`'s).
 
     With a `seed`, the parameters are the same each time and on every device, and torch's generator stays where it was.
-    Raises `ExecutionError` where torch refuses to make a module.
+    `start` is whether to follow rules at all, and to read the files that they name: weights that are loaded next need
+    neither. Raises `ExecutionError` where torch refuses to make a module.
     """
-    return lower_container(model.body, device=device, seed=seed, inits=inits)
+    return lower_container(model.body, device=device, seed=seed, inits=inits, start=start)
 
 
 def lower_container(
@@ -36,6 +43,7 @@ def lower_container(
     device: str | torch.device = "cpu",
     seed: int | None = None,
     inits: Sequence[InitRule] = (),
+    start: bool = True,
 ) -> nn.Module:
     """As `lower`, for any container: a loss is one too."""
     device = torch.device(device)
@@ -45,7 +53,8 @@ def lower_container(
         # Built on the CPU, whatever the device: the same seed then gives the same numbers everywhere.
         with torch.device(device if device.type == "meta" else "cpu"):
             module = _block(container)
-            apply_inits(module, container, inits)
+            if start:
+                apply_inits(module, container, inits)
     return module.to(device)
 
 
@@ -93,7 +102,7 @@ def _leaf(leaf: Leaf) -> nn.Module:
 def _tensor(declared: Declared) -> torch.Tensor:
     tensor = torch.empty([int(str(size)) for size in declared.type.dims], dtype=torch_dtype(declared.type.dtype))
     try:
-        start(tensor, declared.start)
+        fill(tensor, declared.start)
     except Exception as error:
         raise build_failure(error, declared.span) from error
     return tensor

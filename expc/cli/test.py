@@ -1,0 +1,41 @@
+"""`expc test`: measure the weights of a run that is over."""
+
+import gc
+
+import click
+
+from expc.cli import FAILED, INTERRUPTED, OK
+from expc.cli.reading import show
+from expc.cli.run import device_option
+
+
+@click.command("test", short_help="Measure the weights of a run on its test data.")
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--weights",
+    type=click.Choice(["best", "final"]),
+    default="best",
+    help="The best weights (the default), or those of the last step.",
+)
+@click.option(
+    "--data", type=click.Choice(["test", "val"]), default="test", help="What to measure on: test (the default), or val."
+)
+@click.option("--out", metavar="FILE", help="Where the numbers are written; by default test.json in RUN.")
+@device_option
+def command(run: str, weights: str, data: str, out: str | None, device: str) -> int:
+    """Measure the weights that the run directory RUN holds, with the loss and every metric of its file."""
+    gc.enable()
+    from expc.runtime.errors import RunError
+    from expc.runtime.testing import measure_run
+
+    try:
+        measured = measure_run(run, role=data, weights=weights, out=out, device=device)  # type: ignore[arg-type]
+    except RunError as error:
+        show([error.problem], err=True)
+        return FAILED
+    if measured is None:
+        return INTERRUPTED
+    for name, value in measured.metrics.items():
+        click.echo(f"{name} {value:.4g}")
+    click.echo(str(measured.file))
+    return OK
