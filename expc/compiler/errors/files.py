@@ -11,9 +11,9 @@ class WeightsRefused(Problem):
     """A file that parameters should start from cannot be read, or does not have them.
 
     Every parameter and buffer that the selector of the `init` matches must be in the file in its own shape, under its
-    key after the prefix that is dropped. Keys are relative to the block that the `init` stands in: in a block that is a
-    backbone they are those of the backbone alone. A new head is left out by a selector that does not match it. Paths
-    start at the folder of the `.exp` file. Files of `torch.save` are read as tensors and plain values; what else one
+    key after the prefix that is dropped. Keys are relative to the block that the `init` stands in; a file of a backbone
+    alone fits `init "backbone.*"` too. A new head is left out by a selector that does not match it. Paths start at the
+    folder of the `.exp` file. Files of `torch.save` are read as tensors and plain values; what else one
     holds could run code, and is refused: save `model.state_dict()`.
 
     ```exp wrong

@@ -1,6 +1,7 @@
 """Parameters and buffers that start as a file says: `init "backbone.*" = load("resnet18.safetensors")`."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +31,9 @@ def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
         loaded = fetch(path) if is_published(path) else read(Path(rule.span.source.folder) / path)
     except UnreadableWeightsError as error:
         raise refused(str(error)) from error
-    found = {
-        tensor: next((drop + key for key in keys if drop + key in loaded), None) for tensor, keys in wanted.items()
-    }
-    absent = [wanted[tensor][0] for tensor, key in found.items() if key is None]
+    names = _inside_the_file(wanted, loaded, drop)
+    found = {tensor: next((drop + key for key in keys if drop + key in loaded), None) for tensor, keys in names.items()}
+    absent = [names[tensor][0] for tensor, key in found.items() if key is None]
     if not any(key.endswith(_COUNTER) for key in loaded):
         # As torch itself does with files from before batch norms counted: the count starts at 0.
         absent = [key for key in absent if not key.endswith(_COUNTER)]
@@ -48,6 +48,24 @@ def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
 
 
 _COUNTER: Final = "num_batches_tracked"
+
+
+def _inside_the_file(
+    wanted: Mapping[Tensor, Sequence[str]], loaded: Mapping[str, Tensor], drop: str
+) -> Mapping[Tensor, Sequence[str]]:
+    """What the keys that are wanted are called in the file, after what is dropped.
+
+    As here; but where none of them is in it, the file may be of a part alone that all of them are in, and then
+    `teacher.fc.weight` is its `fc.weight`.
+    """
+    every = [key for keys in wanted.values() for key in keys]
+    columns = zip(*(key.split(".")[:-1] for key in every), strict=False)
+    shared = [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
+    for depth in range(len(shared) + 1):
+        outside = "".join(f"{part}." for part in shared[:depth])
+        if any(drop + key.removeprefix(outside) in loaded for key in every):
+            return {tensor: [key.removeprefix(outside) for key in keys] for tensor, keys in wanted.items()}
+    return wanted
 
 
 def _fits(there: Tensor, here: Tensor) -> bool:
@@ -80,5 +98,5 @@ def _advice(missing: str, loaded: Mapping[str, Tensor]) -> list[str]:
     shorter = next((key for key in loaded if missing.endswith(f".{key}")), None)
     if shorter is not None:
         inside = missing.removesuffix(f".{shorter}")
-        return [f"it has `{shorter}`: an `init` inside the block that is `{inside}` here has keys without `{inside}.`"]
+        return [f'it has `{shorter}`: for what is in `{inside}` here, write `init "{inside}.*"`']
     return [f"its first key is `{next(iter(loaded))}`" if loaded else "it has no tensors at all"]

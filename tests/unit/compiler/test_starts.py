@@ -44,8 +44,28 @@ def test_files_of_weights_inside_a_block_are_relative_to_it_and_to_its_file(tmp_
     with pytest.raises(ProblemError, match=r"7 of the 7 tensors that `\*` matches do not fit") as longer:
         expc.load(text=absolute.replace("old.", "") + MODEL).build()
     assert longer.value.problem.notes[1:] == ('it has `old.fc.weight`: write `drop="old."`',)
-    outside = MODEL.replace('"b.fc.weight" = ones', f'"b.*" = load("{file}", drop="old.")')
-    with pytest.raises(ProblemError, match="do not fit") as shorter:
-        expc.load(text=absolute + outside).build()
-    assert "it has no `old.b.fc.weight`" in shorter.value.problem.notes[0]
-    assert "inside the block" not in str(shorter.value.problem.notes)
+
+
+def test_a_file_of_a_part_alone_fills_that_part(tmp_path: Path) -> None:
+    file = tmp_path / "part.safetensors"
+    text = """
+    block Part(out: int) {{ Linear(out) -> BatchNorm1d }}
+    model Net(x: f32[N, 3]) {{
+      whole: {{ encoder: Part(4) -> Part(5) }}
+      init "{selector}" = load("{file}")
+    }}
+    """
+    state = {"0.weight": torch.rand(4, 3), "0.bias": torch.rand(4)}
+    save_file(state | {"1.weight": torch.rand(4)}, file)
+    for selector in ("whole.encoder.0.*", "whole.encoder.*.weight"):
+        built = expc.load(text=text.format(selector=selector, file=file)).build(seed=0).state_dict()
+        taken = {key for key, value in state.items() if torch.equal(built[f"whole.encoder.{key}"], value)}
+        assert taken == (state.keys() if selector.endswith("0.*") else {"0.weight"})
+    with pytest.raises(ProblemError) as refused:
+        expc.load(text=text.format(selector="whole.encoder.*", file=file)).build()
+    assert "it has no `1.bias`, `1.running_mean`" in refused.value.problem.notes[0]
+    with pytest.raises(ProblemError) as wider:
+        expc.load(text=text.format(selector="*", file=file)).build()
+    assert wider.value.problem.notes[1] == (
+        'it has `0.weight`: for what is in `whole.encoder` here, write `init "whole.encoder.*"`'
+    )
