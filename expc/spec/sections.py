@@ -62,8 +62,8 @@ class Data(Settings):
     persistent_workers: bool = Field(default=False, description="Keep the loading processes from epoch to epoch.")
     prefetch_factor: Count | None = Field(default=None, description="Batches that each loading process prepares ahead.")
     timeout: Time | None = Field(default=None, description="The longest wait for a loading process; none: no limit.")
-    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = Field(
-        default=None, description="How loading processes are started; none: as Python does."
+    multiprocessing_context: Literal["auto", "fork", "spawn", "forkserver"] = Field(
+        default="auto", description="How loading processes are started; auto: as Python does."
     )
     sampler: Sampler | None = Field(
         default=None, description="Which training samples an epoch has; none: each once, as `shuffle` says."

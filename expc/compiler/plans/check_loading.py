@@ -105,7 +105,7 @@ def check_loading(data: "Data", spans: Mapping[str, Span]) -> Iterator[Problem]:
     """Settings that contradict each other."""
     without = data.workers == 0 and "workers" in spans
     for key in _OF_WORKERS:
-        if data.workers == 0 and getattr(data, key) and key in spans:
+        if data.workers == 0 and getattr(data, key) not in (False, None, "auto") and key in spans:
             yield WorkerOption(span=spans[key], key=key)
     if data.sampler is not None and "shuffle" in spans:
         yield LoadingConflict(

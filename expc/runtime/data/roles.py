@@ -61,6 +61,6 @@ def _settings(data: Data) -> dict[str, Any]:
         "persistent_workers": data.persistent_workers,
         "prefetch_factor": data.prefetch_factor,
         "timeout": 0.0 if data.timeout is None else data.timeout.number * SECONDS[data.timeout.unit],
-        "multiprocessing_context": data.multiprocessing_context,
+        "multiprocessing_context": None if data.multiprocessing_context == "auto" else data.multiprocessing_context,
         "path": data.path,
     }

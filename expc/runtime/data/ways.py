@@ -100,7 +100,7 @@ def described(ways: Mapping[str, Way], workers: int) -> str:
     parts: dict[str, list[str]] = {}
     for role, way in ways.items():
         how = f"{workers} workers" if workers else "made batch by batch"
-        text = f"resident on {way.device}" if way.device is not None else f"{how}, {way.reason}"
+        text = f"resident on {way.device}" if way.device is not None else f"{how}: {way.reason}"
         parts.setdefault(text, []).append(role)
     sizes = {text: sum(ways[role].size for role in roles) for text, roles in parts.items()}
     return " · ".join(
