@@ -33,7 +33,7 @@ class Task:
         recompute(self.model, plan.recompute)
         if plan.segments is not None:
             recompute_in_segments(self.model, plan.segments)
-        self._compiled: Final = settings is not None and settings.compile
+        self._compiled: Final = False if settings is None else settings.compile
         self._run = self._runner()
         body = program.model.body
         self._feeds: Final = [program.inputs[name] for name in body.input_names]
@@ -44,7 +44,10 @@ class Task:
         self._resting: tuple[nn.Parameter, ...] = ()
 
     def _runner(self) -> Callable[..., Any]:
-        return torch.compile(self.model) if self._compiled else self.model
+        if not self._compiled:
+            return self.model
+        mode = None if self._compiled is True else str(self._compiled)
+        return torch.compile(self.model, mode=mode)
 
     def with_model(self, model: nn.Module) -> "Task":
         """The same task with other weights."""

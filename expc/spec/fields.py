@@ -169,6 +169,14 @@ def _recompute(value: Any) -> Verdict:
     return _selectors(value)
 
 
+_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""The modes of `torch.compile`."""
+
+
+def _compile(value: Any) -> Verdict:
+    return "fits" if isinstance(value, bool) or str(value) in _MODES else "type"
+
+
 def _share(value: Any) -> Verdict:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "type"
@@ -233,6 +241,9 @@ Freeze = Annotated[
 Recompute = Annotated[
     tuple[str | Word, ...] | int,
     Kind('a list of names such as `["layer3.*"]`, or the number of segments, at least 2', _recompute),
+]
+Compile = Annotated[
+    bool | str, Kind('`true`, `false`, or a mode of `torch.compile` such as `"max-autotune"`', _compile)
 ]
 Share = Annotated[float, Kind("a number between 0 and 1, such as `0.999`", _share)]
 Amount = Annotated[

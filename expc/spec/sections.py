@@ -13,6 +13,7 @@ from expc.spec.fields import (
     Amount,
     Best,
     Clip,
+    Compile,
     EarlyStop,
     Freeze,
     Groups,
@@ -98,7 +99,7 @@ class Train(Settings):
     ema: Share | None = Field(
         default=None, description="Keep a running average of the weights with this decay, and measure that."
     )
-    compile: bool = Field(default=False, description="Use `torch.compile`.")
+    compile: Compile = Field(default=False, description="Use `torch.compile`, perhaps in one of its modes.")
     recompute: Recompute | None = Field(
         default=None, description="Modules that compute their activations anew, to save memory; or how many segments."
     )

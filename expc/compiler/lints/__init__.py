@@ -131,6 +131,8 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "unshuffled_class_split": ("split",),
     "unnormalised_input": _FROM_BYTES,
     "odd_resolution": ("Resize", "RandomResizedCrop"),
+    "statistics_of_parts": ("accumulate",),
+    "refused_when_deterministic": ("deterministic",),
     "ddp_small_batchnorm": ("strategy",),
     "needless_find_unused": ("find_unused_parameters",),
 }
