@@ -1,9 +1,9 @@
 """The command line: one short file per command.
 
 Comes in: arguments. Goes out: results on standard output, progress and the problems of other commands than `check` on
-standard error, and an exit status: 0 fine; 1 the file or the run has errors; 2 wrong usage or an unreadable file; 130
-interrupted. Always true: a command is imported only when it is called, and imports what it needs when it runs, so that
-`expc check` never waits for torch.
+standard error, and an exit status: 0 fine; 1 the file or the run has errors; 2 wrong usage or an unreadable file; 75
+stopped to make room: run it again; 130 interrupted. Always true: a command is imported only when it is called, and
+imports what it needs when it runs, so that `expc check` never waits for torch.
 """
 
 import errno
@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import click
 
-COMMANDS: Final = ("run", "test", "check", "summary", "explain", "ops")
+COMMANDS: Final = ("run", "resume", "test", "check", "summary", "explain", "ops")
 
-OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, UNUSABLE, PREEMPTED, INTERRUPTED = 0, 1, 2, 75, 130
 """Exit statuses."""
 
 

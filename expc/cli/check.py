@@ -113,7 +113,7 @@ def _fixed(file: str, overrides: tuple[str, ...], lints: frozenset[str]) -> "Che
 
 
 def _dump(checked: "Checked", stage: str) -> None:
-    from expc.cli.dump import dump
+    from expc.compiler.dump import dump
 
     show(checked.problems, err=True)
     try:

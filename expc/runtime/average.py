@@ -28,3 +28,14 @@ class Average:
     def state(self) -> Mapping[str, Mapping[str, Tensor]]:
         """What a checkpoint must hold, by the name of its file."""
         return {} if self._averaged is None else {"ema": self._averaged.module.state_dict()}
+
+    @property
+    def count(self) -> int:
+        """How many steps the average has taken in."""
+        return 0 if self._averaged is None else int(self._averaged.n_averaged)
+
+    def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], count: int) -> None:
+        """Go on from what a checkpoint held; without an average in it, the next step's weights are the first."""
+        if self._averaged is not None and "ema" in tensors:
+            self._averaged.module.load_state_dict(tensors["ema"])
+            self._averaged.n_averaged.fill_(count)

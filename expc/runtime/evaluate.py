@@ -40,9 +40,7 @@ class Evaluator:
         self.task.eval()
         try:
             with torch.inference_mode(), drawing_from(self.seed, self.device):
-                for cpu_batch in loader.epoch(0):
-                    if self.interrupts.received:
-                        return None
+                for cpu_batch in self.interrupts.until_one(loader.epoch(0)):
                     batch = move(cpu_batch, self.device)
                     samples = samples_in(batch)
                     with self.precision.autocast():
@@ -53,6 +51,8 @@ class Evaluator:
                     self.metrics.update(named, samples)
                     self.gallery.take(named, samples)
                     self.progress.step(samples)
+                if self.interrupts.received:
+                    return None
                 return {**means.read(), **self.metrics.read()}
         finally:
             self.task.train()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from expc.runtime.rewinding import sizes
 from expc.runtime.rundir import writing
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ FLUSH_SECONDS: Final = 10
 class Events:
     """The events in `folder`. Raises `RunError` (E0804, E0805) where they cannot be written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        """`purge_step`: a board that is open forgets what it has read from this step on."""
         self._folder: Final = folder
         self._excepthook: Final = threading.excepthook
         threading.excepthook = _silent_writer(self._excepthook)
-        self._writer: Final = _writer(folder)
+        self._writer: Final = _writer(folder, purge_step)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Numbers by tag: `train/loss`."""
@@ -84,6 +86,12 @@ class Events:
             for module in training:
                 module.training = True
 
+    def flush(self) -> dict[str, int]:
+        """Write what is left; gives the files of the folder with their sizes in bytes."""
+        with writing(self._folder):
+            self._writer.flush()
+            return sizes(self._folder)
+
     def close(self) -> None:
         """Write what is left."""
         try:
@@ -93,13 +101,13 @@ class Events:
             threading.excepthook = self._excepthook
 
 
-def _writer(folder: Path) -> "SummaryWriter":
+def _writer(folder: Path, purge_step: int | None) -> "SummaryWriter":
     with warnings.catch_warnings(), _silent():
         warnings.simplefilter("ignore")
         from torch.utils.tensorboard.writer import SummaryWriter
 
         with writing(folder):
-            return SummaryWriter(str(folder), flush_secs=FLUSH_SECONDS)
+            return SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
 
 
 def _silent_writer(before: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], Any]:

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from expc.compiler.lower.externs import make, wrong_object, wrong_result
 from expc.compiler.ops.declare import PythonCode
 from expc.compiler.types import TensorType
+from expc.runtime.checkpoint.packing import LOST
 
 
 def extern_optimizer(code: PythonCode, param_groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> Optimizer:
@@ -64,3 +65,19 @@ class ExternMetric:
     def reset(self) -> None:
         """Start again."""
         self._made.reset()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold: the attributes of the object."""
+        own = dict(getattr(self._made, "__dict__", {}))
+        if hasattr(self._made, "metric_state"):  # a class of torchmetrics
+            return {**self._made.metric_state, "_update_count": own["_update_count"]}
+        if isinstance(self._made, nn.Module):
+            own = {name: value for name, value in own.items() if name not in vars(nn.Module())}
+            own |= self._made.named_buffers(recurse=False)
+        return own
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held; what it could not hold stays as it is."""
+        for name, value in state.items():
+            if value is not LOST:
+                setattr(self._made, name, value)

@@ -1,11 +1,19 @@
-"""Ctrl-C, SIGTERM and a lost terminal: end cleanly at the next step; at once when asked a second time."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and a lost terminal: end cleanly at the next step; at once when asked a second time."""
 
 import signal
 import threading
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
-SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
+)
+T = TypeVar("T")
+
+
+class _Stop(BaseException):
+    """Ends the wait for something that may never come."""
 
 
 class Interrupts:
@@ -18,6 +26,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._waiting = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -31,9 +40,26 @@ class Interrupts:
     ) -> None:
         self._restore()
 
+    def until_one(self, items: Iterable[T]) -> Iterator[T]:
+        """The items until a signal comes; then no more, even where the next one would never have come."""
+        waited_for = iter(items)
+        while self.received is None:
+            try:
+                self._waiting = True
+                try:
+                    item = next(waited_for)
+                finally:
+                    self._waiting = False
+            except (StopIteration, _Stop):
+                return
+            yield item
+
     def _take_note(self, number: int, _: FrameType | None) -> None:
         if self.received is None:
             self.received = signal.Signals(number)
+            if self._waiting:
+                self._waiting = False
+                raise _Stop
             return
         self._restore()
         signal.raise_signal(number)

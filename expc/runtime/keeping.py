@@ -1,24 +1,25 @@
 """What is kept of a run: checkpoints along the way, the best weights, and the last ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
-from expc.frozen import dataclass
+from expc.frozen import dataclass, field
 from expc.runtime.average import Average
-from expc.runtime.checkpoint import Checkpoints, optimizer_state
-from expc.runtime.optim import Chains
-from expc.runtime.precision import Precision
-from expc.runtime.rundir import RunDirectory
-from expc.runtime.seeds import generator_state
+from expc.runtime.checkpoint.loading import Saved
+from expc.runtime.checkpoint.packing import State
+from expc.runtime.checkpoint.saving import BEST, Snapshot, copied, folder_of, snapshot, write
+from expc.runtime.checkpoint.writer import Writer
+from expc.runtime.records import Records
+from expc.runtime.rundir import RunDirectory, now, writing
 from expc.runtime.watch import Every, Watcher
 from expc.runtime.weights import read_weights, weights_as_bytes
 
-BEST: Final = "best.safetensors"
 FINAL: Final = "final.safetensors"
+CHECKPOINTS: Final = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,27 @@ class Keeping:
     """Saves what one run has learnt."""
 
     directory: RunDirectory
-    checkpoints: Checkpoints
+    writer: Writer
+    keep: int
+    """How many of the last checkpoints stay."""
     every: Every
     """When checkpoints are due."""
     model: nn.Module
     average: Average
     """What is measured, and saved as the best: the model itself, or a running average of it."""
-    optimizers: Sequence[Optimizer]
-    schedules: Chains
-    precision: Precision
-    device: torch.device
     best: Watcher | None
     """What the best weights are best at; none: the last weights are the best."""
-    early_stop: Watcher | None
+    records: Records
+    """Which must be on the disk before a checkpoint counts that refers to them."""
+    facts: Mapping[str, Any]
+    """What the manifests say of the run."""
+    begun: list[int] = field(default_factory=list)
+    """The steps of which a checkpoint is being written, or was."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self.directory.path / CHECKPOINTS
 
     @property
     def has_best(self) -> bool:
@@ -50,41 +59,50 @@ class Keeping:
         if self.best is not None and self.best.improved(values, step):
             self._save(BEST, self.average.measured.model)
 
-    def checkpoint_if_due(self, step: int, epoch: int) -> None:
+    def checkpoint_if_due(self, step: int, state: Callable[[], State]) -> None:
         """Save a checkpoint if it is time."""
         if self.every.due(step):
-            self.checkpoint(step, epoch)
+            self.checkpoint(step, state)
 
-    def checkpoint(self, step: int, epoch: int) -> None:
+    def checkpoint(self, step: int, state: Callable[[], State]) -> None:
         """Save everything from which the run could go on after `step`, unless that was done."""
-        tensors, optimizer = optimizer_state(self.optimizers, self.model)
-        state: dict[str, Any] = {
-            "step": step,
-            "epoch": epoch,
-            "optimizer": optimizer,
-            "schedule": self.schedules.state(),
-            "scaler": self.precision.state(),
-            "best": None if self.best is None else self.best.state(),
-            "early_stop": None if self.early_stop is None else self.early_stop.state(),
-        }
-        groups: dict[str, Mapping[str, Tensor]] = {
-            "model": self.model.state_dict(),
-            "optimizer": tensors,
-            "random": generator_state(self.device),
-        }
-        groups |= self.average.state()
-        self.checkpoints.save(step, groups, state, 0 if self.best is None else self.best.best_step)
+        if (self.folder / folder_of(step)).exists() or step in self.begun:
+            return
+        facts = {**self.facts, "step": step, "saved": now()}
+        taken = snapshot(step, state(), 0 if self.best is None else self.best.best_step, facts)
+        self.begun.append(step)
+        self.writer.do(partial(self._write, taken))
 
-    def finish(self, step: int, epoch: int) -> None:
+    def finish(self, step: int, state: Callable[[], State]) -> None:
         """Save a last checkpoint and the last weights; as the best ones too, where nothing tells which are."""
-        self.checkpoint(step, epoch)
+        self.checkpoint(step, state)
         self._save(FINAL, self.model)
         if not self.has_best:
             self._save(BEST, self.average.measured.model)
+        self.writer.finish()
 
     def load_best(self) -> None:
         """Give what is measured the best weights."""
         self.average.measured.model.load_state_dict(read_weights(self.directory.path / BEST))
 
+    def restore_best(self, saved: Saved | None) -> None:
+        """Put the best weights back that belong to a checkpoint; those of later steps go. Raises KeyError."""
+        if saved is None or self.best is None or self.best.best is None:
+            with writing(self.directory.path / BEST):
+                (self.directory.path / BEST).unlink(missing_ok=True)
+            return
+        tensors, is_own = saved.state.tensors, saved.step == self.best.best_step
+        weights = tensors.get("ema", tensors["model"]) if is_own else tensors["best"]
+        self.directory.write(BEST, weights_as_bytes(weights))
+
     def _save(self, name: str, model: nn.Module) -> None:
-        self.directory.write(name, weights_as_bytes(model.state_dict()))
+        weights = copied(model.state_dict())
+        self.writer.do(lambda: self.directory.write(name, weights_as_bytes(weights)))
+
+    def _write(self, taken: Snapshot) -> None:
+        best = None
+        if taken.best_step not in (0, taken.step):
+            with writing(self.directory.path / BEST):
+                best = (self.directory.path / BEST).read_bytes()
+        self.records.flush()
+        write(self.folder, taken, self.keep, best)

@@ -3,10 +3,12 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import Optimizer
 
 from expc.compiler.program import TrainPlan
 from expc.frozen import dataclass, field
@@ -25,6 +27,7 @@ from expc.runtime.optim import Chains
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
+from expc.runtime.state import state_of
 from expc.runtime.task import Batch, Task, samples_in
 from expc.runtime.turns import Turn
 from expc.runtime.watch import Deadline, Every, Watcher
@@ -35,9 +38,12 @@ class Training:
     """Everything that a run trains with, and how far it is."""
 
     plan: TrainPlan
+    described: Mapping[str, str]
+    """What is run: every value of the experiment by name."""
     task: Task
     loader: Loader
     validation: Loader | None
+    optimizers: Sequence[Optimizer]
     turns: tuple[Turn, ...]
     schedules: Chains
     average: Average
@@ -68,6 +74,13 @@ class Training:
     epoch_start: float = field(default_factory=time.monotonic)
     values: dict[str, float] = field(default_factory=dict)
     """What was measured last, by the names that are watched: `val.accuracy`."""
+    epoch_is_open: bool = False
+    """Whether all steps of the epoch are taken, and a signal came before it was measured."""
+
+    def is_over(self) -> bool:
+        """Whether no step is left to take."""
+        stopped = self.early_stop is not None and self.early_stop.lost_patience
+        return stopped or self.interrupts.received is not None or self.step >= self.total_steps
 
     @property
     def steps_per_epoch(self) -> int:
@@ -93,6 +106,8 @@ class Training:
 def train(run: Training) -> None:
     """Train to the end, until the time is over or it gets no better, or until a signal."""
     run.task.train()
+    if run.epoch_is_open:
+        finish_epoch(run)
     for batch in batches(run):
         if run.step == 1:
             run.records.graph(run.task.model, run.task.inputs(batch))
@@ -106,20 +121,21 @@ def train(run: Training) -> None:
         over = run.step == run.total_steps or run.deadline.reached()
         if over or run.step % run.steps_per_epoch == 0:
             finish_epoch(run)
-        run.keeping.checkpoint_if_due(run.step, run.epoch)
-        if over or run.interrupts.received or (run.early_stop is not None and run.early_stop.lost_patience):
+        run.keeping.checkpoint_if_due(run.step, partial(state_of, run))
+        if over:
             break
 
 
 def batches(run: Training) -> Iterator[Batch]:
     """The batches of all steps that are left; `run.step` counts the one being taken."""
-    while run.step < run.total_steps:
+    while not run.is_over():
         done = run.step % run.steps_per_epoch
         run.progress.begin_steps("train", run.steps_per_epoch, done)
-        for batch in run.loader.epoch(run.step // run.steps_per_epoch, start_step=done):
+        epoch = run.loader.epoch(run.step // run.steps_per_epoch, start_step=done)
+        for batch in run.interrupts.until_one(epoch):
             run.step += 1
             yield move(batch, run.device)
-            if run.step == run.total_steps:
+            if run.is_over():
                 return
 
 
@@ -191,25 +207,34 @@ def log(run: Training) -> None:
 
 
 def finish_epoch(run: Training) -> None:
-    """Write down the epoch's losses and metrics, validate, and see whether this is the best so far."""
+    """Validate, write down the epoch's losses and metrics, and see whether this is the best so far.
+
+    Where a signal comes before the validation is over, the epoch stays open, and the run that goes on starts with this.
+    """
     run.whole.merge(run.window)
     run.window.reset()
     measured = {**finite(run, run.whole.read(), "train"), **run.metrics.read()}
+    validated = validate(run)
+    run.epoch_is_open = validated is None and run.validation is not None
+    if run.epoch_is_open:
+        return
     matrices = run.metrics.matrices
     run.records.write("train", run.step, run.epoch, measured, over="epoch", rates=run.rates, matrices=matrices)
     run.values |= {f"train.{name}": value for name, value in measured.items()}
     line = f"epoch {run.epoch}/{run.epochs}  train {numbers(measured)}"
+    if validated is not None:
+        matrices = run.evaluator.metrics.matrices
+        run.records.write("val", run.step, run.epoch, validated, over="epoch", matrices=matrices)
+        run.records.images(run.evaluator.gallery, run.step)
+        run.values |= {f"val.{name}": value for name, value in validated.items()}
+        line += f"  ·  val {numbers(validated)}"
     run.whole.reset()
     run.metrics.reset()
     run.window_start = run.step
-    validated = validate(run)
-    if validated is not None:
-        line += f"  ·  val {numbers(validated)}"
-    if run.validation is None or validated is not None:
-        run.schedules.validated(run.values)
-        run.keeping.weigh(run.values, run.step)
-        if run.early_stop is not None:
-            run.early_stop.improved(run.values, run.step)
+    run.schedules.validated(run.values)
+    run.keeping.weigh(run.values, run.step)
+    if run.early_stop is not None:
+        run.early_stop.improved(run.values, run.step)
     run.progress.line(f"{line}  ·  {time.monotonic() - run.epoch_start:.1f} s")
     run.progress.end_epoch(validated or measured)
     run.epoch_start = time.monotonic()
@@ -217,16 +242,7 @@ def finish_epoch(run: Training) -> None:
 
 def validate(run: Training) -> dict[str, float] | None:
     """Measure the model on the validation data, if there is any and no signal comes."""
-    if run.validation is None:
-        return None
-    validated = run.evaluator.measure("val", run.validation)
-    if validated is None:
-        return None
-    matrices = run.evaluator.metrics.matrices
-    run.records.write("val", run.step, run.epoch, validated, over="epoch", matrices=matrices)
-    run.records.images(run.evaluator.gallery, run.step)
-    run.values |= {f"val.{name}": value for name, value in validated.items()}
-    return validated
+    return None if run.validation is None else run.evaluator.measure("val", run.validation)
 
 
 def finite(run: Training, losses: dict[str, float], phase: str) -> dict[str, float]:

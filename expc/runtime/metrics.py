@@ -66,6 +66,14 @@ class Means:
         self.sums.clear()
         self.samples = 0
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"sums": dict(self.sums), "samples": self.samples}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+        self.sums, self.samples = dict(state["sums"]), state["samples"]
+
 
 class Metrics:
     """The metrics of a plan over the batches of one phase. `remark` takes what a person should know of a number."""
@@ -111,6 +119,15 @@ class Metrics:
         for measure in self._measures.values():
             measure.reset()
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {name: measure.state() for name, measure in self._measures.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held; a metric that it does not know starts again."""
+        for name in self._measures.keys() & state.keys():
+            self._measures[name].restore(state[name])
+
     def _pass_on(self, name: str, remarks: Sequence[str]) -> None:
         for text in remarks:
             sentence = text.split("\n")[0].partition(". ")[0].rstrip(".")
@@ -134,6 +151,12 @@ class _Measure(Protocol):
 
     def reset(self) -> None:
         """Start again."""
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
 
 
 class _Mean:
@@ -160,6 +183,14 @@ class _Mean:
         self._sum = torch.zeros((), dtype=torch.float64, device=self._device)
         self._samples = 0
 
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold."""
+        return {"sum": self._sum, "samples": self._samples}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+        self._sum, self._samples = state["sum"], state["samples"]
+
 
 class _Foreign:
     """A metric that is Python code of an `extern`: it sees every batch as it comes."""
@@ -183,6 +214,14 @@ class _Foreign:
     def reset(self) -> None:
         """Start again."""
         self._metric.reset()
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold."""
+        return self._metric.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+        self._metric.restore(state)
 
 
 HELD: Final = 2**18
@@ -230,6 +269,25 @@ class _Compared:
         self._held.clear()
         self._numbers = 0
         self._metric.reset()
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold; what waits too, as it is, so that sums are rounded as ever."""
+        return {
+            "taken": dict(self._metric.metric_state),
+            "updates": self._metric._update_count,  # noqa: SLF001 - torchmetrics has no other name for it
+            "held": list(self._held),
+            "numbers": self._numbers,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+        self._metric.reset()
+        for name, value in state["taken"].items():
+            if name in self._metric.metric_state:
+                setattr(self._metric, name, value)
+        self._metric._update_count = state["updates"]  # noqa: SLF001
+        self._held[:] = [(output, target) for output, target in state["held"]]
+        self._numbers = state["numbers"]
 
     def _take_held(self) -> None:
         if not self._held:

@@ -165,7 +165,18 @@ class Schedules:
         """What a checkpoint must hold, as plain values."""
         current = {} if self._current is None else self._current.state_dict()
         plain = {name: value for name, value in current.items() if isinstance(value, _PLAIN)}
-        return {"part": self._part, "done": self._done, "current": plain}
+        return {"part": self._part, "done": self._done, "rates": self.rates, "current": plain}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held. The settings of the optimizer's groups are to be restored after this."""
+        self._part, self._done = state["part"], state["done"]
+        self.rates = list(state["rates"])
+        self.rate = self.rates[0]
+        if self._current is not None:
+            self._current = self._start()
+            own = self._current.state_dict()
+            known = {name: value for name, value in state["current"].items() if isinstance(own[name], _PLAIN)}
+            self._current.load_state_dict({**own, **known})
 
     def _start(self) -> LRScheduler:
         """The schedule of the present part, over the optimizer as it was before any schedule changed it."""
@@ -215,9 +226,13 @@ class Chains:
             chain.validated(values)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold: that of the one chain, or of all of them under `chains`."""
-        states = [chain.state() for chain in self._chains]
-        return states[0] if len(states) == 1 else {"chains": states}
+        """What a checkpoint must hold."""
+        return {"chains": [chain.state() for chain in self._chains]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+        for chain, saved in zip(self._chains, state["chains"], strict=True):
+            chain.restore(saved)
 
 
 _PLAIN: Final = (int, float, str, list, type(None))

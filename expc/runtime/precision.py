@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -58,6 +58,11 @@ class Precision:
     def state(self) -> dict[str, float]:
         """What a checkpoint must hold: empty but for f16."""
         return self._scaler.state_dict()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held; where that was another precision, start as at first."""
+        if state and self._scaler.is_enabled():
+            self._scaler.load_state_dict(dict(state))
 
 
 def refuse_precision(asked: str, device: torch.device) -> None:

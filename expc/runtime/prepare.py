@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +12,8 @@ from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.accumulate import make_gradients
 from expc.runtime.average import Average
-from expc.runtime.checkpoint import Checkpoints
+from expc.runtime.checkpoint.writer import Writer
+from expc.runtime.comparing import digest, values_of
 from expc.runtime.data.datasets import data_root
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
@@ -33,7 +35,7 @@ from expc.runtime.precision import Precision, refuse_precision
 from expc.runtime.progress import Progress
 from expc.runtime.python_parameters import with_python
 from expc.runtime.records import Records
-from expc.runtime.rundir import RunDirectory
+from expc.runtime.rundir import RunDirectory, versions
 from expc.runtime.task import Task
 from expc.runtime.turns import make_turns
 from expc.runtime.watch import Deadline, Every, Watcher
@@ -56,8 +58,11 @@ class Prepared:
     task: Task
 
 
-def prepare(program: Program, device: str, given: Given | None = None) -> Prepared:
-    """Open the data, `given` for `Tensors`, and build the model. Raises `RunError` where something is missing."""
+def prepare(program: Program, device: str, given: Given | None = None, precision: str | None = None) -> Prepared:
+    """Open the data, `given` for `Tensors`, and build the model. Raises `RunError` where something is missing.
+
+    `precision` is what an earlier part of the run has chosen for `auto`.
+    """
     experiment, plan = program.experiment, program.train
     refuse_what_comes_later(program)
     if program.model is None:
@@ -69,7 +74,8 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
     if experiment.train.epochs is None and experiment.train.steps is None:
         raise _incomplete(program, "length: `epochs` or `steps`")
     where = choose_device(device)
-    refuse_precision(experiment.train.precision, where)
+    train = experiment.train if precision is None else experiment.train.model_copy(update={"precision": precision})
+    refuse_precision(train.precision, where)
     task = Task(program, where, experiment.train.seed)
     loaders = open_roles(program, root=root_of(program), device=where, given=given)
     return Prepared(
@@ -79,14 +85,24 @@ def prepare(program: Program, device: str, given: Given | None = None) -> Prepar
         checkpoint=experiment.checkpoint or Checkpoint(),
         log=experiment.log or Log(),
         device=where,
-        precision=choose_precision(experiment.train, task, loaders["train"], where),
+        precision=choose_precision(train, task, loaders["train"], where),
         loaders=loaders,
         task=task,
     )
 
 
-def make_training(run: Prepared, directory: RunDirectory, progress: Progress, interrupts: Interrupts) -> Training:
-    """The training of a prepared run, which writes to `directory`."""
+def make_training(
+    run: Prepared,
+    directory: RunDirectory,
+    progress: Progress,
+    interrupts: Interrupts,
+    writer: Writer,
+    after: Mapping[str, Any] | None = None,
+) -> Training:
+    """The training of a prepared run, which writes to `directory`, and checkpoints by `writer`.
+
+    `after` is the state of the records in the checkpoint that it goes on from.
+    """
     steps_per_epoch = len(run.loaders["train"])
     total_steps = run.train.steps or (run.train.epochs or 0) * steps_per_epoch
     moving = make_optimizers(run.plan, run.task.model)
@@ -104,29 +120,29 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
     )
     best = _best(run)
     early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)
-    keeping = Keeping(
-        directory=directory,
-        checkpoints=Checkpoints(directory, run.checkpoint.keep),
-        every=Every(run.checkpoint.every, steps_per_epoch),
-        model=run.task.model,
-        average=average,
-        optimizers=optimizers,
-        schedules=schedules,
-        precision=run.precision,
-        device=run.device,
-        best=None if best is None else Watcher(best),
-        early_stop=early_stop,
-    )
     scores = scores_of([loss.body for loss in run.plan.losses])
     measuring = Metrics(run.plan.metrics, run.device, scores, progress.line)
     gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics)
-    records = Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph)
+    records = Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph, after=after)
+    keeping = Keeping(
+        directory=directory,
+        writer=writer,
+        keep=run.checkpoint.keep,
+        every=Every(run.checkpoint.every, steps_per_epoch),
+        model=run.task.model,
+        average=average,
+        best=None if best is None else Watcher(best),
+        records=records,
+        facts=facts_of(run),
+    )
     drawn = records.events if run.log.histograms else None
     return Training(
         plan=run.plan,
+        described=values_of(run.program),
         task=run.task,
         loader=run.loaders["train"],
         validation=run.loaders.get("val"),
+        optimizers=optimizers,
         turns=turns,
         schedules=schedules,
         average=average,
@@ -149,6 +165,18 @@ def make_training(run: Prepared, directory: RunDirectory, progress: Progress, in
         progress=progress,
         interrupts=interrupts,
     )
+
+
+def facts_of(run: Prepared) -> dict[str, Any]:
+    """What the manifests of its checkpoints say of a run: what its numbers depend on besides the state."""
+    return {
+        "experiment": run.program.name,
+        "spec": digest(values_of(run.program)),
+        "versions": dict(versions()),
+        "device": str(run.device),
+        "precision": run.precision.name,
+        "world": {"processes": 1, "threads": torch.get_num_threads()},
+    }
 
 
 def root_of(program: Program) -> Path:

@@ -11,23 +11,29 @@ from torch import Tensor, nn
 
 from expc.runtime.events import Events
 from expc.runtime.gallery import Gallery
+from expc.runtime.rewinding import NOTHING, rewind
 from expc.runtime.rundir import RunDirectory, writing
 
 
 class Records:
     """The numbers of one run, on disk as soon as they are known."""
 
-    def __init__(self, directory: RunDirectory, *, tensorboard: bool, graph: bool) -> None:
+    def __init__(
+        self, directory: RunDirectory, *, tensorboard: bool, graph: bool, after: Mapping[str, Any] | None = None
+    ) -> None:
+        """`after` is what a checkpoint held: what was written after it goes, and is written anew."""
         self._graph: Final = graph
         self._path: Final = directory.path / "metrics.jsonl"
+        folder = directory.path / "tensorboard"
         with writing(self._path):
-            self._file: Final = self._path.open("xb", buffering=0)
-        self.events: Final = Events(directory.path / "tensorboard") if tensorboard else None
-        self._tags: Final[dict[str, str]] = {}
+            rewind(self._path, folder, after or NOTHING)
+            self._file: Final = self._path.open("ab", buffering=0)
+        self.events: Final = Events(folder, None if after is None else int(after["step"]) + 1) if tensorboard else None
+        self._tags: Final[dict[str, str]] = {} if after is None else dict(after["tags"])
         """Where TensorBoard has what was written last, by the names that are watched."""
-        self._finer: Final[set[str]] = set()
+        self._finer: Final[set[str]] = set() if after is None else set(after["finer"])
         """Tags of means over steps."""
-        self._rates_written = 0
+        self._rates_written = 0 if after is None else int(after["rates_written"])
         """The last step of which TensorBoard has the learning rates."""
 
     def write(
@@ -83,6 +89,22 @@ class Records:
         """Tell TensorBoard what this run was set to, to be compared by what was measured last."""
         if self.events is not None:
             self.events.hyperparameters(values, self._tags.values())
+
+    def state(self, step: int) -> dict[str, Any]:
+        """What a checkpoint must hold: how far each file is, and what TensorBoard calls the numbers."""
+        return {
+            "step": step,
+            "bytes": self._file.tell(),
+            "events": {} if self.events is None else self.events.flush(),
+            "tags": dict(self._tags),
+            "finer": sorted(self._finer),
+            "rates_written": self._rates_written,
+        }
+
+    def flush(self) -> None:
+        """Make sure that what was measured survives a power cut."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Write what is left."""

@@ -1,8 +1,10 @@
 """`run`: from a checked program to a run directory."""
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,7 @@ from expc.compiler.program import Program
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
 from expc.runtime.announce import announce, name_of
+from expc.runtime.checkpoint.writer import Writer
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.errors import RunError
@@ -22,8 +25,10 @@ from expc.runtime.loop import Training, train
 from expc.runtime.prepare import Prepared, make_training, prepare, root_of
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import finite
+from expc.runtime.resuming import Resume, Start, go_on, home_of, refuse_other_network, reopen, start_of_run, tidy
 from expc.runtime.rundir import RunDirectory, now, refuse_used, versions
 from expc.runtime.seeds import algorithms, seed_all
+from expc.runtime.state import state_of
 
 
 @dataclass(frozen=True)
@@ -47,43 +52,78 @@ def run(
     progress: bool = True,
     command: Sequence[str] | None = None,
     data: Given | None = None,
+    resume: Resume | None = None,
 ) -> RunResult:
     """Train, validate and test what `program` says, and leave a run directory: `out`, or a new one under `runs/`.
 
     `data` has the tensors of the experiment's `Tensors`, by name and field. `progress` shows lines and bars on standard
-    error. `command` is noted in `run.json`. Ctrl-C and SIGTERM end the run cleanly. Raises `RunError` where
-    the run cannot go on; what was saved before stays.
+    error. `command` is noted in `run.json`. `resume` names a run to go on in, from its last checkpoint that is whole.
+    Ctrl-C, SIGTERM and SIGUSR1 end the run cleanly: at the next step, or at once where it waits for data. Raises
+    `RunError` where the run cannot go on; what was saved before stays.
     """
     path = None if out is None else Path(out)
-    with _as_run_errors():
-        if path is not None:
-            refuse_used(path)
-        prepared = prepare(program, device, data)
-        directory = RunDirectory.create(program.name, path)
-        shown = Progress(shown=progress)
-        try:
-            _describe(prepared, directory, sys.argv if command is None else command)
-            with algorithms(deterministic=prepared.train.deterministic), Interrupts() as interrupts:
-                training = make_training(prepared, directory, shown, interrupts)
-                with closing(training.records):
-                    shown.lines(announce(training, prepared, directory.path))
-                    seed_all(prepared.train.seed)
-                    return _train_and_test(training, prepared.loaders.get("test"), directory, program)
-        except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            # What went wrong may be the disk: then the status cannot be written either, and the first error matters.
-            with suppress(RunError):
-                directory.record(status=status, ended=now(), error=str(error) or type(error).__name__)
-            raise
-        finally:
-            shown.close()
+    with _as_run_errors(), closing(Progress(shown=progress)) as shown:
+        if resume is None:
+            if path is not None:
+                refuse_used(path)
+            prepared = prepare(program, device, data)
+            with closing(RunDirectory.create(program.name, path)) as directory:
+                return _run(prepared, directory, shown, command, None, None)
+        with closing(reopen(resume)) as directory:
+            start = start_of_run(directory, program, resume)
+            if directory.facts.get("status") == "finished" and not start.changed:
+                shown.line(f"{directory.path} is finished: there is nothing left to do")
+                return _finished(directory)
+            prepared = prepare(program, device, data, start.precision)
+            refuse_other_network(start, prepared.task.model, resume)
+            return _run(prepared, directory, shown, command, start, resume)
+
+
+def _run(
+    prepared: Prepared,
+    directory: RunDirectory,
+    shown: Progress,
+    command: Sequence[str] | None,
+    start: Start | None,
+    resume: Resume | None,
+) -> RunResult:
+    try:
+        if start is not None:
+            tidy(directory, start)
+        _describe(prepared, directory, sys.argv if command is None else command, start)
+        background = prepared.checkpoint.async_
+        with (
+            algorithms(deterministic=prepared.train.deterministic),
+            Interrupts() as interrupts,
+            Writer(background=background) as writer,
+        ):
+            after = start.saved.state.plain.get("records") if start is not None and start.saved is not None else None
+            training = make_training(prepared, directory, shown, interrupts, writer, after)
+            with closing(training.records):
+                shown.lines(announce(training, prepared, directory.path))
+                seed_all(prepared.train.seed)
+                if start is not None and resume is not None:
+                    go_on(training, start, resume, shown.line)
+                return _train_and_test(training, prepared.loaders.get("test"), directory, prepared.program)
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        # What went wrong may be the disk: then the status cannot be written either, and the first error matters.
+        with suppress(RunError):
+            directory.record(status=status, ended=now(), error=str(error) or type(error).__name__)
+        raise
+
+
+def _finished(directory: RunDirectory) -> RunResult:
+    facts = directory.facts
+    metrics = {name: math.nan if value is None else float(value) for name, value in facts.get("metrics", {}).items()}
+    return RunResult("finished", directory.path, metrics, int(facts.get("steps", 0)))
 
 
 def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory, program: Program) -> RunResult:
-    training.progress.begin(training.epochs)
+    training.progress.begin(training.epochs, training.step // training.steps_per_epoch)
     with _workers_may_die_of_signals(training.interrupts):
         train(training)
-    training.keeping.finish(training.step, training.epoch)
+    training.keeping.finish(training.step, partial(state_of, training))
     if training.early_stop is not None and training.early_stop.lost_patience:
         training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
     elif training.deadline.passed and training.step < training.total_steps:
@@ -98,7 +138,7 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
     if received is not None:
         training.progress.line(
             f"stopped by {received.name} after step {training.step:,} of {training.total_steps:,}; "
-            f"what was learnt is in {directory.path / FINAL}"
+            f"what was learnt is in {directory.path / FINAL}. Go on: expc resume {directory.path}"
         )
     status: Literal["finished", "interrupted"] = "finished" if received is None else "interrupted"
     directory.record(
@@ -141,9 +181,16 @@ def _best_so_far(training: Training) -> dict[str, float] | None:
     return {best.metric: best.best, "step": best.best_step}
 
 
-def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str]) -> None:
+def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str], start: Start | None) -> None:
+    if start is not None:
+        gone_on = {"at": now(), "step": 0 if start.saved is None else start.saved.step, "changed": dict(start.changed)}
+        directory.record(status="running", resumed=[*directory.facts.get("resumed", []), gone_on])
+        if start.changed:
+            directory.describe(prepared.program, root_of(prepared.program))
+        return
     directory.record(
         name=prepared.program.name,
+        file=home_of(prepared.program),
         status="running",
         started=now(),
         versions=versions(),

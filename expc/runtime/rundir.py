@@ -20,6 +20,7 @@ from expc.compiler.program import Program
 from expc.diagnostics import Span
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.output import OutputExists, from_os_error
+from expc.runtime.lock import LOCK, Lock
 
 SOURCES: Final = Path("sources")
 RESOLVED: Final = "resolved.yaml"
@@ -29,9 +30,10 @@ FACTS: Final = "run.json"
 class RunDirectory:
     """A directory that this run has made, or found empty."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: Lock, facts: Mapping[str, Any] | None = None) -> None:
         self.path: Final = path
-        self._run: dict[str, Any] = {}
+        self._lock: Final = lock
+        self._run: dict[str, Any] = dict(facts or {})
 
     @classmethod
     def create(cls, name: str, out: Path | None) -> "RunDirectory":
@@ -43,7 +45,13 @@ class RunDirectory:
             refuse_used(out)
             with writing(out):
                 out.mkdir(parents=True, exist_ok=True)
-            return cls(out)
+                lock = Lock(out, option_span("--out", str(out)))
+            try:
+                refuse_used(out)  # once more: another process may have been quicker
+            except BaseException:
+                lock.close()
+                raise
+            return cls(out, lock)
         stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         with writing(Path("runs")):
             Path("runs").mkdir(exist_ok=True)
@@ -53,8 +61,23 @@ class RunDirectory:
                     path.mkdir()
                 except FileExistsError:
                     continue
-                return cls(path)
+                return cls(path, Lock(path, option_span("--out", str(path))))
         raise RunError(OutputExists(span=option_span("--out", stem), path=stem, reason="was made a thousand times"))
+
+    @classmethod
+    def reopen(cls, path: Path, facts: Mapping[str, Any], span: Span) -> "RunDirectory":
+        """The directory of an earlier run, of which `run.json` says `facts`. Raises `RunError` (E0831, E0804)."""
+        with writing(path, span):
+            return cls(path, Lock(path, span), facts)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What `run.json` says."""
+        return self._run
+
+    def close(self) -> None:
+        """Let another process write to it."""
+        self._lock.close()
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file that appears whole or not at all, in the place of an older one."""
@@ -107,7 +130,7 @@ def refuse_used(out: Path) -> None:
     span = option_span("--out", str(out))
     with writing(out):
         if out.is_dir():
-            if any(out.iterdir()):
+            if any(path.name != LOCK for path in out.iterdir()):
                 is_run = (out / FACTS).exists()
                 reason = "holds another run" if is_run else "is not empty"
                 raise RunError(OutputExists(span=span, path=str(out), reason=reason))

@@ -6,8 +6,9 @@ and leaves them as they were, so that training goes the same way however often i
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,3 +66,27 @@ def set_generator_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def all_generators(device: torch.device) -> dict[str, Any]:
+    """Where the generators of torch, Python and numpy stand."""
+    import numpy as np
+
+    version, words, gauss = random.getstate()
+    return {
+        "torch": generator_state(device),
+        "python": (version, np.array(words, np.uint32), gauss),
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002 - foreign code may draw from the old one
+    }
+
+
+def restore_generators(state: Mapping[str, Any], device: torch.device) -> None:
+    """Let them go on from what a checkpoint held; a device that was not used then stays where it is."""
+    import numpy as np
+
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"]["cpu"])
+    if device.type == "cuda" and "cuda" in state["torch"]:
+        set_generator_state(state["torch"], device)

@@ -112,6 +112,11 @@ class Task:
         with torch.no_grad():
             return dict(self._measures(named, samples, self.model))
 
+    @property
+    def loss_modules(self) -> list[nn.Module]:
+        """What computes the losses, in the order of their turns."""
+        return [loss.module for loss in self._losses]
+
     def train(self) -> None:
         """Let model and loss act as in training; what is frozen acts as in evaluation."""
         self.model.train()

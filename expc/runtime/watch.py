@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from expc.compiler.program import Watch
 from expc.spec.values import Quantity
@@ -49,6 +49,14 @@ class Watcher:
     def state(self) -> dict[str, float | int | None]:
         """What a checkpoint must hold."""
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+        self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
+
+    def forget(self) -> None:
+        """Start again."""
+        self.best, self.best_step, self.waited = None, 0, 0
 
 
 class Deadline:

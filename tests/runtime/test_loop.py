@@ -197,7 +197,8 @@ def test_checkpoints_hold_everything_and_old_ones_go(tmp_path):
     folder = result.directory / "checkpoints"
     best = json.loads((result.directory / "run.json").read_text())["best"]["step"]
     assert best < 20
-    assert {path.name for path in folder.iterdir()} == {f"step-{best:06d}", "step-000020", "step-000025"}
+    assert {path.name for path in folder.iterdir()} == {f"step-{best:06d}", "step-000020", "step-000025", "latest"}
+    assert (folder / "latest").read_text() == "step-000025\n"
     last = folder / "step-000025"
     assert equal(load_file(last / "model.safetensors"), load_file(result.directory / "final.safetensors"))
     moments = load_file(last / "optimizer.safetensors")
@@ -205,7 +206,7 @@ def test_checkpoints_hold_everything_and_old_ones_go(tmp_path):
     assert moments["step/4.bias"].item() == 25
     state = json.loads((last / "state.json").read_text())
     assert (state["step"], state["epoch"], state["best"]["best_step"]) == (25, 5, best)
-    assert not list(result.directory.rglob(".*"))
+    assert not list(result.directory.rglob(".*.partial"))
 
 
 def test_tied_weights_are_under_both_keys(tmp_path):

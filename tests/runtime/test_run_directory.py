@@ -39,6 +39,7 @@ def test_a_run_directory_holds_all_that_a_run_was(tmp_path, monkeypatch):
     assert first.directory.parent == Path("runs")
     assert first.directory.name.startswith("net-2")
     assert {path.name for path in first.directory.iterdir()} == {
+        ".lock",
         "sources",
         "resolved.yaml",
         "run.json",

@@ -66,8 +66,6 @@ def load(path: Path) -> Saved:
     return Saved(path, step, State(tensors, plain), manifest.facts)
 
 
-
-
 def _tensors(name: str, content: bytes) -> dict[str, Tensor]:
     if int.from_bytes(content[:8], "little") > min(_LARGEST_HEADER, len(content)):
         raise Damaged(f"{name} has a header longer than itself, or than any that expc writes")

@@ -42,7 +42,7 @@ class Manifest:
 
 
 def verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest of the checkpoint in `folder` and the content of its files, every byte verified. Raises `Damaged`."""
+    """The manifest of the checkpoint in `folder` and what its files hold, every byte verified. Raises `Damaged`."""
     if folder.is_symlink() or not folder.is_dir():
         raise Damaged("it is no folder")
     manifest = _read(read_plain(folder, NAME, _LARGEST))

@@ -66,7 +66,7 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def unpack(value: Any, tensors: Tensors, device: torch.device) -> Any:
-    """What was packed; tensors that were on a device are on `device`. Raises KeyError or ValueError for what was not."""
+    """What was packed, tensors that were on a device on `device`. Raises KeyError or ValueError for what was not."""
     match value:
         case list():
             return [unpack(item, tensors, device) for item in value]

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from expc.runtime.weights import weights_as_bytes
 
 STEP_DIGITS: Final = 6
 LATEST: Final = "latest"
+BEST: Final = "best.safetensors"
 _STEP: Final = re.compile(r"step-(\d{6,18})")
 _ROOM: Final = 1 << 16
 """Bytes beside the tensors: headers, the manifest, folders."""
@@ -35,6 +36,7 @@ class Snapshot:
     step: int
     tensors: Mapping[str, Tensors]
     plain: bytes
+    """The content of `state.json`."""
     best_step: int
     """The step with the best weights; 0 where none are."""
     facts: Mapping[str, Any]
@@ -80,25 +82,27 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(step for entry in folder.glob("step-*") if (step := step_of(entry.name)) is not None)
 
 
-def write(folder: Path, taken: Snapshot, keep: int, before_it_counts: Callable[[], None] = lambda: None) -> None:
+def write(folder: Path, taken: Snapshot, keep: int, best: bytes | None = None) -> None:
     """Write a checkpoint, point `latest` at it, and remove older ones than the last `keep`, but for the best.
 
-    Raises `RunError` and leaves no trace where it cannot be written. `before_it_counts` runs before it gets its name.
+    `best` is the file with the best weights, where those are not of this step. Raises `RunError` and leaves no trace
+    where the checkpoint cannot be written.
     """
     final = folder / folder_of(taken.step)
     with writing(final):
         folder.mkdir(parents=True, exist_ok=True)
-        refuse_little_space(folder, final, taken.size)
+        refuse_little_space(folder, final, taken.size + len(best or b""))
         partial = _unique(final)
         partial.mkdir()
         try:
             files = {}
             for name, group in taken.tensors.items():
                 files[f"{name}.safetensors"] = _write(partial / f"{name}.safetensors", weights_as_bytes(group))
+            if best is not None:
+                files[BEST] = _write(partial / BEST, best)
             files["state.json"] = _write(partial / "state.json", taken.plain)
             _write(partial / NAME, Manifest(files, taken.facts).text())
             flush(partial)
-            before_it_counts()
             partial.rename(final)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

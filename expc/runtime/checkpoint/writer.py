@@ -12,8 +12,8 @@ Job = Callable[[], None]
 class Writer:
     """Does jobs one after another, at most `waiting` of them put off. After one has failed, the others are left out.
 
-    `do` and `finish` raise what a job has raised. The thread ends with the process: what it leaves half done stands under
-    no name that anybody reads.
+    `do` and `finish` raise what a job has raised. The thread ends with the process: what it leaves half done stands
+    under no name that anybody reads.
     """
 
     def __init__(self, *, background: bool, waiting: int = 2) -> None:

@@ -24,7 +24,7 @@ def dump(checked: Checked, stage: str) -> str:
         return "\n".join(_settings(checked.program.experiment))
     if checked.program.model is None:
         raise LookupError("there is no graph: the file declares no model")
-    return "\n".join(_container(checked.program.model.name, checked.program.model.body))
+    return "\n".join(container_lines(checked.program.model.name, checked.program.model.body))
 
 
 def _node(node: Any, name: str = "") -> Iterator[str]:
@@ -59,7 +59,7 @@ def _settings(experiment: Any) -> Iterator[str]:
             yield f"{name} = {show(getattr(settings, field))}  # {experiment.origins.get(name, 'default')}"
 
 
-def _container(name: str, container: Container) -> Iterator[str]:
+def container_lines(name: str, container: Container) -> Iterator[str]:
     """A container: what goes in, steps with the types of their results, inner containers, what comes out."""
     names = _Names()
     inputs = ", ".join(
@@ -73,7 +73,7 @@ def _container(name: str, container: Container) -> Iterator[str]:
         yield f"  {names.result(step.result)} = {_step(step, container, names)}: {type_text(step.result)}"
     for key, child in container.children.items():
         if isinstance(child, Container):
-            yield indent("\n".join(_container(key, child)), "  ")
+            yield indent("\n".join(container_lines(key, child)), "  ")
     yield f"  return {names.result(container.result)}: {type_text(container.result)}"
     yield "}"
 

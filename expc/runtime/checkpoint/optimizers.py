@@ -1,0 +1,76 @@
+"""The states of optimizers by the keys of their parameters: `exp_avg/conv1.weight`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from expc.runtime.checkpoint.packing import LOST, Tensors, pack, unpack
+
+
+def optimizer_state(optimizers: Sequence[Optimizer], model: nn.Module, tensors: dict[str, Tensor]) -> list[Any]:
+    """What each optimizer knows of its parameters, and the settings of its groups, packed; tensors go to `tensors`."""
+    keys: dict[Tensor, str] = {parameter: key for key, parameter in model.named_parameters()}
+    return [
+        {
+            "kind": type(optimizer).__name__,
+            "state": {
+                keys[parameter]: {
+                    name: pack(value, f"{name}/{keys[parameter]}", tensors) for name, value in values.items()
+                }
+                for parameter, values in optimizer.state.items()
+            },
+            "groups": [
+                {
+                    "params": [keys[parameter] for parameter in group["params"]],
+                    **{
+                        name: pack(value, f"{name}/group {place}.{number}", tensors)
+                        for name, value in group.items()
+                        if name != "params"
+                    },
+                }
+                for number, group in enumerate(optimizer.param_groups)
+            ],
+        }
+        for place, optimizer in enumerate(optimizers)
+    ]
+
+
+def restore_optimizers(
+    optimizers: Sequence[Optimizer],
+    model: nn.Module,
+    packed: Sequence[Mapping[str, Any]],
+    tensors: Tensors,
+    device: torch.device,
+    *,
+    settings: bool,
+) -> list[str]:
+    """Give the optimizers back what they knew, and with `settings` their groups' settings too.
+
+    An optimizer knows nothing of a parameter that another kind of optimizer moved before: their keys are returned.
+    Raises KeyError, TypeError and ValueError where `packed` is not what was saved of such optimizers.
+    """
+    known = {key: (each["kind"], state) for each in packed for key, state in each["state"].items()}
+    keys = {parameter: key for key, parameter in model.named_parameters()}
+    forgotten = []
+    for optimizer in optimizers:
+        optimizer.state.clear()
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                kind, state = known.get(keys[parameter], (None, {}))
+                if kind not in (None, type(optimizer).__name__):
+                    forgotten.append(keys[parameter])
+                elif state:
+                    found = {name: unpack(value, tensors, device) for name, value in state.items()}
+                    optimizer.state[parameter] = {name: value for name, value in found.items() if value is not LOST}
+    if settings:
+        for optimizer, each in zip(optimizers, packed, strict=True):
+            for group, saved in zip(optimizer.param_groups, each["groups"], strict=True):
+                if saved["params"] != [keys[parameter] for parameter in group["params"]]:
+                    raise ValueError("the groups of the optimizer are others")
+                for name, value in saved.items():
+                    if name != "params":
+                        group[name] = unpack(value, tensors, device)
+    return forgotten
