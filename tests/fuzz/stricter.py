@@ -137,7 +137,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     if name.startswith(("einsum", "conv")) and name != "conv_tbc" and len({part.dtype for part in found}) > 1:
         raise Refused("a product of several dtypes")
     scales = [named[word] for word in ("alpha", "beta") if word in named]
-    if found and not found[0].is_floating_point() and any(isinstance(scale, float) for scale in scales):
+    whole = bool(found) and not any(part.is_floating_point() for part in found)
+    if whole and any(isinstance(scale, float) for scale in scales):
         raise Refused("a scale of whole numbers, of which torch would cut off what is behind the point")
     if name in ("chunk", "tensor_split"):
         _parts(positional, named, frame)

@@ -33,6 +33,8 @@ def _divisors(problem: NotDivisible, places: Sequence[Span]) -> Iterator[Fix]:
     if not (problem.size.isdigit() and problem.divisor.isdigit()) or int(problem.size) > _FURTHEST:
         return
     size, divisor = int(problem.size), int(problem.divisor)
+    if not divisor:
+        return
     for place in places:
         for written in _literals(place):
             if written > 1 and divisor % written == 0:
