@@ -16,8 +16,6 @@ from expc.runtime.accumulate import Gradients
 from expc.runtime.average import Average
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
-from expc.runtime.errors import RunError
-from expc.runtime.errors.training import LossNotFinite
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.histograms import Histograms
 from expc.runtime.interrupts import Interrupts
@@ -27,7 +25,7 @@ from expc.runtime.optim import Chains
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
-from expc.runtime.state import state_of
+from expc.runtime.soundness import Trail, finite, sound_state
 from expc.runtime.task import Batch, Task, samples_in
 from expc.runtime.turns import Turn
 from expc.runtime.watch import Deadline, Every, Watcher
@@ -70,6 +68,7 @@ class Training:
     """Losses since the last log point."""
     whole: Means = field(default_factory=Means)
     """Losses since the epoch began, up to the last log point."""
+    trail: Trail = field(default_factory=Trail)
     window_start: int = 0
     epoch_start: float = field(default_factory=time.monotonic)
     values: dict[str, float] = field(default_factory=dict)
@@ -111,8 +110,6 @@ def train(run: Training) -> None:
     for batch in batches(run):
         if run.step == 1:
             run.records.graph(run.task.model, run.task.inputs(batch))
-        if run.thaws_after is not None and run.step > run.thaws_after:
-            run.task.thaw()
         run.histograms.expect(run.step)
         learn(run, batch)
         run.progress.step(samples_in(batch))
@@ -121,7 +118,7 @@ def train(run: Training) -> None:
         over = run.step == run.total_steps or run.deadline.reached()
         if over or run.step % run.steps_per_epoch == 0:
             finish_epoch(run)
-        run.keeping.checkpoint_if_due(run.step, partial(state_of, run))
+        run.keeping.checkpoint_if_due(run.step, partial(sound_state, run))
         if over:
             break
 
@@ -141,6 +138,8 @@ def batches(run: Training) -> Iterator[Batch]:
 
 def learn(run: Training, batch: Batch) -> None:
     """One step: one turn, or one for each loss."""
+    if run.thaws_after is not None and run.step > run.thaws_after:
+        run.task.thaw()
     for turn in run.turns:
         with turn.alone():
             take(run, turn, batch)
@@ -180,6 +179,7 @@ def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tens
     losses = run.gradients.add(batch, turn.index, see)
     if measure:
         run.window.add(losses, samples_in(batch), again=not first)
+        run.trail.add(losses["loss"])
     if turn.limits:
         run.precision.unscale(turn.plain)
         for (kind, limit, _), parameters in turn.limits:
@@ -197,12 +197,13 @@ def clip(kind: str, limit: float, parameters: Sequence[Tensor]) -> None:
 
 def log(run: Training) -> None:
     """Write down the losses since the last log point; the one place in an epoch that waits for the device."""
-    values = finite(run, run.window.read(), "train")
+    values = finite(run, run.window.read())
     run.records.write("train", run.step, run.epoch, values, over="steps", rates=run.rates)
     if run.progress.is_due:
         run.progress.show({**values, **run.metrics.read(quick=True), "lr": run.schedules.rate})
     run.whole.merge(run.window)
     run.window.reset()
+    run.trail.reset()
     run.window_start = run.step
 
 
@@ -213,7 +214,7 @@ def finish_epoch(run: Training) -> None:
     """
     run.whole.merge(run.window)
     run.window.reset()
-    measured = {**finite(run, run.whole.read(), "train"), **run.metrics.read()}
+    measured = {**finite(run, run.whole.read()), **run.metrics.read()}
     validated = validate(run)
     run.epoch_is_open = validated is None and run.validation is not None
     if run.epoch_is_open:
@@ -229,6 +230,7 @@ def finish_epoch(run: Training) -> None:
         run.values |= {f"val.{name}": value for name, value in validated.items()}
         line += f"  ·  val {numbers(validated)}"
     run.whole.reset()
+    run.trail.reset()
     run.metrics.reset()
     run.window_start = run.step
     run.schedules.validated(run.values)
@@ -243,13 +245,3 @@ def finish_epoch(run: Training) -> None:
 def validate(run: Training) -> dict[str, float] | None:
     """Measure the model on the validation data, if there is any and no signal comes."""
     return None if run.validation is None else run.evaluator.measure("val", run.validation)
-
-
-def finite(run: Training, losses: dict[str, float], phase: str) -> dict[str, float]:
-    """The losses themselves. Raises `RunError` (E0809) where one is infinite or not a number."""
-    for term, value in losses.items():
-        if not math.isfinite(value):
-            when = f"between steps {run.window_start + 1} and {run.step}"
-            span = run.plan.losses[0].body.span
-            raise RunError(LossNotFinite(span=span, phase=phase, term=term, value=str(value), when=when))
-    return losses

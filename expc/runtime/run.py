@@ -22,13 +22,14 @@ from expc.runtime.hyperparameters import hyperparameters
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import FINAL
 from expc.runtime.loop import Training, train
+from expc.runtime.origin import explained
 from expc.runtime.prepare import Prepared, make_training, prepare, root_of
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import finite
 from expc.runtime.resuming import Resume, Start, go_on, home_of, refuse_other_network, reopen, start_of_run, tidy
 from expc.runtime.rundir import RunDirectory, now, refuse_used, versions
 from expc.runtime.seeds import algorithms, seed_all
-from expc.runtime.state import state_of
+from expc.runtime.soundness import sound_state
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,10 @@ def _finished(directory: RunDirectory) -> RunResult:
 
 def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory, program: Program) -> RunResult:
     training.progress.begin(training.epochs, training.step // training.steps_per_epoch)
-    with _workers_may_die_of_signals(training.interrupts):
-        train(training)
-    training.keeping.finish(training.step, partial(state_of, training))
+    with explained(training, program):
+        with _workers_may_die_of_signals(training.interrupts):
+            train(training)
+        training.keeping.finish(training.step, partial(sound_state, training))
     if training.early_stop is not None and training.early_stop.lost_patience:
         training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
     elif training.deadline.passed and training.step < training.total_steps:

@@ -1,6 +1,7 @@
 """What is learnt: the network and its loss, fed from batches by name."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from expc.compiler.dimensions import Symbol
 from expc.compiler.graph import Container
 from expc.compiler.lower import lower, lower_container
+from expc.compiler.lower.block import Block
+from expc.compiler.lower.steps import Plan
 from expc.compiler.program import LossPlan, Program
 from expc.runtime.recompute import recompute, recompute_in_segments
 
@@ -59,6 +62,22 @@ class Task:
         """Go on with other weights, of which nothing is frozen."""
         self.model, self._frozen, self._resting = model, (), ()
         self._run = self._runner()
+
+    @contextmanager
+    def watched(self, wrapped: Callable[[Plan], Plan]) -> Iterator[None]:
+        """Meanwhile model and losses run by plans that `wrapped` makes of theirs, and nothing is compiled."""
+        modules = (self.model, *self.loss_modules)
+        blocks = [block for module in modules for block in module.modules() if isinstance(block, Block)]
+        run, self._run = self._run, self.model
+        plans = [block.plan for block in blocks]
+        for block in blocks:
+            block.plan = wrapped(block.plan)
+        try:
+            yield
+        finally:
+            self._run = run
+            for block, plan in zip(blocks, plans, strict=True):
+                block.plan = plan
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """The model's inputs, in its order."""

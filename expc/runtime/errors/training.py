@@ -8,11 +8,14 @@ from expc.frozen import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LossNotFinite(Problem):
-    """The loss became infinite or not a number: the run cannot learn from it any more, and stopped.
+    """A loss, or a weight, became infinite or not a number: the run cannot learn any more, and stopped.
 
-    Most often the learning rate is too high, at the start above all: lower it, warm it up with `LinearLR`, or limit the
-    gradients with `clip`. In `f16` try `bf16`. A logarithm or a root of zero in a loss of one's own does it too. The
-    checkpoints that were saved before are kept.
+    The message names the step, and the line of the layer or of the part of the loss where the first such number
+    appears: on the way to the loss, or on the way back, as a gradient. For that the run is repeated from its last
+    checkpoint, if that takes no longer than two minutes. Most often the learning rate is too high, at the start above
+    all: lower it, warm it up with `LinearLR`, or limit the gradients with `clip`. In `f16` try `bf16`. A logarithm or a
+    root of zero does it too: a root has an infinite gradient there, though the loss is a number. The checkpoints that
+    were saved before are kept, and none is made of such weights.
 
     ```exp wrong
     train { optimizer = SGD(lr=1e6) }
@@ -25,13 +28,16 @@ class LossNotFinite(Problem):
 
     code: ClassVar[str] = "E0809"
     name: ClassVar[str] = "loss-not-finite"
-    template: ClassVar[str] = "the {phase} loss `{term}` is {value} {when}"
+    template: ClassVar[str] = "{what} is {value} {when}{origin}"
 
-    phase: str
-    term: str
+    what: str
+    """In words: ``the train loss `loss` ``."""
     value: str
     when: str
-    """In words: `between steps 51 and 100`."""
+    """In words: `at step 51`."""
+    step: int
+    origin: str = ""
+    """In words, where the first number that is none appears."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +96,7 @@ class PrecisionUnavailable(Problem):
     """The device does not compute in the precision that `train` asks for.
 
     `f16` needs a GPU: its gradients are scaled so that small ones do not vanish, and the CPU has no arithmetic for it
-    that is worth using. `bf16` works everywhere; `auto` is `bf16` on GPUs that have it, and `f32` elsewhere.
+    that is worth using. `bf16` works everywhere; `auto` measures which one is fastest.
 
     ```exp wrong
     train { precision = f16 }

@@ -1,0 +1,87 @@
+"""Whether a run still learns: losses and weights that are numbers.
+
+Nothing here waits for the device, but where something is written down anyway: at log points and at checkpoints.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from expc.runtime.checkpoint.packing import State
+from expc.runtime.errors import RunError
+from expc.runtime.errors.training import LossNotFinite
+from expc.runtime.state import state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from expc.runtime.loop import Training
+
+_MANY = 1024
+
+
+class Trail:
+    """The loss of each step since the last log point, on the device."""
+
+    def __init__(self) -> None:
+        self._packed: list[Tensor] = []
+        self._latest: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Take in the loss of a step, or of one of its turns."""
+        self._latest.append(loss.detach())
+        if len(self._latest) == _MANY:
+            self._packed.append(torch.stack(self._latest))
+            self._latest = []
+
+    def first_not_finite(self) -> tuple[int, float] | None:
+        """Which one it was, from 0, and its value; waits for the device."""
+        latest = [torch.stack(self._latest)] if self._latest else []
+        values = torch.cat([*self._packed, *latest]).tolist() if self._packed or latest else []
+        return next(((place, value) for place, value in enumerate(values) if not math.isfinite(value)), None)
+
+    def reset(self) -> None:
+        """Start again."""
+        self._packed, self._latest = [], []
+
+
+def finite(run: "Training", losses: "Mapping[str, float]") -> "Mapping[str, float]":
+    """The training losses themselves. Raises `RunError` (E0809) where one is infinite or not a number."""
+    for term, value in losses.items():
+        if not math.isfinite(value):
+            raise not_finite(run, term, value)
+    return losses
+
+
+def not_finite(run: "Training", term: str, value: float) -> RunError:
+    """The error about a loss, with the step where it was no number for the first time since the last log point."""
+    first = run.trail.first_not_finite()
+    step, when = run.step, f"between steps {run.window_start + 1} and {run.step}"
+    if first is not None:
+        step, value = run.window_start + 1 + first[0] // len(run.turns), first[1]
+        when = f"at step {step}"
+    span = run.plan.losses[0].body.span
+    what = f"the train loss `{term}`"
+    return RunError(LossNotFinite(span=span, what=what, value=str(value), when=when, step=step))
+
+
+def sound_state(run: "Training") -> State:
+    """The state of the run for a checkpoint. Raises `RunError` (E0809) where nothing could be learnt from it."""
+    finite(run, run.window.read())
+    named = {key: weight for key, weight in run.task.model.named_parameters() if weight.is_floating_point()}
+    bad = unsound(named)
+    if bad is not None:
+        span = run.plan.losses[0].body.span
+        value = str(named[bad].detach().flatten()[~named[bad].detach().flatten().isfinite()][0].item())
+        when = f"after step {run.step}"
+        raise RunError(LossNotFinite(span=span, what=f"the weight `{bad}`", value=value, when=when, step=run.step))
+    return state_of(run)
+
+
+def unsound(tensors: "Mapping[str, Tensor]") -> str | None:
+    """The first of these tensors that holds something infinite or not a number; waits for the device once."""
+    sound = [tensor.detach().isfinite().all() for tensor in tensors.values()]
+    verdicts = torch.stack(sound).tolist() if sound else []
+    return next((name for name, verdict in zip(tensors, verdicts, strict=True) if not verdict), None)
