@@ -67,16 +67,18 @@ def read_plain(folder: Path, name: str, most: int) -> bytes:
         descriptor = os.open(folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise Damaged(f"{name} cannot be opened: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise Damaged(f"{name} is no plain file")
         if found.st_size > most:
             raise Damaged(f"{name} has {found.st_size:,} bytes, which is more than {most:,}")
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
-        except OSError as error:
-            raise Damaged(f"{name} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise Damaged(f"{name} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def plain_json(content: bytes, name: str) -> Any:

@@ -53,8 +53,7 @@ class Writer:
 
     def _raise(self) -> None:
         if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+            raise self._failure
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
