@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from expc.compiler.ops.declare import REQUIRED, Kind, Param
 from expc.compiler.ops.kinds import BOOL, POSITIVE, choice, number, optional
-from expc.compiler.program import Schedule
+from expc.compiler.program import Schedule, Use
 from expc.spec.values import Quantity, Watched
 
 AMOUNT: Final = number(0)
@@ -57,6 +57,22 @@ def settings_in_steps(schedule: Schedule, settings: Mapping[str, Any], steps_per
         else:
             result[name] = steps_of(value, steps_per_epoch, kind)
     return result
+
+
+def counted_in(use: Use) -> frozenset[str]:
+    """What a schedule counts: `step`, `epoch`, both or neither. What follows from its length counts as nothing."""
+    declaration: Schedule = use.declaration
+    found = {"epoch"} if declaration.stepped == "epoch" else set()
+    kinds = {param.name: param.kind for param in declaration.settings}
+    for name, value in use.settings.items():
+        for length in value if kinds[name] is MILESTONES else (value,):
+            if isinstance(length, Quantity):
+                found.add(length.unit)
+            elif isinstance(length, int) and (kinds[name] is EPOCHS or kinds[name] is MILESTONES):
+                found.add("epoch")
+            elif isinstance(length, int) and kinds[name] is STEPS:
+                found.add("step")
+    return frozenset(found)
 
 
 def settings_fault(name: str, settings: Mapping[str, Any], optimizer: Mapping[str, Any] | None) -> str | None:
