@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from expc.runtime.errors import RunError, option_span
+from expc.runtime.errors.output import TensorboardMissing
 from expc.runtime.rewinding import sizes
 from expc.runtime.rundir import writing
 
@@ -104,7 +106,11 @@ class Events:
 def _writer(folder: Path, purge_step: int | None) -> "SummaryWriter":
     with warnings.catch_warnings(), _silent():
         warnings.simplefilter("ignore")
-        from torch.utils.tensorboard.writer import SummaryWriter
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            span = option_span("log", "tensorboard")
+            raise RunError(TensorboardMissing(span=span, reason=str(error))) from error
 
         with writing(folder):
             return SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)

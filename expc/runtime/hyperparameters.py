@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from expc.compiler.program import Program, TrainPlan, Use
-from expc.spec.values import show
+from expc.spec.values import Table, show
 
 Plain = bool | int | float | str
 LEFT_OUT = frozenset({"train", "val", "test", "predict", "optimizer", "metrics", "groups", "inits"})
@@ -19,8 +19,8 @@ def hyperparameters(program: Program) -> dict[str, Plain]:
         for name in [] if settings is None else type(settings).model_fields:
             value = getattr(settings, name)
             origin = program.experiment.origins.get(f"{section}.{name}", "default")
-            if name not in LEFT_OUT and value is not None and origin != "default":
-                found[f"{section}.{name}"] = value if _is_plain(value) else show(value)
+            if name not in LEFT_OUT and not isinstance(value, Table | None) and origin != "default":
+                found[f"{section}.{name}"] = value if _is_plain(value) else " ".join(show(value).split())
     if program.train is not None:
         found |= _of_optimizers(program.train)
     return found

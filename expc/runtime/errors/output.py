@@ -85,3 +85,52 @@ class OutputExists(Problem):
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorboardMissing(Problem):
+    """Events are asked for, and the package that writes and shows them cannot be imported.
+
+    It comes with expc; install it again (`pip install tensorboard`), or write no events. `metrics.jsonl` has the same
+    numbers.
+
+    ```exp wrong
+    log { tensorboard = true }
+    ```
+
+    ```exp right
+    log { tensorboard = false }
+    ```
+    """
+
+    code: ClassVar[str] = "E0845"
+    name: ClassVar[str] = "tensorboard-missing"
+    template: ClassVar[str] = "TensorBoard cannot be imported: {reason}"
+
+    notes: tuple[str, ...] = ("`pip install tensorboard` installs it; `log { tensorboard = false }` does without",)
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortTaken(Problem):
+    """TensorBoard cannot listen on the port that it was given, mostly since another program does.
+
+    That may be another TensorBoard. Give another port, or none: then the next free one is taken.
+
+    ```exp wrong
+    # expc board --port 6006, where another board is open
+    log { tensorboard = true }
+    ```
+
+    ```exp right
+    # expc board --port 6007
+    log { tensorboard = true }
+    ```
+    """
+
+    code: ClassVar[str] = "E0846"
+    name: ClassVar[str] = "port-taken"
+    template: ClassVar[str] = "cannot listen on port {port}: give another one with `--port`, or none"
+
+    port: str
