@@ -188,7 +188,7 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         gone_on = {"at": now(), "step": 0 if start.saved is None else start.saved.step, "changed": dict(start.changed)}
         directory.record(status="running", resumed=[*directory.facts.get("resumed", []), gone_on])
         if start.changed:
-            directory.describe(prepared.program, root_of(prepared.program))
+            directory.describe(prepared.program, root_of(prepared.program), prepared.precision.name)
         return
     directory.record(
         name=prepared.program.name,
