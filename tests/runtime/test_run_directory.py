@@ -245,7 +245,7 @@ def test_lines_without_bars_where_nobody_watches(tmp_path, capsys):
         "net",
         "  model   Net: 244 parameters",
         "  data    70 train, 33 val, 29 test samples; batches of 16 samples",
-        "  path    train, val, test made batch by batch, these are tensors",
+        "  path    train, val, test made batch by batch: these are tensors",
         "  length  10 steps: 2 epochs of 5",
         "  device  cpu, 1 thread, f32",
     ]
