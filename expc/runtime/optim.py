@@ -13,6 +13,7 @@ from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.program import GroupPlan, SchedulePart, TrainPlan, Use
 from expc.frozen import dataclass
 from expc.runtime.externs import extern_optimizer, extern_schedule
+from expc.runtime.fused import can_fuse
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,9 @@ def make_optimizer(
     param_groups = [{"params": listed, **dict(settings)} for settings, listed in members.items() if listed]
     if use.declaration.python is not None:
         return extern_optimizer(use.declaration.python, param_groups, use.settings)
-    optimizer = getattr(torch.optim, use.name)(param_groups, **_tupled(use.settings))
+    kind = getattr(torch.optim, use.name)
+    fused = {"fused": True} if can_fuse(kind, changes, model) else {}
+    optimizer = kind(param_groups, **_tupled(use.settings), **fused)
     assert isinstance(optimizer, Optimizer)  # noqa: S101 - the table names optimizers only
     return optimizer
 

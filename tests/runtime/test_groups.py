@@ -25,7 +25,7 @@ def test_groups_with_schedules_and_limits_of_their_own(tmp_path):
     def start(model):
         def sgd(module):
             rest = {"params": [module.weight], "lr": 0.1}
-            return torch.optim.SGD([rest, {"params": [module.bias], "lr": 0.05}], momentum=0.9)
+            return torch.optim.SGD([rest, {"params": [module.bias], "lr": 0.05}], momentum=0.9, fused=True)
 
         made = [sgd(module) for module in (model.body, model.norm, model.head)]
         return made, [StepLR(made[0], 2, gamma=0.5), CosineAnnealingLR(made[2], 6)]

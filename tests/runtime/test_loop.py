@@ -56,7 +56,7 @@ def test_weights_are_bit_for_bit_those_of_a_plain_loop(tmp_path):
     result = fake_run(checked, tmp_path / "run")
     assert result.status == "finished"
     assert result.steps == 15
-    expected = by_hand(checked, 15, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}, clip=0.5)
+    expected = by_hand(checked, 15, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "fused": True}, clip=0.5)
     assert equal(load_file(result.directory / "final.safetensors"), expected)
 
 
@@ -71,7 +71,7 @@ def test_a_run_in_steps_with_a_schedule_in_epochs(tmp_path):
     def staircase(optimizer, step):
         optimizer.param_groups[0]["lr"] = 0.01 * 0.1 ** (step // 5)
 
-    expected = by_hand(checked, 13, torch.optim.AdamW, {"lr": 0.01}, after_step=staircase)
+    expected = by_hand(checked, 13, torch.optim.AdamW, {"lr": 0.01, "fused": True}, after_step=staircase)
     found = load_file(result.directory / "final.safetensors")
     assert all(torch.allclose(found[key], expected[key], rtol=1e-6, atol=0) for key in expected)
     assert [row["lr"] for row in rows(result.directory, "train")] == pytest.approx([0.01, 0.001, 0.0001])

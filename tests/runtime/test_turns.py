@@ -28,7 +28,7 @@ def test_matrices_by_one_optimizer_and_the_rest_by_another(tmp_path):
         matrices = [model.body.weight, model.head.weight]
         biases = [model.body.bias, model.norm.bias, model.head.bias]
         rest = [{"params": [model.norm.weight]}, {"params": biases, "weight_decay": 0}]
-        return torch.optim.AdamW(rest, lr=1e-2), torch.optim.Muon(matrices, lr=0.05)
+        return torch.optim.AdamW(rest, lr=1e-2, fused=True), torch.optim.Muon(matrices, lr=0.05)
 
     same(found, by_hand(checked, 2, *plain(start)))
     (last,) = (directory / "checkpoints").glob("step-000006")
@@ -47,8 +47,8 @@ def test_groups_with_losses_take_turns_and_move_only_their_own(tmp_path):
     found, directory = trained(checked, tmp_path / "run")
 
     def start(model):
-        generator = torch.optim.Adam(model.g.parameters(), lr=5e-3)
-        return torch.optim.Adam(model.d.parameters(), lr=1e-2, betas=(0.5, 0.9)), generator
+        generator = torch.optim.Adam(model.g.parameters(), lr=5e-3, fused=True)
+        return torch.optim.Adam(model.d.parameters(), lr=1e-2, betas=(0.5, 0.9), fused=True), generator
 
     def step(model, optimizers, batch):
         critic, generator = optimizers
@@ -126,7 +126,7 @@ def test_what_is_frozen_does_not_learn_and_takes_in_no_statistics(tmp_path, froz
 
     def start(model):
         freeze(model, 0)
-        return (torch.optim.AdamW(model.parameters(), lr=1e-2),)
+        return (torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True),)
 
     def step(model, optimizers, batch):
         plain(None)[1](model, optimizers, batch)

@@ -43,7 +43,7 @@ def test_the_digits_are_learnt_as_a_plain_loop_would(tmp_path):
     start = lower(program.model, seed=42).state_dict()
     # Functions and `Flatten` take numbers in the text as they do here: the keys are the same.
     model.load_state_dict(start, strict=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.1, total_iters=4)
     root = data_root(DIGITS.parent)
     batches = Loader(program.data["train"], root=root, seed=42, batch=32, shuffle=True).epoch(0)

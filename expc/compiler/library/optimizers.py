@@ -1,7 +1,7 @@
 """The optimizers of `torch.optim`: their settings by torch's names, in torch's order, with torch's defaults.
 
 Left out are the parameters themselves, and what says how torch computes rather than what (`foreach`, `fused`,
-`capturable`, `differentiable`): torch chooses well. `maximize` is left out because a loss is minimised: negate it.
+`capturable`, `differentiable`): a run chooses it. `maximize` is left out because a loss is minimised: negate it.
 """
 
 from collections.abc import Mapping
