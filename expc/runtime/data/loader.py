@@ -20,7 +20,7 @@ from expc.runtime.data.workers import Request, Workers
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import TooLittleData
 
-AT_ONCE: Final = 2 << 20
+AT_ONCE: Final = 1 << 19
 """Bytes of batches that are made in one go: for small batches, calling operators takes longer than their work."""
 
 

@@ -95,7 +95,7 @@ def _constructed(use: Use, reader: Any, folder: Path, given: Mapping[str, Any], 
             raise from_os_error(error, str(folder), use.span) from error
         raise damaged(use.name, use.span, folder, str(error)) from error
     except RuntimeError as error:
-        if any(words in str(error) for words in ("not found", "not present")):
+        if any(words in str(error) for words in ("not found", "not present", "does not exist")):
             raise not_found(use, folder, root, "there are no files, or not all of them,") from error
         raise damaged(use.name, use.span, folder, str(error).split("\n")[0]) from error
     except Exception as error:  # readers of foreign formats raise anything when a file is damaged
