@@ -1,6 +1,7 @@
 """Learning rates step by step, against closed forms and against loops over torch's own schedules."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -165,3 +166,101 @@ def test_no_schedule_warns_when_f16_skips_the_first_step(name):
     chain = Schedules((part(name, **settings),), descend(momentum=0.9), PER_EPOCH, TOTAL)
     chain.step()
     chain.validated({"val.loss": 1.0})
+
+
+# ------------------------------------------------------------------------------------------------ chains, all of them
+
+CHAINED = {
+    "StepLR": ({"step_size": 4, "gamma": 0.5}, {}),
+    "MultiStepLR": ({"milestones": [2, 7, 9], "gamma": 0.5}, {}),
+    "ExponentialLR": ({"gamma": 0.9}, {}),
+    "ConstantLR": ({"factor": 0.25}, {"total_iters": None}),
+    "LinearLR": ({"start_factor": 0.1, "end_factor": 0.8}, {"total_iters": None}),
+    "PolynomialLR": ({"power": 1.5}, {"total_iters": None}),
+    "CosineAnnealingLR": ({"eta_min": 0.01}, {"T_max": None}),
+    "CosineAnnealingWarmRestarts": ({"T_0": 3, "T_mult": 2}, {}),
+    "OneCycleLR": ({"max_lr": 1.0, "three_phase": True}, {"total_steps": None}),
+    "CyclicLR": ({"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 3, "mode": "triangular2"}, {}),
+}
+"""What is written of a schedule, and what follows from how long it lasts."""
+
+FIRST, WHOLE = 11, 30
+
+
+def made(name, optimizer, length):
+    written, inferred = CHAINED[name]
+    return getattr(torch.optim.lr_scheduler, name)(optimizer, **written, **dict.fromkeys(inferred, length))
+
+
+def alone(name, length):
+    """The rates of one of torch's schedules over an optimizer of its own."""
+    optimizer = descend(momentum=0.9)
+    schedule = made(name, optimizer, length)
+    found = []
+    for _ in range(length):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(found) < length:
+            schedule.step()
+    return found
+
+
+def in_sequence(first, second):
+    """The rates of torch's `SequentialLR`."""
+    optimizer = descend(momentum=0.9)
+    parts = [made(first, optimizer, FIRST), made(second, optimizer, WHOLE - FIRST)]
+    sequence = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [FIRST])
+    found = []
+    for _ in range(WHOLE):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        sequence.step()
+    return found
+
+
+@pytest.mark.parametrize("second", CHAINED)
+@pytest.mark.parametrize("first", CHAINED)
+@pytest.mark.parametrize("unit", ["step", "epoch"])
+def test_every_chain_has_torchs_rates(first, second, unit):
+    parts = [part(first, Quantity(FIRST, unit), **CHAINED[first][0]), part(second, **CHAINED[second][0])]
+    optimizer = descend(momentum=0.9)
+    chain = Schedules(parts, optimizer, 1, WHOLE)  # an epoch is a step, so that the two units are one
+    found = []
+    for _ in range(WHOLE):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        chain.step()
+    assert found == pytest.approx(alone(first, FIRST) + alone(second, WHOLE - FIRST))
+    if not {first, second} & {"OneCycleLR", "CyclicLR"}:  # which leave their own rates behind in torch's sequence
+        assert found == pytest.approx(in_sequence(first, second))
+
+
+def test_every_schedule_is_chained():
+    assert CHAINED.keys() | {"ReduceLROnPlateau"} == schedules().keys()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(("metric", "mode"), [("val.loss", "min"), ("train.loss", "min"), ("val.accuracy", "max")])
+def test_plateau_is_torchs_on_any_metric(seed, metric, mode):
+    draw = random.Random(seed)
+    settings = {
+        "factor": draw.choice([0.1, 0.5]),
+        "patience": draw.randint(0, 3),
+        "threshold": draw.choice([1e-4, 0.05]),
+        "threshold_mode": draw.choice(["rel", "abs"]),
+        "cooldown": draw.randint(0, 2),
+        "min_lr": draw.choice([0, 0.05]),
+        "eps": 1e-8,
+    }
+    ours, theirs = descend(), descend()
+    chain = Schedules((part("ReduceLROnPlateau", metric=Watched(metric), **settings),), ours, 2, 60, {"accuracy": True})
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, mode=mode, **settings)
+    for _ in range(30):
+        for _ in range(2):
+            ours.step()
+            chain.step()
+        value = round(draw.random() + 0.1, 2)
+        chain.validated({metric: value, "val.other": 0.0})
+        plateau.step(value)
+        assert ours.param_groups[0]["lr"] == theirs.param_groups[0]["lr"]
+    assert ours.param_groups[0]["lr"] < BASE
