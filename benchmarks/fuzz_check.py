@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import torch  # noqa: TID253 - it is what is compared with
+import torch
 from fuzz import campaign
 from fuzz.calls import strict_warnings, table
 

@@ -1,36 +1,28 @@
-"""expc: the run of `case.exp`, as `expc run` makes it. It waits where a run looks for signals, after each step."""
+"""expc: the run of `case.exp`, as `expc run` makes it. It waits for its turn where a run looks for signals."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from case import CASE, FOLDER, Chunks
 
 from expc.compiler.session import check_file
-from expc.runtime.loop import train
-from expc.runtime.prepare import make_training, prepare
-from expc.runtime.progress import Progress
-from expc.runtime.rundir import RunDirectory
+from expc.runtime import run
+
+RUN = FOLDER / "run"
 
 
-class Turns:
-    """Stands in for the watch for signals."""
-
-    def __init__(self, metrics: Path) -> None:
-        self._metrics = metrics
-        self._chunks = Chunks()
-        self._steps = 0
-
-    @property
-    def received(self) -> None:
-        self._steps += 1
-        if self._steps % CASE["chunk"] == 0:
-            rows = [json.loads(line) for line in self._metrics.read_bytes().splitlines()[-2:]]
-            self._chunks.chunk_done([row["loss"] for row in rows if row["over"] == "steps"][-1])
+class Turns(run.Interrupts):
+    def until_one(self, items: Iterable[Any]) -> Iterator[Any]:
+        if not hasattr(self, "chunks"):
+            self.chunks, self.steps = Chunks(), 0
+        for item in super().until_one(items):
+            yield item
+            self.steps += 1
+            if self.steps % CASE["chunk"] == 0:
+                rows = [json.loads(line) for line in (RUN / "metrics.jsonl").read_bytes().splitlines()[-2:]]
+                self.chunks.chunk_done([row["loss"] for row in rows if row["over"] == "steps"][-1])
 
 
-program = check_file(FOLDER / "case.exp").program
-prepared = prepare(program, "cpu")
-directory = RunDirectory.create("speed", FOLDER / "run")
-training = make_training(prepared, directory, Progress(shown=False), None)
-training.interrupts = Turns(directory.path / "metrics.jsonl")
-train(training)
+run.Interrupts = Turns
+run.run(check_file(FOLDER / "case.exp").program, out=RUN, device="cpu", progress=False)
