@@ -25,6 +25,7 @@ from expc.runtime.errors.checkpoints import (
 from expc.runtime.keeping import CHECKPOINTS
 from expc.runtime.loop import Training
 from expc.runtime.precision import DTYPES
+from expc.runtime.rewinding import are_records
 from expc.runtime.rundir import FACTS, RunDirectory, writing
 from expc.runtime.state import other_shapes, restore
 from expc.spec.values import show
@@ -135,6 +136,8 @@ def start_of_run(directory: RunDirectory, program: Program, resume: Resume) -> S
     then = search.saved.state.plain.get("values_of_experiment")
     if not isinstance(then, dict):
         raise _unfit(resume, search.saved, "it does not say of what experiment it is")
+    if not are_records(search.saved.state.plain.get("records")):
+        raise _unfit(resume, search.saved, "it does not say how far the records were")
     changed = differences(then, values_of(program))
     deciding = {name: text for name, text in changed.items() if not is_harmless(name)}
     if deciding and not resume.allow_changed:

@@ -8,6 +8,16 @@ NOTHING: Final[Mapping[str, Any]] = {"bytes": 0, "events": {}}
 """The state of records that hold nothing."""
 
 
+def are_records(state: Any) -> bool:
+    """Whether this is what `Records.state` gives, whoever has written it."""
+    match state:
+        case {"step": int(), "bytes": int(end), "events": dict(events), "tags": dict(tags), "finer": list(finer)}:
+            texts = [*tags.values(), *finer]
+            ends = [end, *events.values(), state.get("rates_written")]
+            return all(isinstance(text, str) for text in texts) and all(isinstance(n, int) and n >= 0 for n in ends)
+    return False
+
+
 def rewind(metrics: Path, events: Path, state: Mapping[str, Any]) -> None:
     """Cut the files off where they ended when `state` was taken, and remove newer ones. Raises OSError."""
     if metrics.exists():

@@ -92,15 +92,11 @@ def _run(
         if start is not None:
             tidy(directory, start)
         _describe(prepared, directory, sys.argv if command is None else command, start)
-        background = prepared.checkpoint.async_
-        with (
-            algorithms(deterministic=prepared.train.deterministic),
-            Interrupts() as interrupts,
-            Writer(background=background) as writer,
-        ):
+        writer = Writer(background=prepared.checkpoint.async_)
+        with algorithms(deterministic=prepared.train.deterministic), Interrupts() as interrupts:
             after = start.saved.state.plain.get("records") if start is not None and start.saved is not None else None
             training = make_training(prepared, directory, shown, interrupts, writer, after)
-            with closing(training.records):
+            with closing(training.records), writer:
                 shown.lines(announce(training, prepared, directory.path))
                 seed_all(prepared.train.seed)
                 if start is not None and resume is not None:
