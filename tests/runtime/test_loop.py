@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path):
     with pytest.raises(RunError) as raised:
         fake_run(checked, tmp_path / "run", model=lambda: nn.Linear(8, 4))
     assert raised.value.problem.code == "E0809"
-    assert "between steps 1 and 4" in raised.value.problem.message
+    assert "at step 2: its gradients are finite, and the step made `weight` infinite" in raised.value.problem.message
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
 

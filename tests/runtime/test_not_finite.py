@@ -82,6 +82,12 @@ def test_the_run_is_repeated_from_its_last_good_checkpoint(tmp_path, rest):
     assert (again.step, again.span.text) == (problem.step, problem.span.text)
 
 
+def test_what_is_written_as_infinite_is_not_where_it_comes_from(tmp_path):
+    problem = failed(tmp_path / "run", "masked_fill(flow > -2, -1.0 / 1e-320) -> softmax(1)")
+    assert problem.span.text == "softmax(1)"
+    assert problem.notes[0] == "`input` arrived from -inf to -inf"
+
+
 def test_losses_that_are_numbers_cost_no_waiting(tmp_path, monkeypatch):
     """Between log points nothing asks the device for a number."""
     asked = []

@@ -8,22 +8,32 @@ divided by what counts in the whole batch. What only the data decides is compute
 A loss that is not so (a root of a mean, samples compared with each other) has no such parts, and `in_parts` gives none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from expc.compiler.dimensions import Dim, Size, Symbol, as_symbol, polynomial, symbols
-from expc.compiler.graph import Apply, Cast, Container, Leaf, Record, Result, SliceOf, Step, Subscript, Value
-from expc.compiler.model.body import arguments, tensors
+from expc.compiler.dimensions import Dim, Symbol, as_symbol, symbols
+from expc.compiler.graph import Apply, Cast, Container, Leaf, Record, Result, Step, Value
+from expc.compiler.model.body import tensors
 from expc.compiler.ops.arguments import function, tensor
 from expc.compiler.ops.declare import Operator, Param
 from expc.compiler.ops.kinds import INT, TENSOR
+from expc.compiler.plans.rows import (
+    BY_ELEMENT,
+    BY_ROW,
+    COUNTING,
+    Rows,
+    axis_of,
+    batch_of,
+    degree_of,
+    first_of,
+    setting,
+    sizes_of,
+    values_of,
+)
 from expc.compiler.program import LossPlan
 from expc.compiler.types import FLOATING, TensorType
 from expc.frozen import dataclass
-
-Kind = Literal["fixed", "ahead", "rows", "other"]
-"""What a value is to the samples: it follows from none; from the data of all; it has a row, or rows, for each; else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +53,7 @@ class InParts:
 
 def in_parts(loss: LossPlan, data: frozenset[str]) -> InParts | None:
     """The loss in parts, where it has any; `data` are the names of the data's fields."""
-    batch = _batch(loss, data)
+    batch = batch_of(loss, data)
     if batch is None:
         return None
     try:
@@ -54,27 +64,13 @@ def in_parts(loss: LossPlan, data: frozenset[str]) -> InParts | None:
 
 def batch_axes(loss: LossPlan, data: frozenset[str]) -> dict[str, int | None]:
     """The dimension of each of the network's outputs along which its samples lie; none where it has none."""
-    batch = _batch(loss, data)
+    batch = batch_of(loss, data)
     return {
-        name: None if batch is None else _axis(value.type, batch)
+        name: None if batch is None else axis_of(value.type, batch)
         for name, value in zip(loss.body.input_names, loss.body.inputs, strict=True)
         if isinstance(value, Value) and isinstance(value.type, TensorType)
         if name not in data and name not in loss.weights
     }
-
-
-def _axis(type_: TensorType, batch: Symbol) -> int | None:
-    """The dimension along which samples lie, `[N, ...]` or `[N * T, ...]`; none where there is no such or several."""
-    found = [at for at, size in enumerate(type_.dims) if batch in symbols(size)]
-    return found[0] if len(found) == 1 and _degree(type_.dims[found[0]], batch) == 1 else None
-
-
-def _batch(loss: LossPlan, data: frozenset[str]) -> Symbol | None:
-    """The number of samples, as the types of the loss call it; none where it is fixed."""
-    for name, value in zip(loss.body.input_names, loss.body.inputs, strict=True):
-        if name in data and isinstance(value, Value) and isinstance(value.type, TensorType) and value.type.dims:
-            return as_symbol(value.type.dims[0])
-    return None
 
 
 class _NotLinearError(Exception):
@@ -120,65 +116,10 @@ _OVER: Final = function(
     build=lambda _, values: values["input"] / values["other"],
 )
 
-_POINTWISE: Final = frozenset(
-    (
-        *("exp", "exp2", "log", "log2", "log10", "log1p", "expm1", "sqrt", "rsqrt", "square", "abs", "absolute"),
-        *("neg", "negative", "sign", "reciprocal", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "sigmoid"),
-        *("erf", "erfc", "lgamma", "digamma", "floor", "ceil", "round", "trunc", "isnan", "isfinite", "isinf"),
-        *("logical_not", "logical_and", "logical_or", "logical_xor", "relu", "relu6", "leaky_relu", "elu", "celu"),
-        *("selu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "softplus", "softsign"),
-        *("tanhshrink", "softshrink", "hardshrink", "logsigmoid", "threshold", "nan_to_num", "clone", "detach"),
-        *("add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "rsub", "pow", "float_power"),
-        *("eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal"),
-        *("maximum", "minimum", "fmax", "fmin", "atan2", "hypot", "logaddexp", "xlogy", "where", "clamp", "clip"),
-        *("clamp_min", "clamp_max", "masked_fill", "lerp", "addcmul", "addcdiv", "logit", "contiguous"),
-    )
-)
-_REDUCING: Final = frozenset(
-    ("sum", "mean", "prod", "amax", "amin", "argmax", "argmin", "logsumexp", "norm", "std", "var", "all", "any")
-)
-_ALONG: Final = frozenset(("softmax", "log_softmax", "softmin", "normalize", "cumsum", "cumprod"))
-_RESHAPED: Final = frozenset(("flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze"))
-_MOVED: Final = frozenset(("permute", "transpose", "movedim", "swapaxes", "swapdims"))
-"""What leaves each sample's values in its row: of each element; over other dimensions; along one; in the same order."""
-
-_BY_ELEMENT: Final = frozenset(
-    (
-        *("mse_loss", "MSELoss", "l1_loss", "L1Loss", "smooth_l1_loss", "SmoothL1Loss", "huber_loss", "HuberLoss"),
-        *("binary_cross_entropy", "BCELoss", "binary_cross_entropy_with_logits", "BCEWithLogitsLoss"),
-        *("kl_div", "KLDivLoss", "poisson_nll_loss", "PoissonNLLLoss", "gaussian_nll_loss", "GaussianNLLLoss"),
-        *("hinge_embedding_loss", "HingeEmbeddingLoss", "soft_margin_loss", "SoftMarginLoss"),
-        *("margin_ranking_loss", "MarginRankingLoss", "multilabel_soft_margin_loss", "MultiLabelSoftMarginLoss"),
-        *("multilabel_margin_loss", "MultiLabelMarginLoss"),
-    )
-)
-_COUNTING: Final = frozenset(("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"))
-_BY_ROW: Final = frozenset(
-    (
-        *("multi_margin_loss", "MultiMarginLoss", "cosine_embedding_loss", "CosineEmbeddingLoss"),
-        *("triplet_margin_loss", "TripletMarginLoss"),
-    )
-)
-
 
 class _Parts:
     def __init__(self, loss: LossPlan, data: frozenset[str], batch: Symbol) -> None:
-        self._body, self._batch = loss.body, batch
-        self._made: dict[Value, Step] = {}
-        self._kinds: dict[Value, Kind] = {}
-        self._of_data: set[Value] = set()
-        """The values that follow from the data alone."""
-        self._data = [
-            (name, value)
-            for name, value in zip(loss.body.input_names, loss.body.inputs, strict=True)
-            if name in data and isinstance(value, Value)
-        ]
-        for name, value in zip(loss.body.input_names, loss.body.inputs, strict=True):
-            if isinstance(value, Value):
-                self._kinds[value] = "fixed" if name in loss.weights else "rows" if self._has_rows(value) else "other"
-        self._of_data.update(value for _, value in self._data)
-        for step in loss.body.steps:
-            self._take(step)
+        self._body, self._rows = loss.body, Rows(loss, data, batch)
         self._scaled: dict[tuple[Any, int], Value] = {}
         self._steps: list[Step] = []
         self._ahead: dict[Value, str] = {}
@@ -195,8 +136,8 @@ class _Parts:
             result = self._linear(result, 0)
         before = self._needed(self._steps, stop=True)
         ahead = self._container(
-            [name for name, _ in self._data],
-            [value for _, value in self._data],
+            [name for name, _ in self._rows.data],
+            [value for _, value in self._rows.data],
             (*self._needed([*self._counts], wanted=set(self._ahead)), *self._counts),
             tuple(self._ahead),
         )
@@ -213,77 +154,6 @@ class _Parts:
         )
         return InParts(body, ahead, tuple(self._ahead.values()), tuple(self._shares))
 
-    # ----------------------------------------------------------------------------------------------- what values are
-
-    def _take(self, step: Step) -> None:
-        result = step.result
-        if not isinstance(result, Value) or not isinstance(step, Apply | Subscript | Cast):
-            for value in tensors(result):
-                self._made[value], self._kinds[value] = step, "other"
-            return
-        self._made[result] = step
-        given = list(_values(step))
-        kinds = {self._kinds[value] for value in given}
-        sized = any(self._batch in symbols(size) for size in _sizes(step))
-        pure = not isinstance(step, Apply) or not (step.operator.random or step.operator.python)
-        if pure and all(value in self._of_data for value in given):
-            self._of_data.add(result)
-        kind: Kind = "other"
-        if pure and not sized and kinds <= {"fixed"}:
-            kind = "fixed"
-        elif pure and "other" not in kinds and "rows" in kinds and self._keeps_rows(step, result):
-            kind = "rows"
-        elif result in self._of_data and not self._degrees(result):
-            kind = "ahead"
-        elif pure and not sized and kinds <= {"fixed", "ahead"}:
-            kind = "fixed"
-        self._kinds[result] = kind
-
-    def _degrees(self, value: Value) -> list[int]:
-        """The dimensions that depend on the number of samples."""
-        dims = value.type.dims if isinstance(value.type, TensorType) else ()
-        return [at for at, size in enumerate(dims) if self._batch in symbols(size)]
-
-    def _has_rows(self, value: Value) -> bool:
-        return isinstance(value.type, TensorType) and _axis(value.type, self._batch) == 0
-
-    def _keeps_rows(self, step: Step, result: Value) -> bool:
-        """Whether each row of the result follows from the same row of what it is made of."""
-        if not self._has_rows(result):
-            return False
-        match step:
-            case Cast():
-                return True
-            case Subscript(items=(SliceOf(start=None, stop=None, step=None), *_)):
-                return list(_values(step)) == [step.value]
-            case Apply(operator=Operator(name=name), module=None):
-                if name in _RESHAPED:
-                    return True
-                if any(self._batch in symbols(size) for size in _sizes(step)):
-                    return False
-                if name in _POINTWISE:
-                    return True
-                first = _first(step)
-                if name in _REDUCING or name in _MOVED:
-                    return first is not None and self._kinds.get(first) == "rows"
-                if name in _ALONG:
-                    dim = _setting(step, None, "dim")
-                    rank = first.type.rank if first is not None and isinstance(first.type, TensorType) else 0
-                    return isinstance(dim, int) and dim % max(rank, 1) != 0
-                return (name in _BY_ELEMENT or name in _BY_ROW or name in _COUNTING) and self._alike(step)
-            case Apply(operator=Operator(name=name)):
-                return name in _BY_ELEMENT | _BY_ROW | _COUNTING and self._alike(step)
-            case _:
-                return False
-
-    def _alike(self, step: Apply) -> bool:
-        """Whether a loss compares each sample with itself: the same number of dimensions where it goes by elements."""
-        given = list(_values(step))
-        if any(self._kinds.get(value) not in ("fixed", "ahead", "rows") for value in given):
-            return False
-        ranks = {value.type.rank for value in given if self._kinds[value] == "rows"}  # type: ignore[union-attr]
-        return bool(ranks) and (step.operator.name not in _BY_ELEMENT or len(ranks) == 1)
-
     # ------------------------------------------------------------------------------------------------- what is linear
 
     def _linear(self, value: Any, power: int) -> Value:
@@ -293,10 +163,10 @@ class _Parts:
         return self._scaled[value, power]
 
     def _found(self, value: Any, power: int) -> Value:
-        if not isinstance(value, Value) or self._kinds[value] in ("fixed", "ahead"):
+        if not isinstance(value, Value) or self._rows.kinds[value] in ("fixed", "ahead"):
             return self._share(value, power + 1)
-        step = self._made.get(value)
-        if self._kinds[value] == "rows" or self._degrees(value):
+        step = self._rows.made.get(value)
+        if self._rows.kinds[value] == "rows" or self._rows.depending(value):
             raise _NotLinearError
         if step is None:
             # The network has reduced its samples itself: to their mean, as far as anybody can tell.
@@ -335,10 +205,10 @@ class _Parts:
         return self._emit(replace(step, arguments={**given, **changed}, result=_fresh(step)))
 
     def _is_factor(self, value: Any) -> bool:
-        return self._kinds.get(value) in ("fixed", "ahead") if isinstance(value, Value) else True
+        return self._rows.kinds.get(value) in ("fixed", "ahead") if isinstance(value, Value) else True
 
     def _degree(self, value: Any) -> int:
-        degree = _degree(value, self._batch) if isinstance(value, int | Dim) else 0
+        degree = degree_of(value, self._rows.batch) if isinstance(value, int | Dim) else 0
         if degree is None:
             raise _NotLinearError
         return degree
@@ -346,13 +216,13 @@ class _Parts:
     def _reduced(self, step: Apply, power: int) -> Value | None:
         """The sum or the mean of the samples' values; none where the step is no such reduction."""
         leaf = self._body.children.get(step.module) if step.module is not None else None
-        reduction = _setting(step, leaf, "reduction")
-        name, first = step.operator.name, _first(step)
+        reduction = setting(step, leaf, "reduction")
+        name, first = step.operator.name, first_of(step)
         if step.module is None and name in ("sum", "mean"):
-            if first is None or self._kinds.get(first) != "rows" or self._degrees(step.result):  # type: ignore[arg-type]
+            if first is None or self._rows.kinds.get(first) != "rows" or self._rows.depending(step.result):  # type: ignore[arg-type]
                 return None
             return self._share(self._emit(replace(step, result=_fresh(step))), power + (name == "mean"))
-        if name not in _BY_ELEMENT | _BY_ROW | _COUNTING or reduction == "none" or not self._alike(step):
+        if name not in BY_ELEMENT | BY_ROW | COUNTING or reduction == "none" or not self._rows.alike(step):
             return None
         count = self._count(step, leaf) if reduction == "mean" else None
         if count is None:
@@ -369,19 +239,19 @@ class _Parts:
 
     def _count(self, step: Apply, leaf: Any) -> Value | None:
         """What a mean divides by, where that is not the number of elements."""
-        weight = _setting(step, leaf, "weight")
-        if step.operator.name in _COUNTING:
+        weight = setting(step, leaf, "weight")
+        if step.operator.name in COUNTING:
             target = step.arguments["target"]
             if target.type.dtype in FLOATING:
                 return None
-            ignored = _setting(step, leaf, "ignore_index")
+            ignored = setting(step, leaf, "ignore_index")
             made = self._apply(_COUNTED, step, {"target": target, "ignore_index": ignored, "weight": weight})
             needed = [target, *([weight] if isinstance(weight, Value) else [])]
         elif step.module is None and isinstance(weight, Value) and step.operator.name in _WEIGHTED:
             made, needed = self._apply(_TOTAL, step, {"input": weight}), [weight]
         else:
             return None
-        if any(value not in self._of_data for value in needed):
+        if any(value not in self._rows.of_data for value in needed):
             raise _NotLinearError
         self._counts.append(made)
         assert isinstance(made.result, Value)  # noqa: S101
@@ -408,24 +278,24 @@ class _Parts:
     def _needed(self, steps: list[Step], *, wanted: set[Value] | None = None, stop: bool = False) -> list[Step]:
         """The steps of the loss that others need, in order. With `stop` what follows from the data is not one."""
         wanted = set() if wanted is None else set(wanted)
-        wanted |= {value for step in steps for value in _values(step)}
+        wanted |= {value for step in steps for value in values_of(step)}
         kept: list[Step] = []
         for step in reversed(self._body.steps):
             made = set(tensors(step.result))
             if not made & wanted:
                 continue
-            if stop and all(self._kinds.get(value) == "ahead" for value in made):
+            if stop and all(self._rows.kinds.get(value) == "ahead" for value in made):
                 for value in made:
                     self._ahead.setdefault(value, f"ahead.{len(self._ahead)}")
                 continue
-            wanted |= set(_values(step))
+            wanted |= set(values_of(step))
             kept.append(step)
         return kept[::-1]
 
     def _container(self, names: list[str], inputs: list[Value], steps: tuple[Step, ...], result: Result) -> Container:
         sizes: dict[str, tuple[int, int | None]] = {}
         for step in steps:
-            for each in (symbol for size in _sizes(step) for symbol in symbols(size)):
+            for each in (symbol for size in sizes_of(step) for symbol in symbols(size)):
                 found = (
                     (at, axis)
                     for at, value in enumerate(inputs)
@@ -448,32 +318,3 @@ def _fresh(step: Step) -> Value:
     """A value as the step makes it."""
     assert isinstance(step.result, Value)  # noqa: S101 - what is copied makes one tensor
     return Value(step.result.type, step.result.span)
-
-
-def _values(step: Step) -> Iterator[Value]:
-    return (given for given in arguments(step) if isinstance(given, Value))
-
-
-def _sizes(step: Step) -> Iterator[Dim]:
-    return (given for given in arguments(step) if isinstance(given, Dim))
-
-
-def _first(step: Apply) -> Value | None:
-    return next(_values(step), None)
-
-
-def _setting(step: Apply, leaf: Any, name: str) -> Any:
-    """A setting of a loss, or an argument of a function, its default included; none where it has no such."""
-    if isinstance(leaf, Leaf):
-        return leaf.settings.get(name)
-    if name in step.arguments:
-        return step.arguments[name]
-    return next((param.default for param in step.operator.arguments if param.name == name), None)
-
-
-def _degree(size: Size, batch: Symbol) -> int | None:
-    """The power of the number of samples that `size` grows with; none where it grows otherwise."""
-    degrees = {monomial.count(batch) for monomial in polynomial(size)}
-    others = {atom for monomial in polynomial(size) for atom in monomial if not isinstance(atom, Symbol)}
-    inside = any(batch in symbols(Dim({(atom,): 1})) for atom in others)
-    return degrees.pop() if len(degrees) == 1 and not inside else None
