@@ -121,7 +121,7 @@ def _layer(use: "Operate", piped: tuple[Any, ...], positional: list[Any], named:
             settings[name] = _inner(name, value, first, frame.device)
     module = _make(use.name, settings, frame.device)
     state = [tuple(weight.shape) for weight in (*module.parameters(), *module.buffers())]
-    stricter.weights(use.name, module, first)
+    stricter.weights(use.name, module, first, given.get("hx"))
     frame.weights.append(
         (state, sorted((name, str(value)) for name, value in settings.items() if not isinstance(value, nn.Module)))
     )

@@ -49,6 +49,8 @@ WEIGHTED = {f"{kind}{n}d" for kind in ("BatchNorm", "InstanceNorm") for n in (1,
 }
 """Layers take the dtype of their weights. What torch makes of two dtypes differs from device to device."""
 
+RECURRENT = ("RNN", "LSTM", "GRU")
+
 OTHER_TARGETS = ("crossentropy", "nllloss", "multimargin", "ctc", "multilabelmargin", "triplet", "adaptivelog")
 """Losses whose target does not have the outputs' shape."""
 
@@ -93,11 +95,18 @@ def one_for_several(name: str, settings: Mapping[str, Any]) -> None:
         raise Refused("one number in a list for several dimensions")
 
 
-def weights(name: str, module: torch.nn.Module, first: torch.Tensor) -> None:
-    """Refuse an input of another dtype than the weights."""
+def weights(name: str, module: torch.nn.Module, first: torch.Tensor, states: Any = None) -> None:
+    """Refuse an input, or the states that a recurrent layer starts with, of another dtype than the weights."""
+    if name.startswith(RECURRENT) and any(part.dtype is not torch.float32 for part in _tensors(states)):
+        raise Refused("states of another dtype")
     has_weights = any(True for _ in (*module.parameters(), *module.buffers()))
     if name in WEIGHTED and has_weights and first.dtype is not torch.float32:
         raise Refused("weights of another dtype")
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    parts = value if isinstance(value, list | tuple) else [value]
+    return [part for part in parts if isinstance(part, torch.Tensor)]
 
 
 def used_again(module: torch.nn.Module, flow: Any) -> None:

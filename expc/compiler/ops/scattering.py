@@ -55,7 +55,8 @@ def _index_source(call: Call) -> TensorType:
     alpha = call.values.get("alpha", 1)
     if isinstance(alpha, float) and category(x.dtype) < 2:
         refuse(call, f"alpha={alpha} must be a whole number for {x.dtype} tensors")
-    if x.rank != source.rank and not (source.rank == 0 and x.rank <= 1) and not (x.rank == 0 and source.rank == 1):
+    one_number = str(call.operator) == "index_copy" and x.rank <= 1 and source.rank <= 1
+    if x.rank != source.rank and not one_number:
         need_rank(call, source, (x.rank,), f"a source of as many dimensions as the input {x}")
     for number, (a, b) in enumerate(zip(x.dims, source.dims, strict=False)):
         if number != at:
