@@ -69,25 +69,28 @@ def _init(kind: type) -> Any:
 
 
 def _compiled_init(kind: type) -> Any:
-    """An `__init__` that does what the closure does, in Python code of its own."""
+    """An `__init__` that does what the closure does, in Python code of its own.
+
+    Its names start with `_`, so that they are those of no field.
+    """
     fields = dataclasses.fields(kind)
     names: dict[str, Any] = {}
     parameters: dict[bool, list[str]] = {False: [], True: []}
-    lines = ["values = self.__dict__"]
+    lines = ["_values = self.__dict__"]
     for one in fields:
         value = one.name
         default = ""
         if one.default is not dataclasses.MISSING:
-            names[f"default_{one.name}"] = one.default
-            default = f"=default_{one.name}"
+            names[f"_default_{one.name}"] = one.default
+            default = f"=_default_{one.name}"
         elif callable(one.default_factory):
-            names[f"make_{one.name}"] = one.default_factory
-            default = "=missing"
-            value = f"make_{one.name}() if {one.name} is missing else {one.name}"
+            names[f"_make_{one.name}"] = one.default_factory
+            default = "=_missing"
+            value = f"_make_{one.name}() if {one.name} is _missing else {one.name}"
         parameters[bool(one.kw_only)].append(f"{one.name}{default}")
-        lines.append(f"values[{one.name!r}] = {value}")
+        lines.append(f"_values[{one.name!r}] = {value}")
     signature = ", ".join(["self", *parameters[False], *(["*", *parameters[True]] if parameters[True] else [])])
-    names["missing"] = dataclasses.MISSING
+    names["_missing"] = dataclasses.MISSING
     exec(f"def __init__({signature}):\n " + "\n ".join(lines), names)  # noqa: S102 - as the standard decorator does
     return names["__init__"]
 

@@ -25,12 +25,12 @@ from expc.cli.run import device_option
 def command(run: str, weights: str, data: str, out: str | None, device: str) -> int:
     """Measure the weights that the run directory RUN holds, with the loss and every metric of its file."""
     gc.enable()
-    from expc.runtime.errors import RunError
+    from expc.diagnostics import ProblemError
     from expc.runtime.testing import measure_run
 
     try:
         measured = measure_run(run, role=data, weights=weights, out=out, device=device)  # type: ignore[arg-type]
-    except RunError as error:
+    except ProblemError as error:
         show([error.problem], err=True)
         return FAILED
     if measured is None:

@@ -14,9 +14,10 @@ from expc.compiler.program import Program
 from expc.compiler.repeating import check_resolved
 from expc.diagnostics import Span
 from expc.frozen import dataclass
+from expc.runtime.checkpoint.saving import BEST
 from expc.runtime.errors import RunError, option_span
-from expc.runtime.errors.stored import NotARun, WeightsMissing, WeightsUnfit
-from expc.runtime.keeping import BEST, FINAL
+from expc.runtime.errors.stored import RunUnusable, WeightsMissing, WeightsUnfit
+from expc.runtime.keeping import FINAL
 from expc.runtime.later import refuse_what_comes_later
 from expc.runtime.prepare import start_of
 from expc.runtime.rundir import FACTS, RESOLVED
@@ -42,7 +43,9 @@ class StoredRun:
     def build(self, which: Which = "best", device: str | torch.device = "cpu") -> nn.Module:
         """The network with weights of the run, in evaluation mode. Raises `RunError`."""
         if self.program.model is None:
-            raise RunError(NotARun(span=start_of(self.program), path=str(self.path), reason="its file has no model"))
+            raise RunError(
+                RunUnusable(span=start_of(self.program), path=str(self.path), reason="its file has no model")
+            )
         model = lower(self.program.model, device=device, seed=0, start=False)
         self.load(model, which)
         return model.eval()
@@ -50,7 +53,7 @@ class StoredRun:
     def load(self, model: nn.Module, which: Which) -> None:
         """Give a network of the run's experiment its weights.
 
-        Raises `RunError`: E0832 where there are none, E0833 where they are not those of the model.
+        Raises `RunError`: E0852 where there are none, E0853 where they are not those of the model.
         """
         path = self.path / FILES[which]
         if not path.is_file():
@@ -98,13 +101,13 @@ class StoredRun:
 def open_run(path: str | PathLike[str]) -> StoredRun:
     """The run that left the directory `path` behind, its sources checked anew.
 
-    Raises `RunError`: E0831 where it is no run directory, and any problem of the checker where it was changed.
+    Raises `RunError`: E0851 where it is no run directory, and any problem of the checker where it was changed.
     """
     path = Path(path)
     span = option_span("RUN", str(path))
 
     def refused(reason: str, *notes: str) -> RunError:
-        return RunError(NotARun(span=span, path=str(path), reason=reason, notes=notes))
+        return RunError(RunUnusable(span=span, path=str(path), reason=reason, notes=notes))
 
     try:
         if not path.exists():

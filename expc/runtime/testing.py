@@ -19,7 +19,7 @@ from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.metrics import Metrics, scores_of
-from expc.runtime.precision import Precision
+from expc.runtime.precision import Precision, refuse_precision
 from expc.runtime.prepare import root_of, start_of
 from expc.runtime.progress import Progress
 from expc.runtime.records import finite
@@ -92,6 +92,7 @@ def measure_run(
 def evaluator_of(stored: StoredRun, task: Task, interrupts: Interrupts, progress: Progress, device: str) -> Evaluator:
     """What measures a stored run in the way of the run itself."""
     train, plan, where = _train(stored), _plan(stored), choose_device(device)
+    refuse_precision(train.precision, where)
     metrics = Metrics(plan.metrics, where, scores_of([loss.body for loss in plan.losses]), progress.line)
     return Evaluator(task, metrics, Precision(train.precision, where), where, train.seed, interrupts, progress)
 

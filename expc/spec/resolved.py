@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_resolved(source: Source) -> Resolved:
-    """What a `resolved.yaml` says. Raises `ProblemError` (E0830) where it is none, or was damaged."""
+    """What a `resolved.yaml` says. Raises `ProblemError` (E0850) where it is none, or was damaged."""
     return _Reader(source).read()
 
 

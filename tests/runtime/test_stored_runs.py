@@ -1,9 +1,11 @@
 """What a run left behind is used again: run once more, measured, loaded, asked for predictions."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,6 +15,7 @@ import expc
 from expc.cli import invoke
 from expc.diagnostics import Problem
 from expc.runtime.errors import RunError
+from expc.runtime.predict import predict_run
 from expc.runtime.stored import open_run
 from expc.runtime.testing import measure_run
 
@@ -156,16 +159,16 @@ def test_a_value_that_was_changed_counts_and_so_do_options(copy):
         ("seed: {value: 5", "seed: {value: many", "E0207", "seed: {value: many"),
         ("seed: {value: 5", "seed: {value: -5", "E0205", "seed: {value: -5"),
         ("  seed: {value: 5", "  sead: {value: 5", "E0201", "sead:"),
-        ("value: 5, from", "value: !!python/object/apply:os.system [ls], from", "E0830", "!!python"),
-        ("name: digits", "- name: digits", "E0830", "file:"),
-        ("width: {value: 8", "width: &a {value: 8", "E0830", "&a"),
-        ("width: {value: 8", f"width: {'[' * 3000}", "E0830", "width:"),
-        ("weight_decay: {value: 0", "weight_decay: {value: 1", "E0830", "weight_decay:"),
-        ("file: sources/digits.exp", "file: ../digits.exp", "E0830", "name:"),
-        ("file: sources/digits.exp", "file: sources/none.exp", "E0830", "name:"),
-        ("log:", "logs:", "E0830", "every:"),
-        ("seed: {value: 5", "seed: {valve: 5", "E0830", "valve"),
-        ("seed: {value: 5,", "seed: {value: 5", "E0830", "seed:"),
+        ("value: 5, from", "value: !!python/object/apply:os.system [ls], from", "E0850", "!!python"),
+        ("name: digits", "- name: digits", "E0850", "file:"),
+        ("width: {value: 8", "width: &a {value: 8", "E0850", "&a"),
+        ("width: {value: 8", f"width: {'[' * 3000}", "E0850", "width:"),
+        ("weight_decay: {value: 0", "weight_decay: {value: 1", "E0850", "weight_decay:"),
+        ("file: sources/digits.exp", "file: ../digits.exp", "E0850", "name:"),
+        ("file: sources/digits.exp", "file: sources/none.exp", "E0850", "name:"),
+        ("log:", "logs:", "E0850", "every:"),
+        ("seed: {value: 5", "seed: {valve: 5", "E0850", "valve"),
+        ("seed: {value: 5,", "seed: {value: 5", "E0850", "seed:"),
     ],
 )
 def test_a_resolved_yaml_that_makes_no_sense_is_refused_at_its_line(copy, capsys, old, new, code, line):
@@ -196,7 +199,7 @@ def test_what_is_no_resolved_yaml_is_refused(tmp_path, text):
     path = tmp_path / "resolved.yaml"
     path.write_text(text)
     (problem,) = expc.check(path)
-    assert problem.code == "E0830"
+    assert problem.code == "E0850"
 
 
 # -------------------------------------------------------------------------------------------------------- measured
@@ -261,22 +264,22 @@ def test_a_network_is_loaded_with_what_it_learnt(run, project):
 
 def test_what_is_no_run_or_has_no_whole_weights_is_refused(copy, tmp_path):
     problem = refused(lambda: open_run(tmp_path / "nothing"))
-    assert problem.code == "E0831"
-    assert refused(lambda: open_run(copy / "run.json")).code == "E0831"
+    assert problem.code == "E0851"
+    assert refused(lambda: open_run(copy / "run.json")).code == "E0851"
     assert str(copy) in refused(lambda: open_run(tmp_path)).notes[0]
 
     best = copy / "best.safetensors"
     whole = best.read_bytes()
     best.write_bytes(whole[:-100])
-    assert refused(lambda: expc.load_run(copy)).code == "E0833"
+    assert refused(lambda: expc.load_run(copy)).code == "E0853"
     for broken in ({"2.weight": torch.zeros(10, 9)}, {"3.weight": torch.zeros(1)}):
         save_file({**load_file(copy / "final.safetensors"), **broken}, best)
         problem = refused(lambda: expc.load_run(copy))
-        assert problem.code == "E0833"
+        assert problem.code == "E0853"
         assert next(iter(broken)) in problem.message
     best.unlink()
     problem = refused(lambda: expc.load_run(copy))
-    assert problem.code == "E0832"
+    assert problem.code == "E0852"
     assert "--weights final" in problem.message
     (copy / "final.safetensors").unlink()
     facts = json.loads((copy / "run.json").read_text())
@@ -294,5 +297,228 @@ log { tensorboard = false }
 """
     expc.load(text=text).run(out=tmp_path / "run", device="cpu")
     problem = refused(lambda: measure_run(tmp_path / "run", device="cpu"))
-    assert problem.code == "E0834"
+    assert problem.code == "E0854"
     assert "--data val" in problem.message
+
+
+# ------------------------------------------------------------------------------------------------------- predictions
+
+
+@pytest.fixture(scope="module")
+def pictures(project, tmp_path_factory):
+    """The 200 digits of the run's test data as files, and the batch that the run makes of them."""
+    from PIL import Image
+
+    from expc.runtime.data.declared import open_source
+    from expc.runtime.data.pipeline import open_pipeline
+
+    folder = tmp_path_factory.mktemp("pictures")
+    program = expc.load(project / "digits.exp", set=SET).program
+    held = program.data["test"]
+    pipeline, chosen = open_pipeline(held, project, 5)
+    raw = open_source(held, project, {}).fetch(chosen)
+    for number, image in enumerate(raw["image"]):
+        place = folder / ("even" if number % 2 == 0 else "odd") / f"{number:03d}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(place)
+    (folder / "readme.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image either")
+    return folder, pipeline.batch(0, chosen)
+
+
+def table(path):
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_of_images_is_classified_as_the_network_does(copy, pictures, tmp_path, capsys):
+    folder, batch = pictures
+    assert invoke(["predict", str(copy), "--input", str(folder), "--device", "cpu", "--top", "3"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [str(copy / "predictions.csv")]
+    assert "through the transforms of `test`" in captured.err
+    rows = table(copy / "predictions.csv")
+    order = [*range(0, 200, 2), *range(1, 200, 2)]
+    assert [row["file"] for row in rows] == [f"{'odd' if n % 2 else 'even'}/{n:03d}.png" for n in order]
+    with torch.no_grad():
+        chances = expc.load_run(copy)(batch["image"]).softmax(1)[order]
+    best = chances.topk(3, dim=1)
+    assert [[int(row[f"class{k}"]) for k in ("", "2", "3")] for row in rows] == best.indices.tolist()
+    found = torch.tensor([[float(row[f"probability{k}"]) for k in ("", "2", "3")] for row in rows])
+    assert torch.allclose(found, best.values, atol=1e-6)
+
+    one = predict_run(copy, folder / "odd" / "001.png", out=tmp_path / "one.csv", device="cpu", progress=False)
+    assert (one.samples, one.role) == (1, "test")
+    (row,) = table(one.file)
+    assert (row["file"], row["class"]) == ("001.png", str(best.indices[100, 0].item()))
+
+    predict_run(copy, folder, out=tmp_path / "all.npz", device="cpu", progress=False, weights="final")
+    with np.load(tmp_path / "all.npz") as arrays, torch.no_grad():
+        assert arrays["file"].tolist() == [row["file"] for row in rows]
+        expected = expc.load_run(copy, weights="final")(batch["image"][order])
+        assert torch.allclose(torch.from_numpy(arrays["output"]), expected, atol=1e-5)
+
+
+def test_arrays_go_through_the_same_transforms(copy, pictures, tmp_path):
+    _, batch = pictures
+    pixels = ((batch["image"] * 0.3081 + 0.1307) * 255).round().byte()
+    np.savez(tmp_path / "digits.npz", image=pixels.numpy())
+    predicted = predict_run(copy, tmp_path / "digits.npz", out=tmp_path / "out.csv", device="cpu", progress=False)
+    with torch.no_grad():
+        best = expc.load_run(copy)(batch["image"]).argmax(1)
+    rows = table(predicted.file)
+    assert [int(row["row"]) for row in rows] == list(range(200))
+    assert [int(row["class"]) for row in rows] == best.tolist()
+
+
+def test_input_that_does_not_fit_is_refused_and_named(copy, tmp_path):
+    from PIL import Image
+
+    good = tmp_path / "good.csv"
+    good.write_text("file,class,probability\na.png,1,0.5\n")
+    folder = tmp_path / "images"
+    folder.mkdir()
+
+    def refusal(given):
+        problem = refused(lambda: predict_run(copy, given, out=good, device="cpu", progress=False))
+        assert good.read_text() == "file,class,probability\na.png,1,0.5\n"
+        assert not list(tmp_path.glob(".*"))
+        assert problem.code == "E0855", problem
+        return problem.message
+
+    assert "no image is in this folder" in refusal(folder)
+    assert "there is no such" in refusal(tmp_path / "none.png")
+    (tmp_path / "notes.txt").write_text("words")
+    assert "notes.txt" in refusal(tmp_path / "notes.txt")
+    (tmp_path / "table.csv").write_text("image\n1\n")
+    assert "learnt from `MNIST`" in refusal(tmp_path / "table.csv")
+    Image.new("L", (28, 28)).save(folder / "a.png")
+    Image.new("RGBA", (30, 28)).save(folder / "b.png")
+    assert "b.png: `image` is 1 x 28 x 30" in refusal(folder)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)).save(folder / "b.png")
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:400])
+    assert "b.png: it is not a whole image" in refusal(folder)
+    np.savez(tmp_path / "x.npz", image=np.zeros((0, 1, 28, 28), np.uint8))
+    assert "no samples" in refusal(tmp_path / "x.npz")
+    (folder / "b.png").unlink()
+    assert predict_run(copy, folder, out=good, device="cpu", progress=False).samples == 1
+    assert good.read_text().startswith("file,class,probability\na.png,")
+
+
+def test_predictions_replace_nothing_but_predictions(copy, pictures, tmp_path):
+    folder, _ = pictures
+    mine = tmp_path / "labels.csv"
+    mine.write_text("file,label\n001.png,3\n")
+    (tmp_path / "mine.npz").write_bytes(b"mine")
+    for out, code in (
+        (mine, "E0804"),
+        (tmp_path / "mine.npz", "E0804"),
+        (tmp_path / "none" / "out.csv", "E0804"),
+        (tmp_path / "out.txt", "E0857"),
+    ):
+        before = out.read_bytes() if out.exists() else None
+        assert refused(lambda out=out: predict_run(copy, folder, out=out, device="cpu", progress=False)).code == code
+        assert before == (out.read_bytes() if out.exists() else None)
+
+
+TABLES = """
+data {
+  train = Csv("flowers.csv", label="kind", classes=["rose", "tulip", "lily"])
+    -> as (x: f32[2], size: f32, label: class(3))
+  batch = 4
+}
+model Flowers(x: f32[N, 2]) -> (kind: f32[N, 3], size_is: f32[N, 1], twice: f32[N, 2]) {
+  kind = Linear(3)
+  size_is = x -> Linear(1)
+  twice = 2 * x
+}
+train {
+  epochs = 1, optimizer = SGD(lr=0.1)
+  loss { kind = cross_entropy(kind, label), size = mse_loss(size_is, size -> unsqueeze(1)) }
+}
+log { tensorboard = false }
+"""
+
+
+def test_tables_need_only_the_columns_of_the_inputs(tmp_path):
+    (tmp_path / "flowers.csv").write_text("a,b,size,kind\n" + "0.1,0.2,1.0,rose\n0.3,0.4,2.0,lily\n" * 4)
+    (tmp_path / "flowers.exp").write_text(TABLES)
+    run = expc.load(tmp_path / "flowers.exp").run(out=tmp_path / "run", device="cpu").directory
+    (tmp_path / "new.csv").write_text("a,b\n0.5,0.6\n-1,2\n")
+    (tmp_path / "whole.csv").write_text("size,kind,a,b\n?,?,0.5,0.6\n?,?,-1,2\n")
+    x = torch.tensor([[0.5, 0.6], [-1, 2]])
+    with torch.no_grad():
+        expected = expc.load_run(run)(x)
+    for name in ("new", "whole"):
+        predicted = predict_run(run, tmp_path / f"{name}.csv", device="cpu", progress=False)
+        assert predicted.role == "train"
+        rows = table(predicted.file)
+        assert list(rows[0]) == ["row", "kind.class", "kind.probability", "size_is", "twice[0]", "twice[1]"]
+        names = ["rose", "tulip", "lily"]
+        assert [row["kind.class"] for row in rows] == [names[i] for i in expected["kind"].argmax(1).tolist()]
+        found = [[float(row[name]) for name in ("size_is", "twice[0]", "twice[1]")] for row in rows]
+        assert torch.equal(torch.tensor(found), torch.cat([expected["size_is"], 2 * x], dim=1))
+    (tmp_path / "short.csv").write_text("a\n0.5\n")
+    assert refused(lambda: predict_run(run, tmp_path / "short.csv", device="cpu", progress=False)).code == "E0803"
+    assert refused(lambda: predict_run(run, device="cpu", progress=False)).code == "E0854"
+
+
+PICTURES = """
+let small = Resize([8, 8]) -> ToTensor
+data {
+  train = ImageFolder("photos", classes=2) -> small
+  test  = ImageFolder("photos", classes=2) -> RandomHorizontalFlip -> small
+  predict = ImageFolder("photos", classes=2) -> small
+  batch = 2
+}
+model Net(x: f32[N, 3, 8, 8]) -> f32[N, 2] { Flatten -> Linear(2) }
+train { epochs = 1, optimizer = SGD(lr=0.1), loss = CrossEntropyLoss }
+log { tensorboard = false }
+"""
+
+
+def test_classes_have_names_and_random_transforms_are_not_taken(tmp_path):
+    from PIL import Image
+
+    for number, kind in enumerate(("cat", "dog", "dog")):
+        (tmp_path / "photos" / kind).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9 + number, 12), (80 * number, 0, 9)).save(tmp_path / "photos" / kind / f"{number}.jpg")
+    (tmp_path / "photos.exp").write_text(PICTURES)
+    run = expc.load(tmp_path / "photos.exp").run(out=tmp_path / "run", device="cpu").directory
+    predicted = predict_run(run, device="cpu", progress=False)
+    assert (predicted.role, predicted.samples) == ("predict", 3)
+    rows = table(predicted.file)
+    assert [Path(row["file"]).parts[-2:] for row in rows] == [("cat", "0.jpg"), ("dog", "1.jpg"), ("dog", "2.jpg")]
+    assert {row["class"] for row in rows} <= {"cat", "dog"}
+
+    only_random = PICTURES.replace("train = ImageFolder", "val = ImageFolder").replace("  predict", "  train  ")
+    only_random = only_random.replace("-> small", "-> RandomHorizontalFlip -> small")
+    (tmp_path / "photos.exp").write_text(only_random)
+    run = expc.load(tmp_path / "photos.exp").run(out=tmp_path / "random", device="cpu").directory
+    problem = refused(lambda: predict_run(run, tmp_path / "photos", device="cpu", progress=False))
+    assert problem.code == "E0856"
+    assert "`test` and `val` and `train`" in problem.message
+
+
+def test_what_is_no_row_goes_to_arrays(tmp_path):
+    text = """
+data { train = FakeData(size=6, image_size=[1, 8, 8]) -> ToTensor, batch = 4 }
+model Net(image: f32[N, 1, 8, 8]) -> (again: f32[N, 1, 8, 8], yes: f32[N]) {
+  again = Conv2d(1, 3, padding=1)
+  yes = image -> Flatten -> Linear(1) -> squeeze(1)
+}
+train {
+  epochs = 1, optimizer = SGD(lr=0.1)
+  loss { again = mse_loss(again, image), yes = binary_cross_entropy_with_logits(yes, label / 9) }
+}
+log { tensorboard = false }
+"""
+    run = expc.load(text=text).run(out=tmp_path / "run", device="cpu").directory
+    np.savez(tmp_path / "in.npz", image=np.zeros((6, 1, 8, 8), np.uint8))
+    problem = refused(lambda: predict_run(run, tmp_path / "in.npz", device="cpu", progress=False))
+    assert problem.code == "E0857"
+    assert "`again` is 1 x 8 x 8" in problem.message
+    assert not (run / "predictions.csv").exists()
+    predict_run(run, tmp_path / "in.npz", out=tmp_path / "out.npz", device="cpu", progress=False)
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert {name: arrays[name].shape for name in arrays.files} == {"again": (6, 1, 8, 8), "yes": (6,)}

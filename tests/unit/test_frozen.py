@@ -117,3 +117,15 @@ def test_many_instances() -> None:
     for wrong in (Point, lambda: Point(1, 2, [], 3), lambda: Point(1, z=2), lambda: Named(1, 2, [], "n")):
         with pytest.raises(TypeError):
             wrong()
+
+
+def test_a_field_may_be_called_as_anything_in_an_init() -> None:
+    @frozen.dataclass(frozen=True)
+    class Odd:
+        values: int
+        missing: int = 2
+        make_names: int = 3
+        names: list[int] = dataclasses.field(default_factory=list)
+
+    made = [Odd(i) for i in range(3 * frozen._MANY)]
+    assert [dataclasses.astuple(odd) for odd in made] == [(i, 2, 3, []) for i in range(3 * frozen._MANY)]

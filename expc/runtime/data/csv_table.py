@@ -1,7 +1,7 @@
 """`Csv`: rows of cells as fields of numbers and classes; what does not fit is named by its line and column."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Final
@@ -24,11 +24,18 @@ ROWS: Final = 10_000
 _TRUTHS: Final = {"true": 1, "false": 0, "1": 1, "0": 0, "yes": 1, "no": 0}
 
 
-def read_csv(use: Use, path: Path, fields: Sequence[SampleField]) -> dict[str, Tensor]:
-    """The fields of all rows. Raises `RunError` for the first cell, column or row that does not fit."""
+def read_csv(
+    use: Use, path: Path, fields: Sequence[SampleField], only: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """The fields of all rows. Raises `RunError` for the first cell, column or row that does not fit.
+
+    `only` names fields that are wanted: columns of the others may be missing, and their cells are not looked at.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _Table(use, path, fields).read(csv.reader(file, delimiter=use.settings["delimiter"], strict=True))
+            return _Table(use, path, fields, only).read(
+                csv.reader(file, delimiter=use.settings["delimiter"], strict=True)
+            )
     except UnicodeDecodeError as error:
         raise _damaged(use, path, f"it is not a text in UTF-8 (byte {error.start})") from error
     except csv.Error as error:
@@ -46,8 +53,8 @@ class _Rows:
 class _Table:
     """One file, while it is read."""
 
-    def __init__(self, use: Use, path: Path, fields: Sequence[SampleField]) -> None:
-        self.use, self.path, self.fields = use, path, fields
+    def __init__(self, use: Use, path: Path, fields: Sequence[SampleField], only: Collection[str] | None) -> None:
+        self.use, self.path, self.fields, self._only = use, path, fields, only
         self.names: list[str] = []
 
     def read(self, reader: Any) -> dict[str, Tensor]:
@@ -57,7 +64,7 @@ class _Table:
         if first is None:
             raise RunError(TooLittleData(span=self.use.span, what=f"`{self.path.name}`", needed="1 row", found=0))
         self.names = header if header is not None else [str(i + 1) for i in range(len(first))]
-        columns = self._columns(named=header is not None)
+        columns = self._wanted(named=header is not None)
         labels = {field.name: _Labels(self, field, columns[field.name]) for field in self.fields if _is_class(field)}
         parts: dict[str, list[NDArray[Any]]] = {field.name: [] for field in self.fields}
         for rows in self._rows(reader, first):
@@ -75,6 +82,19 @@ class _Table:
         return found
 
     # ------------------------------------------------------------------------------------------------ columns
+
+    def _wanted(self, *, named: bool) -> dict[str, list[int]]:
+        """The columns of the fields that are wanted, and these fields alone from here on."""
+        if self._only is None:
+            return self._columns(named=named)
+        wanted = [field for field in self.fields if field.name in self._only]
+        try:
+            columns = self._columns(named=named)
+        except RunError:  # a field that nobody wants may have none
+            self.fields = wanted
+            return self._columns(named=named)
+        self.fields = wanted
+        return columns
 
     def _columns(self, *, named: bool) -> dict[str, list[int]]:
         """Which columns fill each field: those that are named, one of its own name, or the next ones that are left."""

@@ -84,6 +84,16 @@ class Labelled(Protocol):
         ...
 
 
+def class_names(use: Use, root: Path) -> list[str] | None:
+    """What the classes of a data set are called, in their order; none where nothing tells without opening it."""
+    if use.name == "Csv" and use.settings["classes"] is not None:
+        return list(use.settings["classes"])
+    folder = root / use.settings["root"] if use.name == "ImageFolder" else None
+    if folder is None or not folder.is_dir():
+        return None
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+
 class Stored:
     """Samples that are held in memory, one tensor `[n, ...]` for each field."""
 
@@ -166,6 +176,8 @@ class Folder:
         self._dataset, self._span = use.name, use.span
         self._files = files
         self._load = load
+        self.files: Final = [path for path, _ in files]
+        """The path of each sample."""
 
     def __len__(self) -> int:
         return len(self._files)

@@ -43,7 +43,7 @@ def open_source(plan: DataPlan, root: Path, given: Given) -> Samples:
 
         found = read_csv(use, existing(use, root), fields)
     elif use.name == "Npz":
-        found = _npz(use, existing(use, root), fields)
+        found = read_npz(use, existing(use, root), fields)
     else:
         found = _tensors(use, given, fields)
     if not len(next(iter(found.values()))):
@@ -123,7 +123,8 @@ def existing(use: Use, root: Path) -> Path:
 # ---------------------------------------------------------------------------------------------------- arrays
 
 
-def _npz(use: Use, path: Path, fields: Iterable[SampleField]) -> dict[str, Tensor]:
+def read_npz(use: Use, path: Path, fields: Iterable[SampleField]) -> dict[str, Tensor]:
+    """The fields of all samples. Raises `RunError` for the first array that is missing or does not fit."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

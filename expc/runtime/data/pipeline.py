@@ -151,6 +151,12 @@ def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = N
     `given` are the tensors of `Tensors`. Raises `RunError`.
     """
     samples = open_source(plan, root, given or {})
+    splits = [stage for stage in plan.stages if isinstance(stage, SplitUse)]
+    return Pipeline(samples, stages_of(plan), seed), select(len(samples), splits, seed)
+
+
+def stages_of(plan: DataPlan) -> tuple[Step | Select | Shape, ...]:
+    """What samples of `plan` go through. Raises `RunError` where a transform cannot be made."""
     stages: list[Step | Select | Shape] = []
     purpose = 0
     for stage in plan.stages:
@@ -167,5 +173,4 @@ def open_pipeline(plan: DataPlan, root: Path, seed: int, given: Given | None = N
             random = use.declaration.random or python is not None or use.name in MIXING
             stages.append(Step(use.name, settings, use.span, *fields, purpose, one_draw, random, python))
             purpose += 1
-    splits = [stage for stage in plan.stages if isinstance(stage, SplitUse)]
-    return Pipeline(samples, tuple(stages), seed), select(len(samples), splits, seed)
+    return tuple(stages)

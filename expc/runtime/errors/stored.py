@@ -7,7 +7,7 @@ from expc.frozen import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotARun(Problem):
+class RunUnusable(Problem):
     """What was given is no run directory: `expc run` prints the path of the one that it makes, as its last line.
 
     A run directory holds `sources/`, `resolved.yaml`, `run.json` and, once something was learnt, weights. Any that is
@@ -22,8 +22,8 @@ class NotARun(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0831"
-    name: ClassVar[str] = "not-a-run"
+    code: ClassVar[str] = "E0851"
+    name: ClassVar[str] = "run-unusable"
     template: ClassVar[str] = "{path} is no run directory: {reason}"
 
     path: str
@@ -46,7 +46,7 @@ class WeightsMissing(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0832"
+    code: ClassVar[str] = "E0852"
     name: ClassVar[str] = "weights-missing"
     template: ClassVar[str] = "the run has no {weights}: {reason}"
 
@@ -70,7 +70,7 @@ class WeightsUnfit(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0833"
+    code: ClassVar[str] = "E0853"
     name: ClassVar[str] = "weights-unfit"
     template: ClassVar[str] = "{path} does not hold the weights of this run: {reason}"
 
@@ -97,7 +97,7 @@ class RoleMissing(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0834"
+    code: ClassVar[str] = "E0854"
     name: ClassVar[str] = "role-missing"
     template: ClassVar[str] = "the run has no `{role}` data{advice}"
 
@@ -122,7 +122,7 @@ class InputUnfit(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0835"
+    code: ClassVar[str] = "E0855"
     name: ClassVar[str] = "input-unfit"
     template: ClassVar[str] = "cannot predict from {path}: {reason}"
 
@@ -146,7 +146,7 @@ class PredictionRandom(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0836"
+    code: ClassVar[str] = "E0856"
     name: ClassVar[str] = "prediction-random"
     template: ClassVar[str] = "predictions cannot go through the transforms of {roles}: `{transform}` is random"
 
@@ -170,7 +170,7 @@ class PredictionUnshown(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0837"
+    code: ClassVar[str] = "E0857"
     name: ClassVar[str] = "prediction-unshown"
     template: ClassVar[str] = "cannot write predictions to {path}: {reason}"
 

@@ -24,7 +24,7 @@ class ResolvedUnusable(Problem):
     ```
     """
 
-    code: ClassVar[str] = "E0830"
+    code: ClassVar[str] = "E0850"
     name: ClassVar[str] = "resolved-unusable"
     template: ClassVar[str] = "this run cannot be repeated from here: {reason}"
 
