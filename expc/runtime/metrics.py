@@ -88,7 +88,6 @@ class Metrics:
         self._measures: Final = {plan.name: _measure(plan, device, scores) for plan in plans}
         self._plans: Final = plans
         self._remark: Final = remark
-        self._remarked: Final[set[str]] = set()
         self.matrices: dict[str, Tensor] = {}
         """Of what was read last, the tables of numbers by name, on the CPU."""
 
@@ -131,9 +130,7 @@ class Metrics:
     def _pass_on(self, name: str, remarks: Sequence[str]) -> None:
         for text in remarks:
             sentence = text.split("\n")[0].partition(". ")[0].rstrip(".")
-            if sentence and sentence not in self._remarked:
-                self._remarked.add(sentence)
-                self._remark(f"{name} may mislead: {sentence[:1].lower()}{sentence[1:]}")
+            self._remark(f"{name} may mislead: {sentence[:1].lower()}{sentence[1:]}")
 
 
 class _Measure(Protocol):

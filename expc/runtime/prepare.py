@@ -121,7 +121,7 @@ def make_training(
     best = _best(run)
     early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)
     scores = scores_of([loss.body for loss in run.plan.losses])
-    measuring = Metrics(run.plan.metrics, run.device, scores, progress.line)
+    measuring = Metrics(run.plan.metrics, run.device, scores, progress.remark)
     gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics)
     records = Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph, after=after)
     keeping = Keeping(
@@ -147,7 +147,7 @@ def make_training(
         schedules=schedules,
         average=average,
         precision=run.precision,
-        metrics=Metrics(run.plan.metrics if run.plan.measures_training else (), run.device, scores, progress.line),
+        metrics=Metrics(run.plan.metrics if run.plan.measures_training else (), run.device, scores, progress.remark),
         evaluator=Evaluator(
             average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress, gallery
         ),

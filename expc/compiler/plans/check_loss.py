@@ -4,10 +4,11 @@ The loss becomes a container like a model's: its inputs are the fields of the da
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from expc.compiler.dimensions import Size, symbol
 from expc.compiler.errors.experiment import LossNotScalar, NameClash
+from expc.compiler.errors.names import DuplicateName
 from expc.compiler.errors.shapes import TrainingOnly
 from expc.compiler.graph import Model, Record, Result, Source, Value
 from expc.compiler.model.body import BodyBuilder
@@ -22,6 +23,12 @@ from expc.frozen import dataclass, field
 from expc.spec import syntax
 from expc.spec.errors.names import DuplicateKey
 from expc.spec.values import UNEVALUATED, Closure, Setting, Table
+
+NOTED: Final[Mapping[str, str]] = {
+    "lr": "is the learning rate",
+    **dict.fromkeys(("step", "epoch", "phase", "over"), "is what every entry of metrics.jsonl says of itself"),
+}
+"""Names that stand beside what is measured, where it is written down, and what they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +117,11 @@ def check_loss(
                     )
                     continue
                 places[setting.key] = setting.key_span
+                spoken_for = "is the sum of all terms" if setting.key == "loss" else NOTED.get(setting.key)
+                if spoken_for is not None:
+                    reason = f"{spoken_for}: give the term another name"
+                    elaborator.add(DuplicateName(span=setting.key_span, word=setting.key, reason=reason))
+                    continue
                 written = weights.spelt_out(setting.value)
                 term = _term(elaborator, written, f"the term `{setting.key}`", flow, inner, builder, setting.span)
                 if term is not None:

@@ -13,7 +13,7 @@ from expc.compiler.model.body import BodyBuilder
 from expc.compiler.model.elaborate import Elaborator
 from expc.compiler.model.in_training import in_training_only
 from expc.compiler.model.scope import MISSING, BlockRef, Scope
-from expc.compiler.plans.check_loss import Outcome, applied, enter
+from expc.compiler.plans.check_loss import NOTED, Outcome, applied, enter
 from expc.compiler.plans.check_train import use_of
 from expc.compiler.program import MetricPlan, TrainPlan, Use, Watch
 from expc.compiler.types import TensorType, is_known
@@ -62,6 +62,10 @@ class Metrics:
         for metric in self._plans.values():
             if metric.name in taken:
                 reason = "is the name of a metric and of a loss, and both are logged by it"
+                elaborator.add(DuplicateName(span=metric.span, word=metric.name, reason=reason))
+                self._whole = False
+            elif metric.name in NOTED:
+                reason = f"{NOTED[metric.name]}: give the metric another name"
                 elaborator.add(DuplicateName(span=metric.span, word=metric.name, reason=reason))
                 self._whole = False
         self._refuse_training_only()
