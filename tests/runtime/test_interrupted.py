@@ -5,14 +5,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from by_hand import program
 from safetensors.torch import load_file
+from torch import Tensor
 
 import expc
+from expc.runtime import prepare
+from expc.runtime import run as run_module
+from expc.runtime.checkpoint.loading import newest
+from expc.runtime.data.loader import Loader
 from expc.runtime.errors import RunError
 
 EXPC = Path(sys.executable).with_name("expc")
@@ -33,6 +43,9 @@ log { every = 1 steps, tensorboard = false }
 """
 
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 class Stopped:
     """A run that is sent signals when something has happened, and how it ended."""
 
@@ -42,9 +55,8 @@ class Stopped:
         self.out = folder / "run"
         log = folder / "stderr"
         command = [EXPC, "run", self.experiment, "--out", self.out, "--device", "cpu"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with log.open("w") as stream:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stream, text=True, env=environment)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stream, text=True, env=ENVIRONMENT)
         deadline = time.monotonic() + 60
         while process.poll() is None and not when(folder) and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -66,12 +78,29 @@ class Stopped:
         """Everything that stands under its name can be read."""
         for path in self.out.glob("*.safetensors"):
             load_file(path)
-        for folder in self.out.glob("checkpoints/step-*"):
-            assert json.loads((folder / "state.json").read_text())["step"] == int(folder.name[5:])
-            for name in ("model", "optimizer", "random"):
-                load_file(folder / f"{name}.safetensors")
+        search = newest(self.out / "checkpoints")
+        assert search.saved is not None
+        assert not search.damaged
         for line in (self.out / "metrics.jsonl").read_text().splitlines():
             json.loads(line)
+
+    def goes_on(self, whole: Path) -> None:
+        """And ends as the run that was never stopped."""
+        again = subprocess.run(
+            [EXPC, "resume", self.out], check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=60
+        )
+        assert again.returncode == 0, again.stderr
+        assert "going on from step" in again.stderr
+        for name in ("final.safetensors", "best.safetensors", "metrics.jsonl"):
+            assert (self.out / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that was never stopped."""
+    run = Stopped(tmp_path_factory.mktemp("whole"), lambda _: False)
+    assert run.status == 0
+    return run.out
 
 
 def said(words: str) -> Callable[[Path], bool]:
@@ -88,25 +117,31 @@ def exists(pattern: str) -> Callable[[Path], bool]:
 
 
 @pytest.mark.parametrize(
-    ("when", "number"),
+    ("when", "number", "status"),
     [
-        pytest.param(measured('"step": 3,'), signal.SIGINT, id="in an epoch"),
-        pytest.param(measured('"over": "epoch"'), signal.SIGTERM, id="in the validation"),
-        pytest.param(exists("run/checkpoints/.*.partial"), signal.SIGINT, id="in a checkpoint"),
-        pytest.param(exists("run/final.safetensors"), signal.SIGHUP, id="in the test"),
+        pytest.param(measured('"step": 3,'), signal.SIGINT, 130, id="in an epoch"),
+        pytest.param(measured('"step": 50,'), signal.SIGTERM, 75, id="in the validation"),
+        pytest.param(exists("run/checkpoints/.*.partial"), signal.SIGUSR1, 75, id="in a checkpoint"),
+        pytest.param(exists("run/final.safetensors"), signal.SIGHUP, 129, id="in the test"),
     ],
 )
-def test_what_was_learnt_is_saved(when: Callable[[Path], bool], number: int, tmp_path: Path) -> None:
+def test_what_was_learnt_is_saved(
+    when: Callable[[Path], bool], number: int, status: int, tmp_path: Path, whole: Path
+) -> None:
     run = Stopped(tmp_path, when, number)
-    assert run.status == 128 + number
+    assert run.status == status
     assert run.facts["status"] == "interrupted"
     assert f"stopped by {signal.Signals(number).name} after step {run.facts['steps']} of 50" in run.said
+    assert f"Go on: expc resume {run.out}" in run.said
     assert run.printed.splitlines()[-1] == str(run.out)
     run.left_whole()
     assert not list(run.out.rglob("*.partial"))
     last = max(run.out.glob("checkpoints/step-*"))
     assert int(last.name[5:]) == run.facts["steps"]
     expc.load(run.experiment).build().load_state_dict(load_file(run.out / "final.safetensors"), strict=True)
+    if number in (signal.SIGTERM, signal.SIGHUP):
+        assert json.loads((last / "state.json").read_text())["epoch_is_open"] == (number == signal.SIGTERM)
+        run.goes_on(whole)
 
 
 def test_before_a_run_begins_nothing_is_left(tmp_path: Path) -> None:
@@ -117,14 +152,14 @@ def test_before_a_run_begins_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_asked_twice_a_run_ends_at_once(tmp_path: Path) -> None:
-    run = Stopped(tmp_path, measured('"over": "epoch"'), signal.SIGINT, signal.SIGINT)
+    run = Stopped(tmp_path, measured('"step": 50,'), signal.SIGINT, signal.SIGINT)
     assert run.status == 130
     assert run.facts["status"] == "interrupted"
     run.left_whole()
     assert not list(run.out.rglob("*.partial"))
 
 
-def test_killed_while_it_saves_a_run_has_what_it_had(tmp_path: Path) -> None:
+def test_killed_while_it_saves_a_run_has_what_it_had(tmp_path: Path, whole: Path) -> None:
     saving = exists("run/checkpoints/.*.partial")
     run = Stopped(
         tmp_path, lambda folder: exists("run/checkpoints/step-000010")(folder) and saving(folder), signal.SIGKILL
@@ -133,12 +168,45 @@ def test_killed_while_it_saves_a_run_has_what_it_had(tmp_path: Path) -> None:
     assert run.facts["status"] == "running"
     run.left_whole()
     assert list(run.out.glob("checkpoints/step-*"))
-    again = expc.load(
-        run.experiment, set={"data.val": "FakeData(size=8, image_size=[3, 16, 16], num_classes=4) -> ToTensor"}
-    )
     before = sorted(run.out.rglob("*"))
     with pytest.raises(RunError) as raised:
-        again.run(out=run.out, device="cpu")
+        expc.load(run.experiment).run(out=run.out, device="cpu")
     assert raised.value.problem.code == "E0808"
     assert sorted(run.out.rglob("*")) == before
-    assert again.run(out=tmp_path / "again", device="cpu").status == "finished"
+    run.goes_on(whole)
+
+
+class Endless:
+    """A loader of which one batch never comes, while a signal does."""
+
+    def __init__(self, loader: Loader, missing: int) -> None:
+        self._loader, self._missing = loader, missing
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[dict[str, Tensor]]:
+        for step, batch in enumerate(self._loader.epoch(epoch, start_step)):
+            if step == self._missing:
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+                time.sleep(60)
+            yield batch
+
+
+@pytest.mark.parametrize(("role", "missing", "steps"), [("train", 2, 2), ("val", 0, 3)])
+def test_a_run_that_waits_for_data_ends_at_once(role: str, missing: int, steps: int, tmp_path: Path) -> None:
+    real = prepare.prepare
+
+    def endless(*arguments: Any) -> prepare.Prepared:
+        prepared = real(*arguments)
+        return replace(prepared, loaders={**prepared.loaders, role: Endless(prepared.loaders[role], missing)})
+
+    begun = time.monotonic()
+    with patch.object(run_module, "prepare", endless):
+        train = "epochs = 2, loss = CrossEntropyLoss, optimizer = Adam(lr=0.01)"
+        result = run_module.run(program(train), out=tmp_path / "run", device="cpu", progress=False)
+    assert time.monotonic() - begun < 30
+    assert (result.status, result.signal, result.steps) == ("interrupted", signal.SIGUSR1, steps)
+    search = newest(tmp_path / "run" / "checkpoints")
+    assert search.saved is not None
+    assert search.saved.step == steps
