@@ -1,11 +1,13 @@
-"""Whether an optimizer moves all its parameters in one call of torch: on the CPU that takes a third of the time.
+"""How an optimizer computes, where the file does not say: all its parameters in one call of torch, where it can.
 
-Other classes are left to torch, which moves many tensors at once (`foreach`) on GPUs; on the CPU that gains little.
+Measured on one core, the median of seven rounds: a step takes 0.21 to 0.74 of the time fused (`SGD`, `Adam`, `AdamW`,
+`Adagrad`). Moving all parameters together, call by call (`foreach`), takes `RAdam` 0.66 to 0.75 of it, and the others
+from 0.63, for many small tensors, to 1.5. On GPUs torch itself chooses `foreach`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from inspect import signature
-from typing import Final
+from typing import Any, Final
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,7 +16,21 @@ from expc.compiler.graph import Apply
 from expc.compiler.library.optimizers import SPARSE
 from expc.compiler.lower.block import Block
 
+TOGETHER: Final = frozenset({"RAdam"})
+"""The classes that `foreach` makes faster on the CPU, whatever the sizes."""
 DEVICES: Final = frozenset({"cpu", "cuda"})
+
+
+def chosen(
+    kind: type[Optimizer], settings: Mapping[str, Any], parameters: Collection[nn.Parameter], model: nn.Module
+) -> dict[str, bool]:
+    """`fused` or `foreach` for an optimizer with these settings, where they leave both open; else nothing."""
+    if settings.get("fused") is not None or settings.get("foreach") is not None:
+        return {}
+    if can_fuse(kind, parameters, model):
+        return {"fused": True}
+    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+    return {"foreach": True} if kind.__name__ in TOGETHER and on_cpu else {}
 
 
 def can_fuse(kind: type[Optimizer], parameters: Iterable[nn.Parameter], model: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.program import GroupPlan, SchedulePart, TrainPlan, Use
 from expc.frozen import dataclass
 from expc.runtime.externs import extern_optimizer, extern_schedule
-from expc.runtime.fused import can_fuse
+from expc.runtime.fused import chosen as chosen_way
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,8 @@ def make_optimizer(
     if use.declaration.python is not None:
         return extern_optimizer(use.declaration.python, param_groups, use.settings)
     kind = getattr(torch.optim, use.name)
-    fused = {"fused": True} if can_fuse(kind, changes, model) else {}
-    optimizer = kind(param_groups, **_tupled(use.settings), **fused)
+    settings = _tupled(use.settings)
+    optimizer = kind(param_groups, **settings | chosen_way(kind, settings, changes, model))
     assert isinstance(optimizer, Optimizer)  # noqa: S101 - the table names optimizers only
     return optimizer
 

@@ -1,7 +1,7 @@
 """The optimizers of `torch.optim`: their settings by torch's names, in torch's order, with torch's defaults.
 
-Left out are the parameters themselves, and what says how torch computes rather than what (`foreach`, `fused`,
-`capturable`, `differentiable`): a run chooses it. `maximize` is left out because a loss is minimised: negate it.
+Left out are the parameters themselves, and what is for other uses than training in a loop (`capturable`,
+`differentiable`). `maximize` is left out because a loss is minimised: negate it.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,15 @@ AMOUNT: Final = number(0)
 SHARE: Final = number(0, 1)
 PAIR: Final = list_of(SHARE, 2)
 
+FOREACH: Final = Param(
+    "foreach", optional(BOOL), None, "move all parameters together, call by call; none: where it is faster"
+)
+FUSED: Final = Param("fused", optional(BOOL), None, "move all parameters in one call; none: where torch can")
+FUSED_TOO: Final = frozenset({"SGD", "Adam", "AdamW", "Adagrad"})
+"""The optimizers that torch has fused."""
+IN_ONE_WAY: Final = frozenset({"LBFGS", "Muon", "SparseAdam"})
+"""Those that compute in one way only."""
+
 SPARSE: Final = frozenset({"SGD", "Adagrad", "SparseAdam"})
 """The optimizers that take the sparse gradients of `Embedding(sparse=true)`; `SparseAdam` takes no others."""
 ONE_GROUP: Final = frozenset({"LBFGS"})
@@ -27,6 +36,8 @@ MATRICES: Final = frozenset({"Muon"})
 
 def settings_fault(name: str, settings: Mapping[str, Any]) -> str | None:
     """What torch refuses about settings that are right one by one, in words; none where all is well."""
+    if settings.get("fused") and settings.get("foreach"):
+        return "`fused` and `foreach` are two ways of computing: at most one of them is true"
     if name == "SGD" and settings["nesterov"] and (settings["momentum"] <= 0 or settings["dampening"] != 0):
         return "`nesterov` needs a `momentum` above 0 and no `dampening`"
     betas = settings.get("betas")
@@ -58,6 +69,8 @@ def optimizers() -> Mapping[str, Optimizer]:
 
 def _optimizer(name: str, doc: str, *settings: Param, lr: float = 1e-3, example: str | None = None) -> Optimizer:
     rate = Param("lr", AMOUNT, lr, "the learning rate, before any schedule")
+    if name not in IN_ONE_WAY and FOREACH not in settings:
+        settings = (*settings, FOREACH, FUSED) if name in FUSED_TOO else (*settings, FOREACH)
     return Optimizer(name, doc, (rate, *settings), example or f"{name}(lr={lr})")
 
 
@@ -128,6 +141,8 @@ def _adam_family() -> tuple[Optimizer, ...]:
             _eps(),
             _weight_decay(),
             amsgrad,
+            FOREACH,
+            FUSED,
             Param("decoupled_weight_decay", BOOL, False, "decay the weights themselves, as AdamW does", by_name=True),
         ),
         _optimizer(

@@ -342,6 +342,8 @@ def _fault(use: Use, mine: Sequence[Weight], sparse: set[str]) -> tuple[str, tup
         key = next(weight.key for weight in mine if weight.key in sparse)
         listed = ", ".join(f"`{name}`" for name in sorted(optimizers.SPARSE))
         return f"the gradient of `{key}` is sparse, which only {listed} take", ()
+    if moved & sparse and use.settings.get("fused"):
+        return "what is fused takes no sparse gradients: leave `fused` out", ()
     if moved & sparse and use.settings.get("weight_decay"):
         return "weight decay and sparse gradients do not go together in torch", ()
     return None

@@ -18,7 +18,7 @@ from expc.compiler.ops.declare import REQUIRED
 from expc.compiler.types import TensorType
 from expc.spec.values import Quantity, Watched
 
-COMPUTED_HOW = {"params", "foreach", "fused", "capturable", "differentiable", "maximize"}
+COMPUTED_HOW = {"params", "capturable", "differentiable", "maximize"}
 SCHEDULE_LEAVES_OUT = {"optimizer", "last_epoch", "epochs", "steps_per_epoch", "scale_fn", "scale_mode"}
 
 
