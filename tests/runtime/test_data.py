@@ -200,6 +200,44 @@ def test_data_that_is_not_what_was_declared(tmp_path):
     refused("E0803", use("MNIST", root="."), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"<html>not found</html>", "it is no image"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "Truncated"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_image_is_found_when_the_folder_is_opened(tmp_path, content, reason):
+    write_photos(tmp_path / "photos", (2, 2))
+    path = tmp_path / "photos" / "b" / "1.png"
+    path.unlink()
+    if content is None:
+        path.symlink_to(tmp_path / "nowhere.png")
+    else:
+        path.write_bytes(content)
+    problem = refused("E0802", use("ImageFolder", root="photos", classes=2), tmp_path)
+    assert str(path) in problem.message
+    assert reason in problem.message
+
+
+def test_a_disk_that_fails_is_not_the_end_of_a_file(tmp_path):
+    broken = "/proc/self/mem"  # whoever reads its beginning meets an error of the disk
+    if not Path(broken).exists():
+        pytest.skip("there is no file that always fails")
+    assert "Input/output error" in refused("E0802", use("Text", path=broken, tokens="byte", window=1), tmp_path).message
+
+
+def test_torchvisions_advice_about_its_own_arguments_is_left_out(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    message = refused("E0802", use("CIFAR10", root="."), tmp_path).message
+    assert "download=True" not in message
+    assert "files are missing" in message
+    refused("E0801", use("Caltech256", root="."), tmp_path)
+    assert not (tmp_path / "caltech256").exists()
+
+
 def test_relative_paths_start_where_expc_data_says(tmp_path, monkeypatch):
     monkeypatch.delenv("EXPC_DATA", raising=False)
     assert data_root(tmp_path) == tmp_path

@@ -99,6 +99,7 @@ def test_a_large_table_is_what_numpy_reads(tmp_path, monkeypatch):
             'Csv("a.csv") -> as (x: f32[2], kind: class(3))',
         ),
         ("E0801", "there is no file", ("", ""), 'Csv("b.csv") -> as (x: f32[2])'),
+        ("E0803", "has 2 of that name", ("petal", "width"), 'Csv("a.csv", x="width") -> as (x: f32)'),
         ("E0806", "at least 1 row", (FLOWERS, "a,b\n"), 'Csv("a.csv") -> as (x: f32[2])'),
         ("E0802", "not a whole table", ("iris,1\n", 'iris,"1\n'), ""),
     ],
@@ -123,8 +124,9 @@ def test_a_table_in_another_encoding_is_called_so(tmp_path):
         ("E0803", "a class 2 in sample 1", 'Npz("a.npz") -> as (y: class(2))'),
         ("E0803", "5 of `x` and 4 of `z`", 'Npz("a.npz") -> as (x: f32[3], z: f32)'),
         ("E0803", "numbers up to 300", 'Npz("a.npz", n="big") -> as (n: u8)'),
-        ("E0802", "not a whole file", 'Npz("half.npz") -> as (x: f32[3])'),
-        ("E0802", "not a whole file", 'Npz("objects.npz") -> as (x: f32[3])'),
+        ("E0802", "it is no archive", 'Npz("half.npz") -> as (x: f32[3])'),
+        ("E0802", "which are never read", 'Npz("objects.npz") -> as (x: f32[3])'),
+        ("E0802", "it is one array, of `numpy.save`", 'Npz("one.npy") -> as (x: f32[3])'),
         ("E0801", "there is no file", 'Npz("c.npz") -> as (x: f32[3])'),
         ("E0806", "at least 1 sample", 'Npz("empty.npz") -> as (x: f32[3])'),
     ],
@@ -137,6 +139,7 @@ def test_arrays_are_what_was_declared(tmp_path, code, words, source):
     (tmp_path / "half.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:300])
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
     np.savez(tmp_path / "empty.npz", x=np.zeros((0, 3)))
+    np.save(tmp_path / "one.npy", np.zeros((5, 3)))
     refused(code, words, source, tmp_path)
     found = opened('Npz("a.npz", label="y") -> as (x: f32[3], label: class(3))', tmp_path)
     assert (found["x"].dtype, found["label"].tolist()) == (torch.float32, [0, 2, 1, 1, 0])

@@ -14,6 +14,7 @@ from expc.compiler.program import SampleField, Use
 from expc.compiler.types import FLOATING, TORCH_NAMES, TensorType
 from expc.frozen import dataclass
 from expc.runtime.data.declared import tensor
+from expc.runtime.data.refusing import unreadable
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import BadCell, DataDamaged, TooLittleData, UnexpectedData
 from expc.spec.suggest import advice, nearest
@@ -33,9 +34,10 @@ def read_csv(
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _Table(use, path, fields, only).read(
-                csv.reader(file, delimiter=use.settings["delimiter"], strict=True)
-            )
+            rows = csv.reader(file, delimiter=use.settings["delimiter"], strict=True)
+            return _Table(use, path, fields, only).read(rows)
+    except OSError as error:
+        raise unreadable(use.name, use.span, path, error) from error
     except UnicodeDecodeError as error:
         raise _damaged(use, path, f"it is not a text in UTF-8 (byte {error.start})") from error
     except csv.Error as error:
@@ -131,6 +133,16 @@ class _Table:
             raise RunError(
                 UnexpectedData(
                     span=self.use.span, dataset="Csv", path=str(self.path), declared=f"a column `{name}`", found=found
+                )
+            )
+        if (count := self.names.count(name)) > 1:
+            raise RunError(
+                UnexpectedData(
+                    span=self.use.span,
+                    dataset="Csv",
+                    path=str(self.path),
+                    declared=f"a column `{name}`",
+                    found=f"{count} of that name",
                 )
             )
         return self.names.index(name)

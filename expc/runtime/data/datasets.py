@@ -5,7 +5,8 @@ when they are asked for.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -17,7 +18,7 @@ from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import Use
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices, beside
-from expc.runtime.data.refusing import damaged, need_samples, not_found, read, unexpected
+from expc.runtime.data.refusing import damaged, need_samples, not_found, read, unexpected, unreadable
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import TooLittleData
 
@@ -167,6 +168,10 @@ class Fake:
         return image.mul(255).byte(), label
 
 
+LOOKED_INTO: Final = 10_000
+"""How many images of a folder are looked into when it is opened, in a second or so."""
+
+
 class Folder:
     """Images in files, each decoded when it is asked for."""
 
@@ -192,12 +197,38 @@ class Folder:
         """The labels."""
         return torch.tensor([label for _, label in self._files]) if field == "label" else None
 
+    def verify(self) -> None:
+        """Look at the files, and into the first bytes of many: a run would meet what is no image hours later.
+
+        Raises `RunError`.
+        """
+        from PIL import Image
+
+        step = -(-len(self._files) // LOOKED_INTO)
+        for number, (path, _) in enumerate(self._files):
+            with self._readable(path):
+                if not Path(path).stat().st_size:
+                    raise ValueError("it is empty")
+                if number % step == 0:
+                    with Image.open(path):
+                        pass
+
     def _decode(self, path: str) -> Tensor:
-        try:
+        with self._readable(path):
             pixels = np.array(self._load(path))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    @contextmanager
+    def _readable(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno is not None:
+                raise unreadable(self._dataset, self._span, Path(path), error) from error
+            told = "it is no image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+            raise damaged(self._dataset, self._span, Path(path), told) from error
         except Exception as error:  # Pillow raises whatever a decoder meets, SyntaxError included
             raise damaged(self._dataset, self._span, Path(path), str(error)) from error
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 # ------------------------------------------------------------------------------------------------ opening
@@ -250,7 +281,11 @@ def _open_cifar(use: Use, root: Path) -> Samples:
         fetch(use, folder, lambda temporary: reader(temporary, download=True), [reader.base_folder])
 
     def batches(_: str) -> Any:
-        return reader(str(folder), train=use.settings["train"])
+        try:
+            return reader(str(folder), train=use.settings["train"])
+        except RuntimeError as error:
+            reason = "files are missing, or are not those that were published"
+            raise damaged(use.name, use.span, path, reason) from error
 
     found = read(use, path, batches)
     images = torch.from_numpy(np.ascontiguousarray(found.data.transpose(0, 3, 1, 2)))
@@ -276,7 +311,9 @@ def _open_image_folder(use: Use, root: Path) -> Samples:
         folders = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")
         raise unexpected(use, folder, f"classes={use.settings['classes']}", f"{len(found.classes)} folders: {folders}")
     need_samples(use, len(found.samples))
-    return Folder(use, found.samples, found.loader)
+    folder_of_images = Folder(use, found.samples, found.loader)
+    folder_of_images.verify()
+    return folder_of_images
 
 
 def _open_text(use: Use, root: Path) -> Samples:
@@ -297,7 +334,8 @@ def _open_text(use: Use, root: Path) -> Samples:
 
 
 def _bytes(path: str) -> Tensor:
-    return torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+    # Not by `numpy.fromfile`, which takes a disk that fails for the end of the file.
+    return torch.from_numpy(np.frombuffer(bytearray(Path(path).read_bytes()), dtype=np.uint8))
 
 
 def _characters(path: str) -> Tensor:

@@ -6,6 +6,7 @@ Everything is read when the data is opened, so that nothing in a file can stop a
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -18,11 +19,15 @@ from expc.compiler.types import FLOATING, TORCH_NAMES, TensorType, category
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.data.datasets import Raw, Samples, Stored, open_dataset
+from expc.runtime.data.refusing import unreadable
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import DataDamaged, DataNotFound, DataNotGiven, TooLittleData, UnexpectedData
 
 Given = Mapping[str, Mapping[str, Any]]
 """The tensors, or arrays, that a program gives to an experiment: data set -> field -> `[n, ...]`."""
+
+_ONE_ARRAY: Final = b"\x93NUMPY"
+"""How a file of `numpy.save` begins."""
 
 _NUMPY: Final = {"bf16": "float32"} | {name: torch_name for name, torch_name in TORCH_NAMES.items() if name != "bf16"}
 
@@ -126,8 +131,16 @@ def existing(use: Use, root: Path) -> Path:
 def read_npz(use: Use, path: Path, fields: Iterable[SampleField]) -> dict[str, Tensor]:
     """The fields of all samples. Raises `RunError` for the first array that is missing or does not fit."""
     try:
+        with path.open("rb") as opened:
+            start = opened.read(len(_ONE_ARRAY))
+        if start == _ONE_ARRAY:
+            raise ValueError("it is one array, of `numpy.save`, which has no name")
+        if not is_zipfile(path):
+            raise ValueError("it is empty" if not start else "it is no archive")
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: _plain_array(file, name) for name in file.files}
+    except OSError as error:
+        raise unreadable(use.name, use.span, path, error) from error
     except Exception as error:  # a damaged archive raises whatever its parts do
         reason = f"it is not a whole file of `numpy.savez` ({str(error).splitlines()[0] if str(error) else error!r})"
         raise RunError(DataDamaged(span=use.span, dataset=use.name, path=str(path), reason=reason)) from error
@@ -137,6 +150,15 @@ def read_npz(use: Use, path: Path, fields: Iterable[SampleField]) -> dict[str, T
             there = ", ".join(f"`{array}`" for array in arrays) or "none"
             raise _unexpected(use, str(path), f"an array `{name}`", f"the arrays {there}")
     return _hold(use, str(path), fields, lambda name: arrays[names[name]])
+
+
+def _plain_array(file: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(file[name])
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise ValueError(f"`{name}` holds Python objects, which are never read") from error
 
 
 def _tensors(use: Use, given: Given, fields: Iterable[SampleField]) -> dict[str, Tensor]:

@@ -18,13 +18,30 @@ def read(use: Use, path: Path, read: Callable[[str], Any]) -> Any:
             # CIFAR's files were pickled by Python 2, which numpy now remarks upon.
             warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
             return read(str(path))
+    except RunError:
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise unreadable(use.name, use.span, path, error) from error
+        raise damaged(use.name, use.span, path, without_advice(str(error))) from error
     except UnicodeDecodeError as error:
         reason = f"it is not a text in UTF-8 (byte {error.start})"
         raise damaged(use.name, use.span, path, reason, 'tokens="byte" reads any file') from error
     except Exception as error:
-        told = str(error).split("\n")[0]
+        told = without_advice(str(error))
         reason = "it is not a whole file of this format" + (f" ({told})" if told else "")
-        raise damaged(use.name, use.span, path, reason) from error
+        empty = path.is_file() and not path.stat().st_size
+        raise damaged(use.name, use.span, path, "it is empty" if empty else reason) from error
+
+
+def without_advice(text: str) -> str:
+    """The first line of a message of torchvision's, without what it says about its own arguments."""
+    return text.split("\n", maxsplit=1)[0].partition(" You can use")[0].partition(" You can set")[0].rstrip(".")
+
+
+def unreadable(dataset: str, span: Span, path: Path, error: OSError) -> RunError:
+    """A file that is there, and that the system does not let us read."""
+    return damaged(dataset, span, path, f"{error.strerror or error}")
 
 
 def damaged(dataset: str, span: Span, path: Path, reason: str, *notes: str) -> RunError:

@@ -21,7 +21,7 @@ from expc.diagnostics import Span
 from expc.runtime.data.datasets import Kind, Raw, Stored
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
-from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected
+from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected, without_advice
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import UnexpectedData
 from expc.runtime.errors.output import from_os_error
@@ -40,6 +40,9 @@ NEEDS: Final[Mapping[str, str]] = {
 
 PROBED: Final = 8
 """How many samples are read to see whether a list is that of their labels."""
+
+MAKING: Final[Mapping[str, str]] = {"Caltech101": "caltech101", "Caltech256": "caltech256", "INaturalist": "."}
+"""Data sets whose class makes the folder that it looks into: the folder below that of the data."""
 
 IGNORED: Final = -100
 """The class that torch's losses leave out by default; what has no class in a mask becomes this."""
@@ -68,6 +71,9 @@ def _made(use: Use, folder: Path, root: Path) -> Any:
     import_torchvision()
     from torchvision import datasets
 
+    place = folder / MAKING.get(use.name, "")
+    if use.name in MAKING and not use.settings["download"] and not place.is_dir():
+        raise not_found(use, place, root, "there is no folder")
     reader = getattr(datasets, use.name)
     given = {name: value for name, value in use.settings.items() if name not in ("root", "download")}
     if use.name == "INaturalist":
@@ -86,10 +92,13 @@ def _constructed(use: Use, reader: Any, folder: Path, given: Mapping[str, Any], 
     try:
         return reader(str(folder), **given)
     except ImportError as error:
+        if not folder.is_dir() or not any(folder.iterdir()):
+            # A package that is missing matters where there is something to read with it.
+            raise not_found(use, folder, root, "there is nothing") from error
         raise RunError(PackageMissing(span=use.span, dataset=use.name, package=error.name or str(error))) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         reason = f"there is no {Path(error.filename).name}" if error.filename else str(error).split("\n")[0].rstrip(".")
-        raise not_found(use, folder, root, f"{reason},") from error
+        raise not_found(use, folder, root, reason) from error
     except OSError as error:
         if error.errno is not None:
             raise from_os_error(error, str(folder), use.span) from error
@@ -97,7 +106,7 @@ def _constructed(use: Use, reader: Any, folder: Path, given: Mapping[str, Any], 
     except RuntimeError as error:
         if any(words in str(error) for words in ("not found", "not present", "does not exist")):
             raise not_found(use, folder, root, "there are no files, or not all of them,") from error
-        raise damaged(use.name, use.span, folder, str(error).split("\n")[0]) from error
+        raise damaged(use.name, use.span, folder, without_advice(str(error))) from error
     except Exception as error:  # readers of foreign formats raise anything when a file is damaged
         reason = str(error).split("\n")[0] or type(error).__name__
         raise damaged(use.name, use.span, folder, f"it is not whole ({reason})") from error
