@@ -61,7 +61,7 @@ class Progress:
                     leave=False,
                     file=self._stream,
                     dynamic_ncols=True,
-                    bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:24}| {elapsed} < {remaining}{postfix}",
+                    bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:12}| {remaining} left{postfix}",
                 )
 
     def begin_steps(self, title: str, steps: int, done: int = 0) -> None:
@@ -80,7 +80,7 @@ class Progress:
                     leave=False,
                     file=self._stream,
                     dynamic_ncols=True,
-                    bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:24}| {elapsed} < {remaining}, {speed}{postfix}",
+                    bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:12}| {remaining} left, {speed}{postfix}",
                 )
 
     def step(self, samples: int) -> None:

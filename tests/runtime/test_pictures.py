@@ -9,8 +9,8 @@ from fake_runs import SPAN
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from expc.compiler.program import MetricPlan
 from expc.compiler.lower.torchvision import import_torchvision
+from expc.compiler.program import MetricPlan
 from expc.compiler.session import check_text
 from expc.runtime.gallery import Gallery
 from expc.runtime.pictures import DEEP, PALE, RED, WHITE, of_matrix
