@@ -6,18 +6,19 @@ import click
 
 from expc.cli import FAILED, OK
 from expc.cli.reading import show
-from expc.cli.run import device_option
+from expc.cli.run import device_option, named
 
 
 @click.command("predict", short_help="Write what the network of a run says of new samples.")
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", callback=named)
 @click.option(
     "--input",
     "given",
+    callback=named,
     metavar="FILE|FOLDER",
     help="An image, a folder of images, a .csv or an .npz; by default the `predict` data of the experiment.",
 )
-@click.option("--out", metavar="FILE", help="A .csv or an .npz; by default predictions.csv in RUN.")
+@click.option("--out", callback=named, metavar="FILE", help="A .csv or an .npz; by default predictions.csv in RUN.")
 @click.option(
     "--weights",
     type=click.Choice(["best", "final"]),

@@ -27,7 +27,8 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
-def _folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def named(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """The path that was given. Raises `BadParameter` for an empty one, which Python takes for the working directory."""
     if value is not None and not value.strip():
         raise click.BadParameter("it has no name")
     return value
@@ -47,10 +48,10 @@ changed_option = click.option(
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a `let`, or a setting: train.epochs=1."
 )
-@click.option("--out", callback=_folder, metavar="DIR", help="The run directory; by default a new one under runs/.")
+@click.option("--out", callback=named, metavar="DIR", help="The run directory; by default a new one under runs/.")
 @device_option
 @click.option(
-    "--resume", callback=_folder, metavar="auto|RUN", help="Go on in a run directory, or in the last one that is open."
+    "--resume", callback=named, metavar="auto|RUN", help="Go on in a run directory, or in the last one that is open."
 )
 @changed_option
 @strict_option

@@ -6,11 +6,11 @@ import click
 
 from expc.cli import FAILED, INTERRUPTED, OK
 from expc.cli.reading import show
-from expc.cli.run import device_option
+from expc.cli.run import device_option, named
 
 
 @click.command("test", short_help="Measure the weights of a run on its test data.")
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", callback=named)
 @click.option(
     "--weights",
     type=click.Choice(["best", "final"]),
@@ -20,7 +20,9 @@ from expc.cli.run import device_option
 @click.option(
     "--data", type=click.Choice(["test", "val"]), default="test", help="What to measure on: test (the default), or val."
 )
-@click.option("--out", metavar="FILE", help="Where the numbers are written; by default test.json in RUN.")
+@click.option(
+    "--out", callback=named, metavar="FILE", help="Where the numbers are written; by default test.json in RUN."
+)
 @device_option
 def command(run: str, weights: str, data: str, out: str | None, device: str) -> int:
     """Measure the weights that the run directory RUN holds, with the loss and every metric of its file."""

@@ -111,7 +111,10 @@ def _plan(stored: StoredRun) -> TrainPlan:
 
 
 def _refuse_other(file: Path, question: Mapping[str, str]) -> None:
-    """Raise `RunError` (E0804) where `file` holds something else than an answer to the same question."""
+    """Raise `RunError` (E0804) where an answer to this question cannot be written to `file`, or would replace another."""
+    span = option_span("--out", str(file))
+    if not file.parent.is_dir():
+        raise RunError(OutputUnwritable(span=span, path=str(file), reason=f"there is no folder {file.parent}"))
     if not file.exists():
         return
     try:
@@ -120,4 +123,4 @@ def _refuse_other(file: Path, question: Mapping[str, str]) -> None:
         there = None
     if not isinstance(there, dict) or any(there.get(key) != value for key, value in question.items()):
         reason = "it holds something else, which stays as it is: name another file with --out"
-        raise RunError(OutputUnwritable(span=option_span("--out", str(file)), path=str(file), reason=reason))
+        raise RunError(OutputUnwritable(span=span, path=str(file), reason=reason))

@@ -248,6 +248,10 @@ def test_the_same_question_is_answered_again_and_nothing_else_is_replaced(copy, 
         assert invoke(["test", str(copy), "--device", "cpu", *arguments]) == 1
         assert Path(arguments[1]).read_text() == before
     assert "E0804" in capsys.readouterr().err
+    assert invoke(["test", str(copy), "--out", str(tmp_path / "none" / "test.json")]) == 1
+    for arguments in (["test", ""], ["predict", str(copy), "--input", ""], ["test", str(copy), "--out", ""]):
+        assert invoke(arguments) == 2
+    assert "it has no name" in capsys.readouterr().err
 
 
 def test_a_network_is_loaded_with_what_it_learnt(run, project):
