@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from expc.compiler.graph import Apply, Invoke
@@ -23,7 +24,7 @@ from expc.runtime.accumulate import OfWhole
 from expc.runtime.checkpoint.loading import newest
 from expc.runtime.checkpoint.packing import State
 from expc.runtime.errors import RunError
-from expc.runtime.errors.training import LossNotFinite
+from expc.runtime.errors.training import LossNotFinite, StepRefused
 from expc.runtime.loop import Training, batches, learn
 from expc.runtime.seeds import all_generators, restore_generators
 from expc.runtime.soundness import unsound
@@ -45,7 +46,7 @@ class _Found:
 
 @contextmanager
 def explained(run: Training, program: Program) -> Iterator[None]:
-    """Say of a loss that is not a number (E0809) where it comes from."""
+    """Say of a loss that is not a number (E0809) where it comes from, and of what torch refuses (E0604) that it did."""
     begun, first = time.monotonic(), run.step
     start = state_of(run)
     try:
@@ -55,6 +56,12 @@ def explained(run: Training, program: Program) -> Iterator[None]:
             raise
         each = (time.monotonic() - begun) / max(run.step - first, 1)
         raise RunError(_explained(run, program, start, error.problem, each)) from error
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "deterministic implementation" not in str(error):
+            raise
+        reason = str(error).splitlines()[0].partition(", but you set")[0]
+        span = run.plan.losses[0].body.span
+        raise RunError(StepRefused(span=span, step=run.step, reason=reason)) from error
 
 
 def _explained(run: Training, program: Program, start: State, problem: LossNotFinite, seconds: float) -> LossNotFinite:

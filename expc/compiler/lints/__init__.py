@@ -132,6 +132,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "unnormalised_input": _FROM_BYTES,
     "odd_resolution": ("Resize", "RandomResizedCrop"),
     "statistics_of_parts": ("accumulate",),
+    "parts_run_twice": ("accumulate",),
     "refused_when_deterministic": ("deterministic",),
     "ddp_small_batchnorm": ("strategy",),
     "needless_find_unused": ("find_unused_parameters",),

@@ -118,6 +118,32 @@ class PrecisionUnavailable(Problem):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepRefused(Problem):
+    """torch could not take the way back through the network, or move its weights.
+
+    Mostly the device has too little memory for a step: `accumulate` computes a batch in parts, `recompute` keeps fewer
+    activations, `precision = bf16` halves most of them, and `expc summary` says what they take. With
+    `deterministic = true` torch refuses operators for which it has no algorithm on this device that gives the same bits
+    each time; the hint `refused-when-deterministic` names those that are known.
+
+    ```exp wrong
+    train { optimizer = SGD(lr=0.1), deterministic = true, loss = CrossEntropyLoss }
+    ```
+
+    ```exp right
+    train { optimizer = SGD(lr=0.1), deterministic = false, loss = CrossEntropyLoss }
+    ```
+    """
+
+    code: ClassVar[str] = "E0604"
+    name: ClassVar[str] = "step-refused"
+    template: ClassVar[str] = "the training step {step} failed after the loss was computed: {reason}"
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackageMissing(Problem):
     """A data set is in a format that torchvision reads with a package that is not installed.
 
