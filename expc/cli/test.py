@@ -21,7 +21,7 @@ from expc.cli.run import device_option, named
     "--data", type=click.Choice(["test", "val"]), default="test", help="What to measure on: test (the default), or val."
 )
 @click.option(
-    "--out", callback=named, metavar="FILE", help="Where the numbers are written; by default test.json in RUN."
+    "--out", callback=named, metavar="FILE", help="Where the numbers go; by default test.json in RUN."
 )
 @device_option
 def command(run: str, weights: str, data: str, out: str | None, device: str) -> int:

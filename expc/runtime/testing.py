@@ -111,7 +111,7 @@ def _plan(stored: StoredRun) -> TrainPlan:
 
 
 def _refuse_other(file: Path, question: Mapping[str, str]) -> None:
-    """Raise `RunError` (E0804) where an answer to this question cannot be written to `file`, or would replace another."""
+    """Raise `RunError` (E0804) where the answer cannot be written to `file`, or would replace anything else."""
     span = option_span("--out", str(file))
     if not file.parent.is_dir():
         raise RunError(OutputUnwritable(span=span, path=str(file), reason=f"there is no folder {file.parent}"))
