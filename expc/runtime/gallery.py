@@ -1,6 +1,6 @@
 """The first samples of the validation data as a person sees them, with what the model makes of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,13 +17,22 @@ Scales = list[tuple[Sequence[float], Sequence[float]]]
 class Gallery:
     """Keeps the first `count` samples of each evaluation on `val`; none for a count of 0.
 
+    `remark` is told where there is nothing to draw of them.
+
     What is drawn: images `[N, 1 or 3, H, W]`, among fields and outputs; masks of classes `[N, H, W]`, and outputs that
     score them. Where a classifier is measured, or gives the one output, captions say the class and what it was taken
     for.
     """
 
-    def __init__(self, count: int = 0, plan: DataPlan | None = None, metrics: Sequence[MetricPlan] = ()) -> None:
+    def __init__(
+        self,
+        count: int = 0,
+        plan: DataPlan | None = None,
+        metrics: Sequence[MetricPlan] = (),
+        remark: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._count: Final = count
+        self._remark: Final = remark
         self._left = 0
         self._kept: Final[dict[str, list[Tensor]]] = {}
         self._scales: Final = {} if plan is None else _scales(plan)
@@ -46,6 +55,16 @@ class Gallery:
 
     def pictures(self) -> Iterator[tuple[str, Picture]]:
         """The pictures by name."""
+        drawn = False
+        for name, picture in self._drawn():
+            drawn = True
+            yield name, picture
+        if self._kept and not drawn:
+            self._remark(
+                "`images` draws nothing: no field of `val`, and nothing that the model gives, is an image or a mask"
+            )
+
+    def _drawn(self) -> Iterator[tuple[str, Picture]]:
         kept = {name: torch.cat(parts).cpu() for name, parts in self._kept.items() if len(_shapes(parts)) == 1}
         captions = self._captions(kept)
         masks = {value.shape for name, value in kept.items() if _is_mask(value)}

@@ -122,7 +122,7 @@ def make_training(
     early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)
     scores = scores_of([loss.body for loss in run.plan.losses])
     measuring = Metrics(run.plan.metrics, run.device, scores, progress.remark)
-    gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics)
+    gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics, progress.remark)
     records = Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph, after=after)
     keeping = Keeping(
         directory=directory,

@@ -93,7 +93,7 @@ def evaluator_of(stored: StoredRun, task: Task, interrupts: Interrupts, progress
     """What measures a stored run in the way of the run itself."""
     train, plan, where = _train(stored), _plan(stored), choose_device(device)
     refuse_precision(train.precision, where)
-    metrics = Metrics(plan.metrics, where, scores_of([loss.body for loss in plan.losses]), progress.line)
+    metrics = Metrics(plan.metrics, where, scores_of([loss.body for loss in plan.losses]), progress.remark)
     return Evaluator(task, metrics, Precision(train.precision, where), where, train.seed, interrupts, progress)
 
 

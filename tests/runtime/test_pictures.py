@@ -69,6 +69,9 @@ def test_images_of_several_batches_with_a_red_line_below_what_was_wrong():
     red = [(picture[:, 4 + i * 100 : 100 + i * 100] == RED).all(-1).any() for i in range(5)]
     assert red == [False, False, False, False, True]
     assert dict(Gallery(0).pictures()) == {}
+    said = []
+    assert kept(Gallery(2, None, METRICS, said.append), {"x": torch.rand(2, 8), "label": label[:2]}) == {}
+    assert [text.partition(":")[0] for text in said] == ["`images` draws nothing"]
 
 
 def test_masks_and_scores_of_masks_have_the_same_colours():

@@ -1,4 +1,4 @@
-"""Checking `distributed`, `quantize`, `prune`, `export`, and settings of `train` that contradict each other."""
+"""Checking `distributed`, `log`, `quantize`, `prune`, `export`, and settings of `train` that contradict each other."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from expc.spec.experiment import Experiment
 from expc.spec.values import Word
 
 if TYPE_CHECKING:
-    from expc.spec.sections import Distributed, Export, Prune, Quantize, Train
+    from expc.spec.sections import Distributed, Export, Log, Prune, Quantize, Train
 
 Place = Callable[[str, str | None], Span]
 """Where a section's name, or one of its settings, stands."""
@@ -26,6 +26,7 @@ def check_sections(elaborator: Elaborator, bound: Experiment, model: Model | Non
     """Settings that make no sense together, and selectors that match nothing; all are reported."""
     for section, checker in (
         ("distributed", _distributed),
+        ("log", _log),
         ("quantize", _quantize),
         ("prune", _prune),
         ("export", _export),
@@ -35,6 +36,13 @@ def check_sections(elaborator: Elaborator, bound: Experiment, model: Model | Non
             continue
         for key, reason in checker(settings):
             elaborator.add(SettingsContradict(span=place(section, key), reason=reason))
+    draws = bound.log is not None and bound.log.images > 0
+    has_val = (
+        bound.data is None or bound.data.val is not None or elaborator.report.has_errors
+    )  # then `val` may be wrong
+    if draws and not has_val:
+        reason = "`images` draws samples of `val`, and `data` has no `val`"
+        elaborator.add(SettingsContradict(span=place("log", "images"), reason=reason))
     if model is None:
         return
     if bound.distributed is not None and bound.distributed.shard is not None:
@@ -58,6 +66,12 @@ def _distributed(settings: "Distributed") -> Iterator[tuple[str, str]]:
         yield "sync_batchnorm", "`sync_batchnorm` needs several devices, and `strategy` is `none`"
     if strategy == "none" and settings.backend != "auto":
         yield "backend", "a `backend` carries data between devices, and `strategy` is `none`"
+
+
+def _log(settings: "Log") -> Iterator[tuple[str, str]]:
+    for key in ("histograms", "images"):
+        if getattr(settings, key) and not settings.tensorboard:
+            yield key, f"`{key}` are for TensorBoard, and `tensorboard` is false"
 
 
 def _quantize(settings: "Quantize") -> Iterator[tuple[str, str]]:
