@@ -6,6 +6,7 @@ Everything stays on the device until it is asked for, so that no step waits for 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from importlib import import_module
 from typing import Any, Final, Literal, Protocol
 
@@ -100,13 +101,14 @@ class Metrics:
     def read(self, *, quick: bool = False) -> dict[str, float]:
         """Every metric over what was taken in so far; waits for the device once.
 
-        `quick` leaves out what looks at all samples again, and matrices.
+        `quick` leaves out what looks at all samples again, and matrices. What is measured in the end is the same, to
+        the last bit, however often it is asked for.
         """
         found: dict[str, Tensor] = {}
         for plan in self._plans:
             measure = self._measures[plan.name]
             if not quick or (measure.is_quick and not plan.is_matrix):
-                found[plan.name], remarks = measure.read()
+                found[plan.name], remarks = measure.read(going_on=quick)
                 self._pass_on(plan.name, remarks)
         self.matrices = {plan.name: found.pop(plan.name).cpu() for plan in self._plans if plan.is_matrix and not quick}
         if not found:
@@ -143,8 +145,8 @@ class _Measure(Protocol):
     def update(self, named: Mapping[str, Tensor], samples: int) -> None:
         """Take in a batch."""
 
-    def read(self) -> tuple[Tensor, Sequence[str]]:
-        """What was measured, and what is to be said about it."""
+    def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:
+        """What was measured, and what is to be said about it; `going_on`: so far, leaving all as it is."""
 
     def reset(self) -> None:
         """Start again."""
@@ -171,7 +173,7 @@ class _Mean:
         self._sum += named[self._name].detach().double() * samples
         self._samples += samples
 
-    def read(self) -> tuple[Tensor, Sequence[str]]:
+    def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:  # noqa: ARG002 - it changes nothing
         """The mean so far."""
         return self._sum / self._samples, ()
 
@@ -204,7 +206,7 @@ class _Foreign:
         output, target = (named[name].detach() for name in self._pair)
         self._metric.update(output.float(), target)
 
-    def read(self) -> tuple[Tensor, Sequence[str]]:
+    def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:  # noqa: ARG002 - it is never quick
         """What the code says."""
         return torch.tensor(self._metric.compute(), dtype=torch.float64, device=self._device), ()
 
@@ -250,8 +252,13 @@ class _Compared:
         if self._numbers >= HELD:
             self._take_held()
 
-    def read(self) -> tuple[Tensor, Sequence[str]]:
-        """What was measured; not a number where that cannot be said of so few samples."""
+    def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:
+        """What was measured; not a number where that cannot be said of so few samples.
+
+        Sums are rounded by what is taken in together. So what waits goes on waiting, and a copy takes it in.
+        """
+        if going_on:
+            return deepcopy(self).read()
         self._take_held()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
