@@ -148,24 +148,28 @@ def learn(run: Training, batch: Batch) -> None:
 
 
 def take(run: Training, turn: Turn, batch: Batch) -> None:
-    """Move what one loss moves."""
-    measured = False
+    """Move what one loss moves. Nothing has gradients before and after."""
+    if turn.plain:
+        gradients(run, turn, batch, measure=True)
+        run.precision.step(turn.plain)
+    if turn.searching:
+        search(run, turn, batch)
+    turn.clear()
+
+
+def search(run: Training, turn: Turn, batch: Batch) -> None:
+    """Let optimizers move the weights that ask for the gradients again and again."""
+    measured = bool(turn.plain)
 
     def closure() -> Tensor:
         nonlocal measured
-        for optimizer in turn.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        turn.clear()
         loss = gradients(run, turn, batch, measure=not measured)
         measured = True
         return loss
 
-    if turn.plain:
-        closure()
-        run.precision.step(turn.plain)
     for searching in turn.searching:
         searching.step(closure)  # type: ignore[no-untyped-call]
-    for optimizer in turn.optimizers:
-        optimizer.zero_grad(set_to_none=True)
 
 
 def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -18,7 +18,7 @@ DTYPES: Final = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.floa
 class Precision:
     """Autocast and, for f16, the scaling of the loss that keeps small gradients from vanishing.
 
-    For f32 both are torch's own, switched off.
+    For f32 there is neither.
     """
 
     def __init__(self, name: str, device: torch.device, measured: Mapping[str, float] | None = None) -> None:
@@ -38,7 +38,9 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which model and loss are computed."""
-        return torch.autocast(self._device.type, dtype=DTYPES[self.name], enabled=self.name != "f32")
+        if self.name == "f32":
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=DTYPES[self.name])
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss` to the parameters, scaled."""

@@ -41,10 +41,10 @@ class Turn:
         self.limits: Final = tuple(limits.items())
         """How gradients are limited, and those of which parameters together."""
 
-    @property
-    def optimizers(self) -> tuple[Optimizer, ...]:
-        """All that take a step in this turn."""
-        return (*self.plain, *self.searching)
+    def clear(self) -> None:
+        """Take the gradients away."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
