@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import Step as Mixed
 from expc.runtime.data.loader import Loader
+from expc.runtime.data.parameters import DRAW
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.data.randomness import Draws, permutation, philox
 from expc.runtime.data.transforms import apply
@@ -110,6 +111,8 @@ STEPS = [
     ("GaussianNoise", {"sigma": 0.2}),
     ("JPEG", {"quality": [20, 90]}),
     ("RandomErasing", {"value": "random"}),
+    ("RandomErasing", {"p": 0.8, "value": [9, 8.5, 7]}),
+    ("RandomErasing", {"p": 0.8, "value": 3}),
     ("RandAugment", {}),
     ("TrivialAugmentWide", {}),
     ("AutoAugment", {"policy": "svhn"}),
@@ -169,6 +172,20 @@ def test_resize_is_torchvisions():
     ):
         found = apply("Resize", image, use("Resize", **written).settings, Draws(0, 0, np.arange(1), 0))
         assert torch.equal(found, v2.Resize(**written)(image))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_rectangles_are_painted_as_torchvision_does(dtype):
+    v2 = import_module("torchvision.transforms.v2")
+    images = torch.randint(0, 256, (40, 3, 13, 16), generator=torch.Generator().manual_seed(0)).to(dtype)
+    settings, draws = use("RandomErasing", p=0.7, value=[9, 8.5, 7]).settings, Draws(0, 0, np.arange(40), 0)
+    found = apply("RandomErasing", images, settings, draws)
+    theirs, painted = v2.RandomErasing(value=[9, 8.5, 7]), 0
+    for image, ours, stream in zip(images, found, draws.streams(), strict=True):
+        drawn = DRAW["RandomErasing"](settings, stream, (3, 13, 16))
+        painted += drawn is not None
+        assert torch.equal(ours, image if drawn is None else theirs.transform(image, drawn))
+    assert 15 < painted < 40
 
 
 def test_crops_and_flips_are_pieces_of_the_image_at_every_place():
@@ -324,3 +341,11 @@ def test_a_worker_that_is_killed_is_reported(tmp_path):
     with pytest.raises(RunError) as error:
         list(batches)
     assert error.value.problem.code == "E0807"
+
+
+def test_a_worker_that_takes_too_long_is_reported(tmp_path):
+    slow = plan(use("FakeData", size=4, image_size=[3, 2000, 2000]), use("GaussianBlur", kernel_size=21))
+    with pytest.raises(RunError) as error:
+        next(load((slow, tmp_path), workers=1, timeout=0.05).epoch(0))
+    assert error.value.problem.code == "E0842"
+    assert "0.05 s" in error.value.problem.message

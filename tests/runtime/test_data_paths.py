@@ -228,4 +228,4 @@ train {{ steps = 6, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }}
     once = checked(text.replace("steps = 6", "steps = 3")).program
     assert "resident" not in say(open_roles(once, root=root, device=torch.device("cpu")), once.experiment.data)
     ways = {"train": Way(reason="it is so"), "val": Way(torch.device("cpu"), 1, 3 << 30)}
-    assert described(ways, 2) == "train 2 workers: it is so · val resident on cpu, 3.0 GiB"
+    assert described(ways, 2) == "train by 2 workers: it is so · val resident on cpu, 3.0 GiB"

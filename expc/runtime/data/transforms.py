@@ -62,6 +62,8 @@ def batched(name: str, settings: Settings) -> bool:
     if name in ("RandomApply", "RandomChoice"):
         inner = (use for chain in settings["transforms"] for use in chain)
         return not varies(name, settings) and all(batched(use.name, use.settings) for use in inner)
+    if name == "RandomErasing":
+        return bool(settings["value"] != "random")
     return name not in _ONE_BY_ONE and not varies(name, settings)
 
 
@@ -176,6 +178,22 @@ def _sometimes(name: str) -> Callable[[Tensor, Settings, Draws], Tensor]:
         return images.index_put((rows,), changed)
 
     return run
+
+
+def _random_erasing(images: Tensor, settings: Settings, draws: Draws) -> Tensor:
+    if settings["value"] == "random":
+        return _each("RandomErasing")(images, settings, draws)
+    channels, height, width = images.shape[1:]
+    draw = DRAW["RandomErasing"]
+    drawn = [draw(settings, stream, (channels, height, width)) for stream in draws.streams()]
+    edges = [(0,) * 4 if d is None else (d["i"], d["i"] + d["h"], d["j"], d["j"] + d["w"]) for d in drawn]
+    top, bottom, left, right = beside(np.array(edges, dtype=np.int64).T.copy(), images)[..., None, None]
+    rows, columns = torch.arange(height, device=images.device)[:, None], torch.arange(width, device=images.device)
+    inside = (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
+    written = settings["value"]
+    values = tuple(written) if isinstance(written, list | tuple) else (written,)
+    value = _by_channel(values, torch.float32, images.device).to(images.dtype)
+    return torch.where(inside[:, None], value, images)
 
 
 # ------------------------------------------------------------------------------------------------ image by image
@@ -301,6 +319,7 @@ _RUN: Mapping[str, Callable[[Tensor, Settings, Draws], Tensor]] = {
     **{name: _sometimes(name) for name in ("RandomGrayscale", "RandomInvert", "RandomEqualize", "RandomAutocontrast")},
     **{name: _sometimes(name) for name in ("RandomPosterize", "RandomSolarize")},
     **{name: _each(name) for name in DRAW},
+    "RandomErasing": _random_erasing,
     **{name: _policy(name) for name in POLICIES},
 }
 

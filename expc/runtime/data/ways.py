@@ -99,7 +99,7 @@ def described(ways: Mapping[str, Way], workers: int) -> str:
     """A line for people: `train, val: resident on cpu, 213 MiB`."""
     parts: dict[str, list[str]] = {}
     for role, way in ways.items():
-        how = f"{workers} workers" if workers else "made batch by batch"
+        how = f"by {workers} worker{'s' * (workers > 1)}" if workers else "made batch by batch"
         text = f"resident on {way.device}" if way.device is not None else f"{how}: {way.reason}"
         parts.setdefault(text, []).append(role)
     sizes = {text: sum(ways[role].size for role in roles) for text, roles in parts.items()}

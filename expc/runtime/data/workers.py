@@ -12,7 +12,7 @@ from expc.diagnostics import Problem, ProblemError, Span
 from expc.frozen import dataclass
 from expc.runtime.data.randomness import Indices
 from expc.runtime.errors import RunError
-from expc.runtime.errors.data import WorkerDied
+from expc.runtime.errors.data import WorkerDied, WorkerSlow
 
 Request = tuple[int, Indices, slice]
 """An epoch, the samples of a batch, and the part of it that is wanted."""
@@ -23,6 +23,7 @@ class Workers:
 
     def __init__(self, make: Callable[[int, Indices, slice], Any], role: str, span: Span, **settings: Any) -> None:
         self._role, self._span = role, span
+        self._timeout = float(settings.get("timeout", 0))
         self._requests = _Requests()
         self._loader: DataLoader[Any] = DataLoader(
             _Answers(make),
@@ -45,6 +46,8 @@ class Workers:
             except StopIteration:
                 return
             except (RuntimeError, OSError, EOFError) as error:
+                if "DataLoader timed out" in str(error):
+                    raise RunError(WorkerSlow(span=self._span, role=self._role, seconds=self._timeout)) from error
                 if not _says_that_a_worker_died(error):
                     raise
                 reason = str(error).split("\n")[0] or "it no longer answers"

@@ -139,6 +139,29 @@ class WorkerDied(Problem):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkerSlow(Problem):
+    """A process that prepares data took longer for a batch than `timeout` allows: a disk or a network that hangs.
+
+    Without `timeout` a run waits as long as it takes.
+
+    ```exp wrong
+    data { train = FakeData(size=100) -> ToTensor, batch = 8, workers = 2, timeout = 0.001 s }
+    ```
+
+    ```exp right
+    data { train = FakeData(size=100) -> ToTensor, batch = 8, workers = 2, timeout = 60 s }
+    ```
+    """
+
+    code: ClassVar[str] = "E0842"
+    name: ClassVar[str] = "worker-slow"
+    template: ClassVar[str] = "no batch of `{role}` came from a data worker within the `timeout` of {seconds:g} s"
+
+    role: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TransformFailed(Problem):
     """A transform could not be carried out on a sample, which no check of the types could tell before.
 
