@@ -80,6 +80,10 @@ def _notes(
     if absent:
         notes.append(f"it has no {', '.join(f'`{drop}{key}`' for key in absent)}")
         notes += _advice(absent[0], loaded)
+    if not loaded:
+        notes.append("it has no tensors at all")
+    elif not any(key.startswith(drop) for key in loaded):
+        notes.append(f"its first key is `{next(iter(loaded))}`")
     if other:
         shapes = (f"`{key}` {_shape(there)}, here {_shape(here)}" for key, (there, here) in other.items())
         notes += [f"it has {'; '.join(shapes)}", "a selector that matches less leaves them as they start"]
@@ -99,4 +103,4 @@ def _advice(missing: str, loaded: Mapping[str, Tensor]) -> list[str]:
     if shorter is not None:
         inside = missing.removesuffix(f".{shorter}")
         return [f'it has `{shorter}`: for what is in `{inside}` here, write `init "{inside}.*"`']
-    return [f"its first key is `{next(iter(loaded))}`" if loaded else "it has no tensors at all"]
+    return []

@@ -63,7 +63,8 @@ def _download(url: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # without a network; with a file that is another than it should be
-        reason = f"{path} is not there, and {url} cannot be downloaded: {error}"
+        why = getattr(error, "reason", error)  # what `urllib` itself was told
+        reason = f"{path} is not there, and {url} cannot be downloaded: {why}"
         raise UnreadableWeightsError(reason) from error
 
 
