@@ -39,6 +39,16 @@ block Far(a: f32[N, 5]) -> f32[] {
   return -mean(log_softmax(4 * (s @ (s -> t)), dim=1))
 }
 """
+NEAR = """
+block Apart(a: f32[M, K], b: f32[M, K], p: float) -> f32[] {
+  d = square(a - b)
+  return p * sum(d) / M + mean(d -> reshape([M * K])) + ((a, b) -> MSELoss) / K
+}
+block Near(a: f32[M, K], b: f32[M, K]) -> f32[] {
+  near = ((a, b) -> Apart(2.0))
+  return near - ((b, a) -> Apart(0.5)) + ((a[:, 0:2], b[:, 0:2]) -> Apart(3.0))
+}
+"""
 
 LINEAR = {
     "a mean": "cross_entropy(logits, label)",
@@ -63,6 +73,8 @@ LINEAR = {
     "a penalty for each sample": 'mean(amax(values, 1)) + l2(weights("*.bias")) / N',
     "targets by what all are": "mse_loss(values, (y - mean(y)) / std(y))",
     "batchmean": 'kl_div(logits -> log_softmax(1), up, reduction="batchmean")',
+    "against ones": "binary_cross_entropy_with_logits(values, ones_like(values))",
+    "a block in a block": "((values, y) -> Near) + 0.5 * ((y, values) -> Near)",
     "rows by rows": "(values, y, w) -> TripletMarginLoss(margin=0.5)",
 }
 OTHER = {
@@ -79,8 +91,9 @@ OTHER = {
 
 
 def program(loss, parts):
+    blocks = BLOCKS if "Far" in loss else NEAR if "Near" in loss else ""
     loss = loss if loss.startswith("loss {") else f"loss = {loss}"
-    return expc.load(text=TEXT.format(loss=loss, parts=parts, blocks=BLOCKS if "Far" in loss else "")).program
+    return expc.load(text=TEXT.format(loss=loss, parts=parts, blocks=blocks)).program
 
 
 def samples(count, seed):

@@ -15,7 +15,7 @@ class PartsRunTwice(Problem):
 
     A loss that is a sum or a mean over samples, or a sum of such, is added up part by part. Any other needs the outputs
     of all parts at once: a root of a mean, a product of two, samples that are compared with each other, what is written
-    as a block or in Python. Then the parts run once without gradients and once with them. It takes about a third more
+    in Python. Then the parts run once without gradients and once with them. It takes about a third more
     time, and as little memory. Where the loss can be written as a sum, it is quicker.
 
     ```exp wrong

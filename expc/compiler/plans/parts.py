@@ -18,6 +18,7 @@ from expc.compiler.model.body import tensors
 from expc.compiler.ops.arguments import function, tensor
 from expc.compiler.ops.declare import Operator, Param
 from expc.compiler.ops.kinds import INT, TENSOR
+from expc.compiler.plans.inlining import inlined
 from expc.compiler.plans.rows import (
     BY_ELEMENT,
     BY_ROW,
@@ -57,7 +58,7 @@ def in_parts(loss: LossPlan, data: frozenset[str]) -> InParts | None:
     if batch is None:
         return None
     try:
-        return _Parts(loss, data, batch).made()
+        return _Parts(replace(loss, body=inlined(loss.body)), data, batch).made()
     except _NotLinearError:
         return None
 

@@ -26,6 +26,7 @@ _POINTWISE: Final = frozenset(
         *("eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal"),
         *("maximum", "minimum", "fmax", "fmin", "atan2", "hypot", "logaddexp", "xlogy", "where", "clamp", "clip"),
         *("clamp_min", "clamp_max", "masked_fill", "lerp", "addcmul", "addcdiv", "logit", "contiguous"),
+        *("zeros_like", "ones_like", "full_like"),
     )
 )
 _REDUCING: Final = frozenset(
