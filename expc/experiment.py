@@ -110,18 +110,30 @@ class Experiment:
         device: str = "auto",
         progress: bool = False,
         data: Mapping[str, Mapping[str, Any]] | None = None,
+        resume: str | PathLike[str] | None = None,
+        allow_changed: bool = False,
     ) -> "RunResult":
         """Train and evaluate, as `expc run` does, and write the run directory `out`, or a new one under `runs/`.
 
         `data` gives the tensors or arrays `[n, ...]` of the file's `Tensors`, by its name and by field:
         `data={"points": {"x": x, "label": label}}` for `Tensors("points") -> as (x: f32[2], label: class(2))`.
 
-        Raises CheckError where the experiment has errors, `expc.runtime.errors.RunError` where the run cannot go on.
+        `resume` names a run directory to go on in, from its last checkpoint that is whole; where the experiment is not
+        what it was then, only if `allow_changed`.
+
+        Raises CheckError where the experiment has errors, `expc.runtime.errors.RunError` where the run cannot go on,
+        ValueError where both `out` and `resume` are given.
         """
+        from pathlib import Path
+
+        from expc.runtime.resuming import Resume
         from expc.runtime.run import run
 
+        if out is not None and resume is not None:
+            raise ValueError("a run goes on in its own directory: give either out= or resume=")
         where = None if out is None else fspath(out)
-        return run(self.program, out=where, device=device, progress=progress, data=data)
+        going_on = None if resume is None else Resume(Path(resume), allow_changed, "resume=")
+        return run(self.program, out=where, device=device, progress=progress, data=data, resume=going_on)
 
     def summary(self, **sizes: int) -> str:
         """Layers, types, parameters, multiply-accumulates and memory as a table; `summary(H=224)` counts at that size.

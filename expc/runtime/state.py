@@ -22,6 +22,7 @@ def state_of(run: "Training") -> State:
     sums: dict[str, Tensor] = {}
     plain = {
         "values_of_experiment": run.described,
+        "device": run.device.type,
         "step": run.step,
         "epoch": run.epoch,
         "epoch_is_open": run.epoch_is_open,
@@ -58,10 +59,12 @@ def restore(run: "Training", saved: State, *, settings: bool) -> list[str]:
     Raises KeyError, IndexError, TypeError, ValueError, AttributeError or RuntimeError where this is no state of such a
     run.
     """
-    plain, tensors = saved.plain, saved.tensors
+    plain, tensors, home = saved.plain, saved.tensors, saved.plain["device"]
+    if home == run.device.type:
+        home = ""
 
     def sums(name: str) -> Any:
-        return unpack(plain[name], tensors.get("sums", {}), run.device)
+        return unpack(plain[name], tensors.get("sums", {}), run.device, home)
 
     run.step = int(plain["step"])
     run.task.model.load_state_dict(tensors["model"])
@@ -74,7 +77,13 @@ def restore(run: "Training", saved: State, *, settings: bool) -> list[str]:
         for _ in range(run.step):
             run.schedules.step()
     forgotten = restore_optimizers(
-        run.optimizers, run.task.model, plain["optimizers"], tensors.get("optimizer", {}), run.device, settings=settings
+        run.optimizers,
+        run.task.model,
+        plain["optimizers"],
+        tensors.get("optimizer", {}),
+        run.device,
+        home,
+        settings=settings,
     )
     run.precision.restore(sums("scaler"))
     for watcher, name in ((run.keeping.best, "best"), (run.early_stop, "early_stop")):

@@ -44,27 +44,19 @@ def restore_optimizers(
     packed: Sequence[Mapping[str, Any]],
     tensors: Tensors,
     device: torch.device,
+    home: str,
     *,
     settings: bool,
 ) -> list[str]:
     """Give the optimizers back what they knew, and with `settings` their groups' settings too.
 
+    What was on a device of the kind `home` comes to `device`. The count of steps stays on the CPU but for fused and
+    captured steps: that is torch's own rule.
     An optimizer knows nothing of a parameter that another kind of optimizer moved before: their keys are returned.
     Raises KeyError, TypeError and ValueError where `packed` is not what was saved of such optimizers.
     """
     known = {key: (each["kind"], state) for each in packed for key, state in each["state"].items()}
     keys = {parameter: key for key, parameter in model.named_parameters()}
-    forgotten = []
-    for optimizer in optimizers:
-        optimizer.state.clear()
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                kind, state = known.get(keys[parameter], (None, {}))
-                if kind not in (None, type(optimizer).__name__):
-                    forgotten.append(keys[parameter])
-                elif state:
-                    found = {name: unpack(value, tensors, device) for name, value in state.items()}
-                    optimizer.state[parameter] = {name: value for name, value in found.items() if value is not LOST}
     if settings:
         for optimizer, each in zip(optimizers, packed, strict=True):
             for group, saved in zip(optimizer.param_groups, each["groups"], strict=True):
@@ -72,5 +64,20 @@ def restore_optimizers(
                     raise ValueError("the groups of the optimizer are others")
                 for name, value in saved.items():
                     if name != "params":
-                        group[name] = unpack(value, tensors, device)
+                        group[name] = unpack(value, tensors, device, home)
+    forgotten = []
+    for optimizer in optimizers:
+        optimizer.state.clear()
+        for group in optimizer.param_groups:
+            on_device = group.get("fused") or group.get("capturable")
+            for parameter in group["params"]:
+                kind, state = known.get(keys[parameter], (None, {}))
+                if kind not in (None, type(optimizer).__name__):
+                    forgotten.append(keys[parameter])
+                elif state:
+                    found = {
+                        name: unpack(value, tensors, device, home if name != "step" or on_device else "")
+                        for name, value in state.items()
+                    }
+                    optimizer.state[parameter] = {name: value for name, value in found.items() if value is not LOST}
     return forgotten

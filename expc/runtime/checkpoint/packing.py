@@ -65,27 +65,30 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     return {_LOST: type(value).__name__}
 
 
-def unpack(value: Any, tensors: Tensors, device: torch.device) -> Any:
-    """What was packed, tensors that were on a device on `device`. Raises KeyError or ValueError for what was not."""
+def unpack(value: Any, tensors: Tensors, device: torch.device, home: str = "") -> Any:
+    """What was packed. Raises KeyError or ValueError for what was not.
+
+    Tensors that were on a device, or on the kind of device `home`, come to `device`; others were on the CPU and stay.
+    """
     match value:
         case list():
-            return [unpack(item, tensors, device) for item in value]
+            return [unpack(item, tensors, device, home) for item in value]
         case {"$tensor": name, "numpy": kind, "shape": shape}:
             return np.frombuffer(tensors[name].numpy().tobytes(), np.dtype(kind)).reshape(shape).copy()
-        case {"$tensor": name, "device": "cpu"}:
+        case {"$tensor": name, "device": "cpu"} if home != "cpu":
             return tensors[name]
         case {"$tensor": name}:
             return tensors[name].to(device)
         case {"$float": text}:
             return float(text)
         case {"$tuple": items}:
-            return tuple(unpack(item, tensors, device) for item in items)
+            return tuple(unpack(item, tensors, device, home) for item in items)
         case {"$table": pairs}:
-            return dict(unpack(pairs, tensors, device))
+            return dict(unpack(pairs, tensors, device, home))
         case {"$lost": _}:
             return LOST
         case dict():
-            return {key: unpack(item, tensors, device) for key, item in value.items()}
+            return {key: unpack(item, tensors, device, home) for key, item in value.items()}
     return value
 
 
