@@ -36,6 +36,7 @@ class Gallery:
         self._left = 0
         self._kept: Final[dict[str, list[Tensor]]] = {}
         self._scales: Final = {} if plan is None else _scales(plan)
+        self._fields: Final = frozenset() if plan is None else {field.name for field in plan.fields}
         judged = [(m.output, m.target) for m in metrics if m.torchmetrics_class.startswith("classification.Multiclass")]
         self._pairs: Final = tuple(dict.fromkeys(judged)) or (("output", "target"),)
 
@@ -67,11 +68,11 @@ class Gallery:
     def _drawn(self) -> Iterator[tuple[str, Picture]]:
         kept = {name: torch.cat(parts).cpu() for name, parts in self._kept.items() if len(_shapes(parts)) == 1}
         captions = self._captions(kept)
-        masks = {value.shape for name, value in kept.items() if _is_mask(value)}
+        masks = [value for value in kept.values() if _is_mask(value)]
         for name, value in kept.items():
             if "." in name or (name == "target" and any(_same(value, kept[o]) for o in kept if o != name)):
                 continue  # what the file computes for a metric; a field that has a name of its own
-            if value.ndim == 4 and value.is_floating_point() and (len(value), *value.shape[2:]) in masks:
+            if name not in self._fields and any(_scores(value, mask) for mask in masks):
                 yield name, of_samples([_coloured(scores.argmax(0)) for scores in value], captions)
             elif _is_mask(value):
                 yield name, of_samples([_coloured(mask) for mask in value], captions)
@@ -104,6 +105,12 @@ def _same(a: Tensor, b: Tensor) -> bool:
 def _is_image(value: Tensor) -> bool:
     is_numbers = value.is_floating_point() or value.dtype == torch.uint8
     return value.ndim == 4 and value.shape[1] in (1, 3) and min(value.shape[2:]) >= 4 and is_numbers
+
+
+def _scores(value: Tensor, mask: Tensor) -> bool:
+    """Whether this has a score for each class of a mask, at each pixel."""
+    is_of_its_size = value.ndim == 4 and value.is_floating_point() and value[:, 0].shape == mask.shape
+    return is_of_its_size and value.shape[1] > max(1, int(mask.max()))
 
 
 def _is_mask(value: Tensor) -> bool:

@@ -88,7 +88,7 @@ def of_samples(images: Sequence[Picture], captions: Sequence[tuple[str, bool]]) 
     tiles = []
     for number, pixels in enumerate(images):
         height, width = pixels.shape[:2]
-        scale = max(1, 96 // max(height, width))
+        scale = max(1, 128 // max(height, width))
         tile = Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST)
         tile.thumbnail((256, 256))
         if captions:

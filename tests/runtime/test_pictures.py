@@ -1,6 +1,7 @@
 """What is drawn for people: confusion matrices, and samples of the validation data with what they were taken for."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,10 +64,10 @@ def test_images_of_several_batches_with_a_red_line_below_what_was_wrong():
     pictures = kept(Gallery(5, None, METRICS), *batches)
     assert list(pictures) == ["image"]
     picture = pictures["image"]
-    assert picture.shape[1] == 5 * 96 + 6 * 4  # five of six, each twelve times as large
-    small = picture[4:100:12, 4:100:12, 0][:8, :8]
+    assert picture.shape[1] == 5 * 128 + 6 * 4  # five of six, each sixteen times as large
+    small = picture[4:132:16, 4:132:16, 0]
     assert np.array_equal(small, (images[0, 0] * 255).round().byte().numpy())
-    red = [(picture[:, 4 + i * 100 : 100 + i * 100] == RED).all(-1).any() for i in range(5)]
+    red = [(picture[:, 4 + i * 132 : 132 + i * 132] == RED).all(-1).any() for i in range(5)]
     assert red == [False, False, False, False, True]
     assert dict(Gallery(0).pictures()) == {}
     said = []
@@ -78,11 +79,14 @@ def test_masks_and_scores_of_masks_have_the_same_colours():
     mask = torch.randint(0, 3, (2, 8, 8))
     mask[0, 0, 0] = -100
     scores = torch.nn.functional.one_hot(mask.clamp(min=0), 3).movedim(-1, 1).float()
-    pictures = kept(Gallery(2), {"mask": mask, "output": scores, "label": torch.zeros(2)})
-    assert list(pictures) == ["mask", "output"]
+    image, plan = torch.rand(2, 3, 8, 8), SimpleNamespace(stages=(), fields=[SimpleNamespace(name="image")])
+    pictures = kept(Gallery(2, plan), {"image": image, "mask": mask, "output": scores, "label": torch.zeros(2)})
+    assert list(pictures) == ["image", "mask", "output"]
+    pixels = (image[0, :, 0, 0] * 255).round().byte().numpy()
+    assert np.array_equal(pictures["image"][4, 4], pixels)
     same = (pictures["mask"] == pictures["output"]).all(-1)
-    assert not same[4:16, 4:16].any()  # no class is grey, and the first class is black
-    same[4:16, 4:16] = True
+    assert not same[4:20, 4:20].any()  # no class is grey, and the first class is black
+    same[4:20, 4:20] = True
     assert same.all()
 
 
@@ -110,6 +114,6 @@ def test_a_run_draws_validation_images_as_they_were_before_they_were_normalised(
     drawn = events.Images("val/image")
     assert [event.step for event in drawn] == [3, 6]
     picture = np.asarray(Image.open(io.BytesIO(drawn[0].encoded_image_string)))
-    tile = picture[4 : 4 + 96 : 6, 4 : 4 + 96 : 6]
+    tile = picture[4 : 4 + 128 : 8, 4 : 4 + 128 : 8]
     raw = [pil_to_tensor(image).permute(1, 2, 0).numpy() for image, _ in FakeData(40, (3, 16, 16), 4)]
     assert min(np.abs(tile.astype(int) - each).max() for each in raw) <= 1
