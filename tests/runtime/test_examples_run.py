@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from data_plans import write_cifar
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_vision import pets
 from torch.nn.functional import cosine_similarity, cross_entropy, kl_div
@@ -54,12 +55,16 @@ TAUGHT = {"distillation": "student.", "linear_probe": "head.", "transfer": "fc."
 """What learns there; the rest is frozen."""
 
 
-@pytest.fixture(scope="module")
-def make_data():
-    found = importlib.util.spec_from_file_location("make_data", EXAMPLES / "make_data.py")
+def script(name):
+    found = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make_data():
+    return script("make_data")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -202,3 +207,12 @@ def test_the_data_is_the_same_each_time(make_data, root, tmp_path):
     for make, name in ((make_data.houses, "houses.csv"), (make_data.rare, "rare.npz")):
         make(tmp_path)
         assert (tmp_path / name).read_bytes() == (root / "data" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dcgan", "diffusion", "vae"])
+def test_what_was_learnt_is_drawn(load, name, tmp_path):
+    result = load(name).run(out=tmp_path / "run", device="cpu")
+    script("draw").main(result.directory, tmp_path / "digits.png")
+    with Image.open(tmp_path / "digits.png") as picture:
+        assert picture.size == (224, 224)
+        assert len(picture.getcolors()) > 50
