@@ -26,6 +26,7 @@ def state_of(run: "Training") -> State:
         "step": run.step,
         "epoch": run.epoch,
         "epoch_is_open": run.epoch_is_open,
+        "seconds": run.deadline.spent(),
         "values": pack(run.values, "values", sums),
         "optimizers": optimizer_state(run.optimizers, run.task.model, optimizer),
         "schedules": pack(run.schedules.state(), "schedules", sums),
@@ -93,6 +94,7 @@ def restore(run: "Training", saved: State, *, settings: bool) -> list[str]:
     run.window.restore(sums("window"))
     run.whole.restore(sums("whole"))
     run.window_start, run.epoch_is_open = run.step, bool(plain["epoch_is_open"])
+    run.deadline.restore(float(plain["seconds"]))
     run.metrics.restore(sums("metrics"))
     restore_generators(unpack(plain["random"], tensors["random"], torch.device("cpu")), run.device)
     lost = [f"what the optimizer knew of `{key}`: another kind of optimizer moved it before" for key in forgotten]

@@ -54,25 +54,29 @@ class Watcher:
         """Go on from what a checkpoint held."""
         self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
 
-    def forget(self) -> None:
-        """Start again."""
-        self.best, self.best_step, self.waited = None, 0, 0
-
 
 class Deadline:
-    """The time that a run may take, from now on; without a limit it never passes."""
+    """The time that a run may take, all its parts together; without a limit it never passes."""
 
     def __init__(self, limit: Quantity | None) -> None:
         self.limit: Final = limit
-        seconds = math.inf if limit is None else limit.number * SECONDS[limit.unit]
-        self._end: Final = time.monotonic() + seconds
+        self._seconds: Final = math.inf if limit is None else limit.number * SECONDS[limit.unit]
+        self._begun = time.monotonic()
         self.passed = False
         """Whether the time was over when last asked."""
 
     def reached(self) -> bool:
         """Whether the time is over."""
-        self.passed = time.monotonic() >= self._end
+        self.passed = self.spent() >= self._seconds
         return self.passed
+
+    def spent(self) -> float:
+        """Seconds until now: what a checkpoint must hold."""
+        return time.monotonic() - self._begun
+
+    def restore(self, spent: float) -> None:
+        """Count what earlier parts of the run have taken."""
+        self._begun -= spent
 
 
 class Every:
