@@ -25,7 +25,7 @@ from expc.runtime.optim import Chains
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
-from expc.runtime.soundness import Trail, finite, sound_state
+from expc.runtime.soundness import finite, sound_state
 from expc.runtime.task import Batch, Task, samples_in
 from expc.runtime.turns import Turn
 from expc.runtime.watch import Deadline, Every, Watcher
@@ -68,7 +68,6 @@ class Training:
     """Losses since the last log point."""
     whole: Means = field(default_factory=Means)
     """Losses since the epoch began, up to the last log point."""
-    trail: Trail = field(default_factory=Trail)
     window_start: int = 0
     epoch_start: float = field(default_factory=time.monotonic)
     values: dict[str, float] = field(default_factory=dict)
@@ -183,7 +182,6 @@ def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tens
     losses = run.gradients.add(batch, turn.index, see)
     if measure:
         run.window.add(losses, samples_in(batch), again=not first)
-        run.trail.add(losses["loss"])
     if turn.limits:
         run.precision.unscale(turn.plain)
         for (kind, limit, _), parameters in turn.limits:
@@ -207,7 +205,6 @@ def log(run: Training) -> None:
         run.progress.show({**values, **run.metrics.read(quick=True), "lr": run.schedules.rate})
     run.whole.merge(run.window)
     run.window.reset()
-    run.trail.reset()
     run.window_start = run.step
 
 
@@ -216,9 +213,10 @@ def finish_epoch(run: Training) -> None:
 
     Where a signal comes before the validation is over, the epoch stays open, and the run that goes on starts with this.
     """
+    finite(run, run.window.read())
     run.whole.merge(run.window)
     run.window.reset()
-    measured = {**finite(run, run.whole.read()), **run.metrics.read()}
+    measured = {**run.whole.read(), **run.metrics.read()}
     validated = validate(run)
     run.epoch_is_open = validated is None and run.validation is not None
     if run.epoch_is_open:
@@ -234,7 +232,6 @@ def finish_epoch(run: Training) -> None:
         run.values |= {f"val.{name}": value for name, value in validated.items()}
         line += f"  ·  val {numbers(validated)}"
     run.whole.reset()
-    run.trail.reset()
     run.metrics.reset()
     run.window_start = run.step
     run.schedules.validated(run.values)

@@ -3,6 +3,7 @@
 Everything stays on the device until it is asked for, so that no step waits for the one before.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -45,6 +46,9 @@ class Means:
         self._waiting: list[tuple[str, int, Tensor]] = []
         self._packed: list[tuple[list[tuple[str, int]], Tensor]] = []
         self._sums: dict[str, float] = {}
+        self._added: dict[str, int] = {}
+        self.first_not_finite: dict[str, tuple[int, float]] = {}
+        """Of what was read: which number under a name, from 1, was the first that is not finite, and what it was."""
         self.samples = 0
 
     def add(self, values: Mapping[str, Tensor], samples: int, *, again: bool = False) -> None:
@@ -76,6 +80,7 @@ class Means:
     def reset(self) -> None:
         """Start again."""
         self._waiting, self._packed, self._sums, self.samples = [], [], {}, 0
+        self._added, self.first_not_finite = {}, {}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -101,6 +106,9 @@ class Means:
         known = (pair for pairs, _ in self._packed for pair in pairs)
         for (name, samples), value in zip(known, values, strict=True):
             self._sums[name] = self._sums.get(name, 0.0) + value * samples
+            self._added[name] = self._added.get(name, 0) + 1
+            if not math.isfinite(value):
+                self.first_not_finite.setdefault(name, (self._added[name], value))
         self._packed = []
 
 

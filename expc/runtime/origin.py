@@ -103,9 +103,9 @@ def _search(run: Training, start: State, until: int, parts: int) -> _Found | Non
     for batch in batches(run):
         before = {key: value.clone() for key, value in model.state_dict().items()}
         random = all_generators(run.device)
-        run.trail.reset()
+        run.window.reset()
         learn(run, batch)
-        if run.trail.first_not_finite() or unsound(_weights(model)):
+        if not all(map(math.isfinite, run.window.read().values())) or unsound(_weights(model)):
             after = unsound(_weights(model))
             model.load_state_dict(before)
             restore_generators(random, run.device)

@@ -19,33 +19,6 @@ if TYPE_CHECKING:
 
     from expc.runtime.loop import Training
 
-_MANY = 1024
-
-
-class Trail:
-    """The loss of each step since the last log point, on the device."""
-
-    def __init__(self) -> None:
-        self._packed: list[Tensor] = []
-        self._latest: list[Tensor] = []
-
-    def add(self, loss: Tensor) -> None:
-        """Take in the loss of a step, or of one of its turns."""
-        self._latest.append(loss.detach())
-        if len(self._latest) == _MANY:
-            self._packed.append(torch.stack(self._latest))
-            self._latest = []
-
-    def first_not_finite(self) -> tuple[int, float] | None:
-        """Which one it was, from 0, and its value; waits for the device."""
-        latest = [torch.stack(self._latest)] if self._latest else []
-        values = torch.cat([*self._packed, *latest]).tolist() if self._packed or latest else []
-        return next(((place, value) for place, value in enumerate(values) if not math.isfinite(value)), None)
-
-    def reset(self) -> None:
-        """Start again."""
-        self._packed, self._latest = [], []
-
 
 def finite(run: "Training", losses: "Mapping[str, float]") -> "Mapping[str, float]":
     """The training losses themselves. Raises `RunError` (E0809) where one is infinite or not a number."""
@@ -57,14 +30,13 @@ def finite(run: "Training", losses: "Mapping[str, float]") -> "Mapping[str, floa
 
 def not_finite(run: "Training", term: str, value: float) -> RunError:
     """The error about a loss, with the step where it was no number for the first time since the last log point."""
-    first = run.trail.first_not_finite()
     step, when = run.step, f"between steps {run.window_start + 1} and {run.step}"
-    if first is not None:
-        step, value = run.window_start + 1 + first[0] // len(run.turns), first[1]
+    if "loss" in run.window.first_not_finite:
+        number, value = run.window.first_not_finite["loss"]
+        step = run.window_start + -(-number // len(run.turns))
         when = f"at step {step}"
     span = run.plan.losses[0].body.span
-    what = f"the train loss `{term}`"
-    return RunError(LossNotFinite(span=span, what=what, value=str(value), when=when, step=step))
+    return RunError(LossNotFinite(span=span, what=f"the train loss `{term}`", value=str(value), when=when, step=step))
 
 
 def sound_state(run: "Training") -> State:
