@@ -1,9 +1,11 @@
 """From the `resolved.yaml` of a run to the experiment that was run: its copied sources, with the values of that run."""
 
+import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from expc.compiler.program import Program
 from expc.compiler.reading import read_text
@@ -12,6 +14,9 @@ from expc.diagnostics import Problem, ProblemError, Source, Span
 from expc.spec import syntax
 from expc.spec.errors.resolved import ResolvedUnusable
 from expc.spec.resolved import Entry, Resolved, first_line, read_resolved, resolved_yaml
+
+_PART: Final = re.compile(r"\bsplit\([^()]*\)\[\d+\]")
+"""How a part of a split is shown, which is no text of the language."""
 
 
 def check_resolved(path: str, overrides: Sequence[str] = (), lints: AbstractSet[str] = frozenset()) -> Checked:
@@ -82,6 +87,9 @@ def _edits(source: Source, program: Program, resolved: Resolved) -> dict[str, En
         if entry.text is None or name.count(".") > 1:
             outer = ".".join(name.split(".")[:2])
             reason = f"`{outer}` was changed, and is several values: change it in {resolved.origin.file}"
+            raise ProblemError(ResolvedUnusable(span=first_line(entry.span), reason=reason))
+        if _PART.search(entry.text):
+            reason = f"`{name}` was changed, and is a part of a `split`: change it in {resolved.origin.file}"
             raise ProblemError(ResolvedUnusable(span=first_line(entry.span), reason=reason))
         edits[f"{name.removeprefix('let.')}={entry.text}"] = entry
     return edits

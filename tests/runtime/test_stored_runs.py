@@ -16,6 +16,7 @@ from expc.cli import invoke
 from expc.diagnostics import Problem
 from expc.runtime.errors import RunError
 from expc.runtime.predict import predict_run
+from expc.runtime.prepare import root_of
 from expc.runtime.stored import open_run
 from expc.runtime.testing import measure_run
 
@@ -164,6 +165,7 @@ def test_a_value_that_was_changed_counts_and_so_do_options(copy):
         ("width: {value: 8", "width: &a {value: 8", "E0850", "&a"),
         ("width: {value: 8", f"width: {'[' * 3000}", "E0850", "width:"),
         ("weight_decay: {value: 0", "weight_decay: {value: 1", "E0850", "weight_decay:"),
+        ("split(0.9)[0] -> Random", "split(0.8)[0] -> Random", "E0850", "split(0.8)"),
         ("file: sources/digits.exp", "file: ../digits.exp", "E0850", "name:"),
         ("file: sources/digits.exp", "file: sources/none.exp", "E0850", "name:"),
         ("log:", "logs:", "E0850", "every:"),
@@ -182,6 +184,17 @@ def test_a_resolved_yaml_that_makes_no_sense_is_refused_at_its_line(copy, capsys
     assert invoke(["run", str(path), "--out", str(copy / "never")]) == 1
     assert code in capsys.readouterr().err
     assert not (copy / "never").exists()
+
+
+def test_a_run_that_was_moved_finds_its_data_where_it_was(project, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "moved")
+    program = open_run("moved").program
+    assert root_of(program) == project
+    assert program.source.name == "moved/sources/digits.exp"
+    assert [source.folder for source in program.sources] == [str(project), str(project / "lib")]
+    monkeypatch.setenv("EXPC_DATA", "elsewhere")
+    assert root_of(open_run("moved").program) == Path("elsewhere")
 
 
 def test_a_precision_that_was_measured_stays(copy):
@@ -228,7 +241,6 @@ def test_a_test_finds_what_the_run_found(run, copy, tmp_path):
 
 def _batches(folder, role, size):
     from expc.runtime.data.loader import Loader
-    from expc.runtime.prepare import root_of
 
     program = open_run(folder).program
     return Loader(program.data[role], root=root_of(program), seed=5, batch=size, shuffle=False).epoch(0)
