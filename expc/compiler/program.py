@@ -192,6 +192,12 @@ class DataPlan:
     sampler: Use | None = None
     """Which samples an epoch has; none: each once. Its setting `label` is the field of the data set that it reads."""
 
+    @property
+    def samples(self) -> int | None:
+        """How many samples an epoch has, where that is known."""
+        drawn = None if self.sampler is None else self.sampler.settings.get("num_samples")
+        return self.length if drawn is None else int(drawn)
+
 
 @dataclass(frozen=True, eq=False)
 class LossPlan:

@@ -155,6 +155,27 @@ def test_what_is_done_once_is_not_done_again(root, monkeypatch):
     assert set(done) == {"RandomHorizontalFlip"}
 
 
+def test_a_batch_is_nobody_elses(root):
+    """Batches that are parts of a larger tensor do not share what a model does to them."""
+    line = f"{NPZ} -> CenterCrop(4) -> ToTensor"
+    expected = [batch["image"] for batch in load(root, line, "batch = 3").epoch(0)]
+    weight = torch.ones((), requires_grad=True)
+    for batch, clean in zip(load(root, line, "batch = 3", memory=Memory(0.25)).epoch(0), expected, strict=True):
+        image = batch["image"]
+        assert torch.equal(image, clean)
+        assert not image.requires_grad
+        image += weight
+        image.sum().backward()
+    assert weight.grad == sum(image.numel() for image in expected)
+
+
+def test_what_validation_has_read_can_be_read_elsewhere(root):
+    loader = load(root, LINES[1], "batch = 2", memory=Memory(0.25))
+    with torch.inference_mode():
+        next(loader.epoch(0))
+    same(load(root, LINES[1], "batch = 2"), loader)
+
+
 # ------------------------------------------------------------------------------------------------ the choice
 
 

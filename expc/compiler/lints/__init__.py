@@ -127,7 +127,7 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "implausible_lr": _OPTIMIZERS,
     "decayed_norm_and_bias": (),
     "augmented_validation": _RANDOM,
-    "unshuffled_train": ("shuffle",),
+    "unshuffled_train": ("shuffle", "SequentialSampler"),
     "unshuffled_class_split": ("split",),
     "unnormalised_input": _FROM_BYTES,
     "odd_resolution": ("Resize", "RandomResizedCrop"),

@@ -45,12 +45,12 @@ def check(program: Program) -> Iterator[Problem]:
         return
     train = program.experiment.train
     parts = 1 if train is None else train.accumulate
-    last = 0 if plan.length is None or data.drop_last else plan.length % data.batch
+    last = 0 if plan.samples is None or data.drop_last else plan.samples % data.batch
     why = None
     if 1 in _parts(data.batch, parts):
         why = "a batch is one sample" if parts == 1 else _split(data.batch, parts)
     elif 1 in _parts(last, parts):
-        why = f"{plan.length} samples in batches of {data.batch} leave a last batch of {last if last > 1 else 'one'}"
+        why = f"{plan.samples} samples in batches of {data.batch} leave a last batch of {last if last > 1 else 'one'}"
         why += f", and {_split(last, parts)}" if last > 1 else ""
     if why is None:
         return

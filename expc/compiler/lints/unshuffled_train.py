@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from expc.compiler.program import Program
-from expc.diagnostics import Edit, Fix, Problem, Severity
+from expc.diagnostics import Edit, Fix, Problem, Severity, Span
 from expc.frozen import dataclass
 
 
@@ -37,8 +37,12 @@ class UnshuffledTrain(Problem):
 def check(program: Program) -> Iterator[Problem]:
     """`shuffle = false` where the order of samples makes a difference."""
     data, plan = program.experiment.data, program.data.get("train")
-    span = program.experiment.places.get("data.shuffle")
-    if data is None or plan is None or span is None or data.shuffle or program.train is None:
+    if data is None or plan is None or program.train is None:
+        return
+    span: Span | None = None if data.shuffle else program.experiment.places.get("data.shuffle")
+    if plan.sampler is not None and plan.sampler.name == "SequentialSampler":
+        span = plan.sampler.span
+    if span is None:
         return
     if plan.dataset.declaration.python is not None or (plan.length is not None and plan.length <= data.batch):
         return

@@ -151,27 +151,20 @@ def classes(plans: Iterable[DataPlan]) -> frozenset[int]:
 
 def steps_per_epoch(plan: DataPlan | None, data: "Data | None") -> int | None:
     """How many optimizer steps one pass through the training data takes, where its length is known."""
-    samples = None if plan is None else samples_in_epoch(plan)
+    samples = None if plan is None else plan.samples
     if samples is None or data is None:
         return None
     return samples // data.batch if data.drop_last else -(-samples // data.batch)
-
-
-def samples_in_epoch(plan: DataPlan) -> int | None:
-    """How many samples an epoch has, where that is known."""
-    drawn = None if plan.sampler is None else plan.sampler.settings.get("num_samples")
-    return plan.length if drawn is None else int(drawn)
 
 
 def check_batches(
     plan: DataPlan, data: "Data", accumulate: int, dropping: Span, accumulating: Span, report: Report
 ) -> None:
     """Batch, samples and `accumulate` must go together."""
-    samples = samples_in_epoch(plan)
     if plan.length is not None and plan.length == 0:
         report.add(BatchArithmetic(span=plan.span, reason=f"`{plan.role}` has no samples"))
-    elif samples is not None and data.drop_last and samples < data.batch:
-        reason = f"`drop_last` leaves no batch: {samples} samples are fewer than batch = {data.batch}"
+    elif plan.samples is not None and data.drop_last and plan.samples < data.batch:
+        reason = f"`drop_last` leaves no batch: {plan.samples} samples are fewer than batch = {data.batch}"
         report.add(BatchArithmetic(span=dropping, reason=reason))
     if accumulate > data.batch:
         reason = f"`accumulate = {accumulate}` splits a batch of {data.batch} into more parts than it has samples"

@@ -149,10 +149,11 @@ class Loader:
             yield batch
             return
         whole = self._made((requests[0][0], np.concatenate(parts), EVERYTHING))
-        ends = [len(part) for part in parts]
-        columns = {name: torch.split(values, ends) for name, values in whole.items()}
-        for i in range(len(parts)):
-            yield {name: values[i] for name, values in columns.items()}
+        start = 0
+        for part in parts:
+            # Detached, so that code which changes a batch in place leaves no trace in the history of its neighbours.
+            yield {name: values[start : start + len(part)].detach() for name, values in whole.items()}
+            start += len(part)
 
     def _made(self, request: Request) -> Batch:
         batch = self._pipeline.batch(*request)

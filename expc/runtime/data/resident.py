@@ -48,8 +48,9 @@ class Resident:
     def store(self, indices: Indices, fields: Raw) -> None:
         """Keep what was made of the samples at `indices`."""
         rows = self._rows[indices]
-        for name, values in fields.items():
-            self._held[name] = _kept(self._held.get(name), values, rows, len(self._there), self._device)
+        with torch.inference_mode(mode=False):  # what validation reads first may be wanted elsewhere
+            for name, values in fields.items():
+                self._held[name] = _kept(self._held.get(name), values, rows, len(self._there), self._device)
         self._there[rows] = True
         self.whole = bool(self._there.all())
 
