@@ -122,9 +122,12 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
         with _workers_may_die_of_signals(training.interrupts):
             train(training)
         training.keeping.finish(training.step, partial(sound_state, training))
+    stopped = None
     if training.early_stop is not None and training.early_stop.lost_patience:
+        stopped = "early_stop"
         training.progress.line(f"stopped early: {training.early_stop.metric} got no better")
     elif training.deadline.passed and training.step < training.total_steps:
+        stopped = "max_time"
         where = f"after step {training.step:,} of {training.total_steps:,}"
         training.progress.line(f"stopped {where}: the time of {training.deadline.limit} is over")
     if test is not None and training.interrupts.received is None:
@@ -143,6 +146,7 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
         status=status,
         ended=now(),
         steps=training.step,
+        stopped=stopped,
         best=_best_so_far(training),
         metrics=finite(training.values),
     )

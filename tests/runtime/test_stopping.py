@@ -94,6 +94,7 @@ def test_a_run_ends_when_its_time_is_over_as_if_that_had_been_its_last_step(tmp_
     same(found, by_hand(checked, 3, start, step))
     told = json.loads((directory / "run.json").read_text())
     assert (told["status"], told["steps"]) == ("finished", steps)
+    assert told["stopped"] == ("max_time" if steps < 9 else None)
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["phase"] == "val"
     assert rows[-1]["step"] == steps
