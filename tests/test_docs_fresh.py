@@ -80,7 +80,7 @@ def test_the_options_are_described(name: str) -> None:
     from importlib import import_module
 
     section = (ROOT / "docs" / "cli.md").read_text("utf-8").partition(f"\n## expc {name}\n\n")[2]
-    described = set(re.findall(r"--[a-z]+", section.partition("\n")[0]))
+    described = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", section.partition("\n")[0]))
     command = import_module(f"expc.cli.{name}").command
     options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
     assert options == described
