@@ -74,6 +74,8 @@ class OfParts:
             self._precision.backward(losses["loss"])
             see(named, size)
             total = {name: total.get(name, 0) + value.detach() for name, value in losses.items()}
+            # Or the outputs of one part would be there while the next one makes its own.
+            del named, losses
         return total
 
 
@@ -92,33 +94,33 @@ class OfOutputs:
     def add(self, batch: Batch, turn: int | None, see: See) -> dict[str, Tensor]:
         """As `Gradients` says."""
         samples, parts = samples_in(batch), split(batch, self._parts)
-        made, drawn = self._made(parts)
-        outputs = {name: self._joined(name, [each[name] for each in made], parts) for name in made[0]}
-        for output in outputs.values():
-            output.requires_grad_(output.is_floating_point())
+        outputs, lengths, drawn = self._made(parts)
         with self._precision.autocast():
             named = self._task.seen(batch, outputs)
             losses = self._task.losses(named, samples, turn)
         self._precision.backward(losses["loss"])
         see({name: value.detach() for name, value in named.items()}, samples)
         after = generator_state(self._device)
-        grads = [self._split(name, output.grad, made, parts) for name, output in outputs.items()]
+        grads = {
+            name: _split(output.grad, self._axes.get(name), lengths[name])
+            for name, output in outputs.items()
+            if output.grad is not None
+        }
         for number, part in enumerate(parts):
             set_generator_state(drawn[number], self._device)
             with self._precision.autocast():
                 again = self._task.outputs(part)
-            pairs = [
-                (value, grad[number])
-                for value, grad in zip(again.values(), grads, strict=True)
-                if grad is not None and value.requires_grad
-            ]
+            pairs = [(again[name], grad[number]) for name, grad in grads.items() if again[name].requires_grad]
             if pairs:
                 torch.autograd.backward([value for value, _ in pairs], [grad for _, grad in pairs])
         set_generator_state(after, self._device)
         return losses
 
-    def _made(self, parts: Sequence[Batch]) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
-        """The outputs of each part, and where the random numbers stood before it; nothing else is changed."""
+    def _made(self, parts: Sequence[Batch]) -> tuple[dict[str, Tensor], dict[str, list[int]], list[dict[str, Tensor]]]:
+        """The outputs of all parts together, how long each part's are, and where random numbers stood before each.
+
+        Nothing else is changed: what layers count, such as batch statistics, they count when they run again.
+        """
         before = [(buffer, buffer.clone()) for buffer in self._task.model.buffers()]
         made, drawn = [], []
         for part in parts:
@@ -127,25 +129,28 @@ class OfOutputs:
                 made.append(self._task.outputs(part))
         for buffer, value in before:
             buffer.copy_(value)
-        return made, drawn
-
-    def _joined(self, name: str, values: list[Tensor], parts: Sequence[Batch]) -> Tensor:
-        axis = self._axes.get(name)
-        if axis is not None:
-            return torch.cat(values, axis)
         sizes = list(map(samples_in, parts))
-        return torch.stack([value * (size / sum(sizes)) for value, size in zip(values, sizes, strict=True)]).sum(0)
+        outputs, lengths = {}, {}
+        for name in list(made[0]):
+            axis, values = self._axes.get(name), [each.pop(name) for each in made]
+            lengths[name] = sizes if axis is None else [value.shape[axis] for value in values]
+            outputs[name] = _joined(values, axis, sizes)
+            outputs[name].requires_grad_(outputs[name].is_floating_point())
+        return outputs, lengths, drawn
 
-    def _split(
-        self, name: str, grad: Tensor | None, made: list[dict[str, Tensor]], parts: Sequence[Batch]
-    ) -> Sequence[Tensor] | None:
-        if grad is None:
-            return None
-        axis = self._axes.get(name)
-        if axis is not None:
-            return torch.split(grad, [each[name].shape[axis] for each in made], axis)
-        sizes = list(map(samples_in, parts))
-        return [grad * (size / sum(sizes)) for size in sizes]
+
+def _joined(values: Sequence[Tensor], axis: int | None, sizes: Sequence[int]) -> Tensor:
+    """One tensor of those of all parts; their mean over samples, where the network has reduced the samples itself."""
+    if axis is not None:
+        return torch.cat(list(values), axis)
+    return torch.stack([value * (size / sum(sizes)) for value, size in zip(values, sizes, strict=True)]).sum(0)
+
+
+def _split(grad: Tensor, axis: int | None, lengths: Sequence[int]) -> Sequence[Tensor]:
+    """The gradient of each part of what `_joined` has made."""
+    if axis is not None:
+        return torch.split(grad, list(lengths), axis)
+    return [grad * (length / sum(lengths)) for length in lengths]
 
 
 class InTurns:

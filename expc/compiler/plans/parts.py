@@ -246,6 +246,9 @@ class _Parts:
             if target.type.dtype in FLOATING:
                 return None
             ignored = setting(step, leaf, "ignore_index")
+            classes = target.type.classes
+            if weight is None and isinstance(classes, int) and not 0 <= ignored < classes:
+                return None  # all of them count
             made = self._apply(_COUNTED, step, {"target": target, "ignore_index": ignored, "weight": weight})
             needed = [target, *([weight] if isinstance(weight, Value) else [])]
         elif step.module is None and isinstance(weight, Value) and step.operator.name in _WEIGHTED:
