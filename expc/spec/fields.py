@@ -246,6 +246,7 @@ Compile = Annotated[
     bool | str, Kind('`true`, `false`, or a mode of `torch.compile` such as `"max-autotune"`', _compile)
 ]
 Share = Annotated[float, Kind("a number between 0 and 1, such as `0.999`", _share)]
+Portion = Annotated[float, Kind("a number between 0 and 1, such as `0.25`", _share)]
 Amount = Annotated[
     float | int, Kind("a share between 0 and 1, such as `0.3`, or a whole number of at least 1", _amount)
 ]

@@ -23,6 +23,7 @@ from expc.spec.fields import (
     Metrics,
     Optimizer,
     Patterns,
+    Portion,
     Recompute,
     Sampler,
     Samples,
@@ -73,7 +74,7 @@ class Data(Settings):
         default="auto",
         description="Where batches are made: from samples that live decoded on the training device, or anew each time.",
     )
-    memory: Share = Field(
+    memory: Portion = Field(
         default=0.25, description="The share of a device's free memory that decoded samples may take."
     )
 

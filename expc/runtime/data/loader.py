@@ -81,7 +81,8 @@ class Loader:
             )
         self._pipeline, self._missing = follow(pipeline, chosen, self.way)
         self._group = 1
-        self._together = self.way.device is not None and not self._pipeline.mixes and self._pipeline.one_by_one is None
+        alone = self._pipeline.mixes or self._pipeline.one_by_one is not None
+        self._together = self.way.device is not None and bool(self._pipeline.transforms) and not alone
         on_device = self.way.device is not None and self.way.device.type != "cpu"
         self._pin = pin_memory and torch.cuda.is_available() and not on_device
         self._workers: Workers | None = None

@@ -73,12 +73,17 @@ class Pipeline:
     @property
     def mixes(self) -> bool:
         """Whether a sample depends on the others of its batch."""
-        return any(isinstance(stage, Step) and stage.transform in MIXING for stage in self.stages)
+        return any(step.transform in MIXING for step in self.transforms)
+
+    @property
+    def transforms(self) -> tuple[Step, ...]:
+        """What is done to every batch."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Step))
 
     @property
     def one_by_one(self) -> Step | None:
         """The first transform that images go through one after the other."""
-        return next((stage for stage in self.stages if isinstance(stage, Step) and not stage.batched), None)
+        return next((step for step in self.transforms if not step.batched), None)
 
     def batch(self, epoch: int, numbers: Indices, part: slice = EVERYTHING) -> Batch:
         """`part` of the samples called `numbers`, transformed, as one tensor `[B, ...]` for each field.

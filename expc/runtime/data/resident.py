@@ -60,6 +60,8 @@ class Resident:
         for start in range(0, len(rows), AT_ONCE):
             part = rows[start : start + AT_ONCE]
             self.store(part, self.source.fields(0, part))
+        # Nothing is made from it any more: what it holds in memory may go.
+        self.source = Pipeline(self, (), self.source.seed)
 
 
 def _kept(held: Values | None, values: Values, rows: Indices, count: int, device: torch.device) -> Values:

@@ -30,6 +30,11 @@ LEGAL = {
         "pin_memory": "true",
         "persistent_workers": "true",
         "prefetch_factor": "4",
+        "timeout": "30 s",
+        "multiprocessing_context": "spawn",
+        "sampler": 'WeightedRandomSampler("balanced")',
+        "path": "workers",
+        "memory": "0.5",
     },
     "train": {
         "epochs": "5",
