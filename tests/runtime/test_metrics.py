@@ -155,7 +155,9 @@ def test_every_metric_over_uneven_batches_is_the_one_over_all_samples(name, monk
             continue
         generator = torch.Generator().manual_seed(len(found))
         shape, wanted = ([{N: 40, T: 6}.get(d, d) for d in type_.dims] for type_ in (output, target))
-        scores = torch.randn(shape, generator=generator)
+        # Scores of classes are all between 0 and 1, where torchmetrics would take them for probabilities.
+        draw = torch.rand if target.classes == 10 else torch.randn
+        scores = draw(shape, generator=generator)
         truth = torch.randint(target.classes or 2, wanted, generator=generator)
         settings = {p.name: p.default for p in entry.settings} | {"threshold": 0.5, "p": 2}
         path, arguments = entry.complete(settings, output, target)
@@ -196,6 +198,16 @@ def test_what_may_mislead_is_said_in_one_line():
     assert math.isnan(value)
     assert remarks == ["m may mislead: needs at least two samples to calculate r2 score"]
     assert compared("Accuracy", LOGITS, CLASSES, MULTICLASS)[1:] != ({}, [])
+
+
+def test_positions_may_differ_in_number_from_batch_to_batch():
+    types = TensorType("f32", (N, 3, T)), TensorType("i64", (N, T), classes=3)
+    path, arguments = metrics()["Accuracy"].complete({"average": "micro"}, *types)
+    plan = MetricPlan("m", path, arguments, "output", "target", True, SPAN)
+    metric = Metrics([plan], torch.device("cpu"), "logits")
+    metric.update({"output": LOGITS[:12].view(4, 3, 3).mT, "target": CLASSES[:12].view(4, 3)}, 4)
+    metric.update({"output": LOGITS[12:].view(19, 2, 3).mT, "target": CLASSES[12:].view(19, 2)}, 19)
+    assert metric.read()["m"] == pytest.approx((LOGITS.argmax(1) == CLASSES).double().mean().item())
 
 
 def test_means_weigh_samples_and_not_batches():
