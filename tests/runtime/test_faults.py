@@ -1,0 +1,119 @@
+"""A share of what `benchmarks/faults.py` does at length: a run that is killed again and again; disks that fail."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_checkpoint import same, save
+from test_resume import DATA, assert_same, killed, plain
+
+from expc.runtime.checkpoint.loading import newest
+from expc.runtime.errors import RunError
+from expc.runtime.resuming import Resume
+from expc.runtime.run import run
+
+CAMPAIGN = Path(__file__).parents[2] / "benchmarks" / "faults.py"
+KIB = 1024
+
+
+def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    command = [sys.executable, CAMPAIGN, "--kills", "3", "--steps", "60", "--set", "data.test=none"]
+    answer = subprocess.run(
+        [*command, "--folder", tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "3 kills (1 while saving, 1 while starting, 1 at any moment)" in answer.stdout
+    assert "the same, byte for byte" in answer.stdout
+    facts = json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert facts["status"] == "finished"
+    assert facts["resumed"]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def leave(disk: Path, free: int) -> Path:
+    """Fill a disk but for `free` bytes."""
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    room = os.statvfs(disk)
+    filler.write_bytes(b"x" * (room.f_bavail * room.f_bsize - free))
+    return filler
+
+
+def code_of(failing: Callable[[], None]) -> str:
+    """The code of the problem that something ends with, if it does."""
+    try:
+        failing()
+    except RunError as error:
+        return error.problem.code
+    return "none"
+
+
+def test_wherever_a_disk_is_full_a_checkpoint_is_whole_or_not_there(disk: Path) -> None:
+    """With each page of 4 KiB more it gets further; the look at the free space beforehand is left out."""
+    folder, step, codes = disk / "checkpoints", 1, []
+    save(folder, step)
+    for pages in range(12):
+        leave(disk, pages * 4 * KIB)
+        with patch.object(saving, "refuse_little_space", lambda *_: None):
+            codes.append(code_of(partial(save, folder, step + 1)))
+        search = newest(folder)
+        assert search.saved is not None
+        assert not search.damaged
+        same(search.saved, search.saved.step)
+        assert search.saved.step == step + 1 or (search.saved.step == step and codes[-1] == "E0805")
+        step = search.saved.step
+        assert not list(disk.rglob("*.partial"))
+    assert set(codes) == {"E0805", "none"}
+    assert codes.count("E0805") >= 3
+
+
+def test_a_run_whose_disk_was_full_goes_on_when_there_is_space(disk: Path, tmp_path: Path) -> None:
+    """On another file system than the experiment and its data."""
+    checked = plain(data=DATA.replace("keep = 3", "keep = 9"))
+    whole, out = tmp_path / "whole", disk / "run"
+    run(checked, out=whole, device="cpu", progress=False)
+    killed(checked, out, 2)
+    filler = leave(disk, 120 * KIB)
+    with pytest.raises(RunError) as raised:
+        run(checked, device="cpu", progress=False, resume=Resume(out))
+    assert raised.value.problem.code == "E0805"
+    assert "no space left" in json.loads((out / "run.json").read_text())["error"]
+    search = newest(out / "checkpoints")
+    assert search.saved is not None
+    assert not search.damaged
+    filler.unlink()
+    assert run(checked, device="cpu", progress=False, resume=Resume(out)).status == "finished"
+    assert_same(whole, out)
+
+
+def test_a_run_that_nobody_may_write_to_is_refused(disk: Path) -> None:
+    out = disk / "run"
+    killed(plain(), out, 2)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(RunError) as raised:
+        run(plain(), device="cpu", progress=False, resume=Resume(out))
+    assert raised.value.problem.code == "E0804"
+    assert "Read-only file system" in raised.value.problem.message
+    with pytest.raises(RunError) as raised:
+        run(plain(), out=disk / "other", device="cpu", progress=False)
+    assert raised.value.problem.code == "E0804"
