@@ -19,7 +19,7 @@ from expc.compiler.dimensions import as_symbol
 from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.types import TORCH_NAMES
 from expc.runtime.data import vision
-from expc.runtime.data.datasets import open_dataset
+from expc.runtime.data.datasets import column, open_dataset
 from expc.runtime.errors import RunError
 
 RNG = np.random.default_rng(0)
@@ -400,6 +400,23 @@ def test_samples_are_what_was_declared_and_what_torchvision_gives(tmp_path, monk
             none = 255 if name == "VOCSegmentation" else 256
             whole = expected.astype(np.int64)
             assert np.array_equal(value, np.where(whole == none, vision.IGNORED, whole - first))
+
+
+@pytest.mark.parametrize(
+    "name", ["CIFAR100", "GTSRB", "EuroSAT", "DTD", "Food101", "SUN397", "LFWPairs", "CelebA", "Country211"]
+)
+def test_labels_for_a_sampler_are_those_of_the_samples(tmp_path, monkeypatch, name):
+    _, samples, _ = opened(name, tmp_path, monkeypatch)
+    every = np.arange(len(samples))
+    read = samples.fetch(every)["label"]
+    expected = read if isinstance(read, torch.Tensor) else torch.stack(read)
+    assert torch.equal(column(samples, "label", every[::-1].copy()), expected.flip(0))
+    if name in ("GTSRB", "EuroSAT", "DTD", "Food101", "Country211"):
+        # Torchvision lists them, so that no image is decoded.
+        monkeypatch.setattr(vision, "PROBED", 1)
+        sample = type(samples)._sample
+        monkeypatch.setattr(type(samples), "_sample", lambda self, i: sample(self, i) if i == 0 else 1 / 0)
+        assert torch.equal(column(samples, "label", every), expected)
 
 
 def test_what_has_no_class_in_a_mask_is_left_out_by_losses(tmp_path, monkeypatch):
