@@ -15,7 +15,7 @@ from expc.compiler.model.patterns import declared
 from expc.compiler.model.scope import TensorRef
 from expc.compiler.ops.declare import Param
 from expc.compiler.ops.kinds import STR
-from expc.compiler.plans.selectors import matching, may_be_python, nearest_key
+from expc.compiler.plans.selectors import matching, may_be_python, what_was_meant
 from expc.diagnostics import ProblemError, Span
 from expc.spec import syntax
 from expc.spec.suggest import advice, enumeration, nearest
@@ -166,8 +166,7 @@ def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: 
     for rule in rules:
         matched = matching(rule.selector, rule.is_glob, container, entries if is_load(rule.initialiser) else parameters)
         if not matched and not may_be_python(rule.selector, rule.is_glob, container):
-            near = nearest_key(rule.selector, entries)
-            notes = (f"the nearest key is `{near}`",) if near else ()
+            notes = what_was_meant(rule.selector, rule.is_glob, entries)
             elaborator.add(SelectorMatchesNothing(span=rule.span, selector=rule.selector, notes=notes))
         chosen.update({weight.key: (weight, rule) for weight in matched})
     refused: set[InitRule] = set()

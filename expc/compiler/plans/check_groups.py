@@ -16,7 +16,7 @@ from expc.compiler.library import optimizers
 from expc.compiler.model.arguments import setting
 from expc.compiler.model.elaborate import Elaborator
 from expc.compiler.plans import check_train
-from expc.compiler.plans.selectors import matching, may_be_python, nearest_key
+from expc.compiler.plans.selectors import matching, may_be_python, what_was_meant
 from expc.compiler.program import GroupPlan, LossPlan, SchedulePart, Turn, Use
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.frozen import dataclass, field
@@ -126,8 +126,7 @@ class Groups:
         matched = matching(selector, not isinstance(table.selector, Word), self._model.body, self._entries)
         is_glob = not isinstance(table.selector, Word)
         if not matched and not may_be_python(selector, is_glob, self._model.body):
-            near = nearest_key(selector, self._entries)
-            notes = (f"the nearest key is `{near}`",) if near else ()
+            notes = what_was_meant(selector, is_glob, self._entries)
             span = _selector_span(table)
             self._elaborator.add(SelectorMatchesNothing(span=span, selector=selector, notes=notes))
             self._whole = False

@@ -88,6 +88,15 @@ def nearest_key(selector: str, entries: Sequence[Weight]) -> str | None:
     return nearest(selector.replace("*", ""), [entry.key for entry in entries])
 
 
+def what_was_meant(selector: str, is_glob: bool, entries: Sequence[Weight]) -> tuple[str, ...]:
+    """Notes about a selector that matches nothing."""
+    near = nearest_key(selector, entries)
+    notes = (f"the nearest key is `{near}`",) if near else ()
+    if is_glob or not selector[:1].islower():
+        return notes
+    return (*notes, f'without quotes it is the name of a class; a text that is called so is written `"{{{selector}}}"`')
+
+
 def _homes(container: Container, title: str, prefix: str = "") -> list[str]:
     found = []
     for name, child in container.children.items():

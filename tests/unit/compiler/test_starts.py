@@ -69,3 +69,19 @@ def test_a_file_of_a_part_alone_fills_that_part(tmp_path: Path) -> None:
     assert wider.value.problem.notes[1] == (
         'it has `0.weight`: for what is in `whole.encoder` here, write `init "whole.encoder.*"`'
     )
+
+
+def test_a_loop_over_selectors_writes_them_in_braces() -> None:
+    text = """
+    data {{ train = FakeData(size=8, image_size=[1, 2, 2], num_classes=2) -> ToTensor }}
+    model Net(x: f32[N, 1, 2, 2]) -> f32[N, 2] {{ Flatten -> a: Linear(3) -> ReLU -> b: Linear(2) }}
+    train {{
+      epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)
+      for part in ["a.*", "b.*"] {{ {rule} }}
+    }}
+    """
+    for rule in ("init {} = normal(std=0.02)", "group {} {{ lr = 0.01 }}"):
+        (bare,) = expc.check(text=text.format(rule=rule.format("part")))
+        assert bare.code == "E0234"
+        assert bare.notes[-1].endswith('a text that is called so is written `"{part}"`')
+        assert not expc.check(text=text.format(rule=rule.format('"{part}"')))
