@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from test_checkpoint import same, save
 from test_resume import DATA, assert_same, killed, plain
 
+from expc.runtime.checkpoint import saving
 from expc.runtime.checkpoint.loading import newest
 from expc.runtime.errors import RunError
 from expc.runtime.resuming import Resume
