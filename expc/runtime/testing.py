@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -61,53 +62,51 @@ def measure_run(
     file = stored.path / f"{role}{'' if weights == 'best' else f'-{weights}'}.json" if out is None else Path(out)
     question = {"data": role, "weights": FILES[weights], **({} if out is None else {"run": str(stored.path.resolve())})}
     _refuse_other(file, question)
-    train = _train(stored)
+    train, plan = _learning(stored)
     if role not in program.data:
         there = [other for other in ("test", "val") if other in program.data]
         advice = f"; it has `{there[0]}`: `--data {there[0]}`" if there else " to be measured on"
         raise RunError(RoleMissing(span=start_of(program), role=role, advice=advice))
     where = choose_device(device)
-    shown = Progress(shown=progress)
+    refuse_precision(train.precision, where)
+    precision, shown = Precision(train.precision, where), Progress(shown=progress)
     with algorithms(deterministic=train.deterministic), Interrupts() as interrupts, closing(shown):
         task = Task(program, where, train.seed, start=False)
         stored.load(task.model, weights)
         only = replace(program, data={role: program.data[role]})
         loader = open_roles(only, root=root_of(program), device=where)[role]
-        evaluator = evaluator_of(stored, task, interrupts, shown, str(where))
+        measuring = Metrics(plan.metrics, where, scores_of([loss.body for loss in plan.losses]), shown.remark)
+        evaluator = Evaluator(task, measuring, precision, where, train.seed, interrupts, shown)
         found = evaluator.measure(role, loader)
     if found is None:
         return None
     metrics = {f"{role}.{name}": value for name, value in found.items()}
-    matrices = {f"{role}.{name}": matrix.tolist() for name, matrix in evaluator.metrics.matrices.items()}
+    matrices = {f"{role}.{name}": _plain(matrix.tolist()) for name, matrix in measuring.matrices.items()}
     answer: dict[str, Any] = {**question, "run": str(stored.path.resolve()), "samples": loader.samples}
     answer["metrics"] = finite(metrics)
     answer |= {"matrices": matrices} if matrices else {}
-    answer |= {"data_root": str(root_of(program)), "device": str(where), "precision": evaluator.precision.name}
+    answer |= {"data_root": str(root_of(program)), "device": str(where), "precision": precision.name}
     answer |= {"measured": now(), "versions": dict(versions())}
     with writing(file):
         write_whole(file, (json.dumps(answer, indent=2, allow_nan=False) + "\n").encode())
     return Measured(file, loader.samples, metrics)
 
 
-def evaluator_of(stored: StoredRun, task: Task, interrupts: Interrupts, progress: Progress, device: str) -> Evaluator:
-    """What measures a stored run in the way of the run itself."""
-    train, plan, where = _train(stored), _plan(stored), choose_device(device)
-    refuse_precision(train.precision, where)
-    metrics = Metrics(plan.metrics, where, scores_of([loss.body for loss in plan.losses]), progress.remark)
-    return Evaluator(task, metrics, Precision(train.precision, where), where, train.seed, interrupts, progress)
+def _learning(stored: StoredRun) -> tuple[Train, TrainPlan]:
+    """What `train` says. Raises `RunError` where the file has no such section any more, or no model."""
+    program = stored.program
+    train, plan = program.experiment.train, program.train
+    if train is None or plan is None or program.model is None:
+        missing = "`train` section" if program.model is not None else "model"
+        raise RunError(NothingToTrain(span=start_of(program), experiment=program.name, missing=missing))
+    return train, plan
 
 
-def _train(stored: StoredRun) -> Train:
-    if stored.program.experiment.train is None or stored.program.model is None:
-        missing = "`train` section" if stored.program.model is not None else "model"
-        span = start_of(stored.program)
-        raise RunError(NothingToTrain(span=span, experiment=stored.program.name, missing=missing))
-    return stored.program.experiment.train
-
-
-def _plan(stored: StoredRun) -> TrainPlan:
-    assert stored.program.train is not None  # noqa: S101 - it is there where `train` is
-    return stored.program.train
+def _plain(value: Any) -> Any:
+    """Numbers, and lists of them, as JSON can hold them."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isfinite(value) else None
 
 
 def _refuse_other(file: Path, question: Mapping[str, str]) -> None:

@@ -51,7 +51,7 @@ data {
 model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Body(width) -> Linear(10) }
 
 train {
-  epochs = 2, optimizer = AdamW(lr=2e-3), metrics = [Accuracy, F1Score], seed = 5, ema = 0.9
+  epochs = 2, optimizer = AdamW(lr=2e-3), metrics = [Accuracy, F1Score, ConfusionMatrix], seed = 5, ema = 0.9
   loss = CrossEntropyLoss(label_smoothing=0.1)
   init "*.weight" = load("start.safetensors")
   group "*.bias" { weight_decay = 0 }
@@ -226,6 +226,8 @@ def test_a_test_finds_what_the_run_found(run, copy, tmp_path):
     assert measured.metrics == {name: value for name, value in facts.items() if name.startswith("test.")}
     written = json.loads(measured.file.read_text())
     assert written["metrics"] == measured.metrics
+    matrix = np.array(written["matrices"]["test.confusion_matrix"])
+    assert (matrix.sum(), np.trace(matrix) / 200) == (200, pytest.approx(measured.metrics["test.accuracy"]))
 
     final = measure_run(copy, role="val", weights="final", device="cpu", progress=False, out=tmp_path / "val.json")
     network = expc.load_run(copy, weights="final")
