@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,6 +26,8 @@ from torch import nn
 from expc.compiler.library.schedules import schedules
 from expc.compiler.program import GroupPlan, SchedulePart
 from expc.runtime.errors import RunError
+from expc.runtime.records import Records
+from expc.runtime.rundir import RunDirectory
 from expc.spec.sections import Log
 from expc.spec.values import Quantity
 
@@ -105,6 +109,28 @@ def test_metrics_jsonl_has_the_numbers_of_tensorboard_one_by_one(tmp_path):
     assert [sum(map(sum, table)) for table in tables] == [70, 33] * 3 + [29]
     correct = [sum(table[i][i] for i in range(4)) / sum(map(sum, table)) for table in tables[1::2]]
     assert [written["val/accuracy", step] for step in (5, 10, 15)] == pytest.approx(correct)
+
+
+def test_what_is_not_finite_is_null_in_valid_json(tmp_path):
+    matrices = {"taken_for": torch.tensor([[0.5, math.nan], [0.0, 1.0]])}
+    with (
+        closing(RunDirectory.create("net", tmp_path)) as directory,
+        closing(Records(directory, tensorboard=True, graph=False)) as records,
+    ):
+        records.write("val", 1, 1, {"loss": math.inf, "auroc": math.nan}, over="epoch", matrices=matrices)
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "step": 1,
+        "epoch": 1,
+        "phase": "val",
+        "over": "epoch",
+        "loss": None,
+        "auroc": None,
+        "taken_for": [[0.5, None], [0.0, 1.0]],
+    }
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    drawn = [events.Scalars(f"val/{name}")[0].value for name in ("loss", "auroc")]
+    assert drawn == pytest.approx([math.inf, math.nan], nan_ok=True)
 
 
 def test_hyperparameters_stand_in_the_same_events_with_what_was_measured(tmp_path):
