@@ -69,23 +69,29 @@ train {
 GPT = """
 let width = WIDTH * 8
 data {
-  fit, held = Text("tinyshakespeare.txt", tokens="char", vocab=65, window=32) -> split(0.9, shuffle=false)
+  fit, held = Text("tinyshakespeare.txt", tokens="char", vocab=VOCAB, window=32) -> split(0.9, shuffle=false)
   train = fit
-  val   = held -> split(0.02)
+  val   = held
   batch = 16
 }
 
+block Attention(x: f32[N, T, C]) {
+  q, k, v = Linear(3 * C) -> rearrange("n t (three h d) -> three n h t d", three=3, h=2) -> unbind(0)
+  scaled_dot_product_attention(q, k, v, is_causal=true, dropout_p=0.1)
+  rearrange("n h t d -> n t (h d)") -> Linear(C) -> Dropout(0.1)
+}
+
 block Layer(x: f32[N, T, C]) {
-  flow + (LayerNorm -> MultiheadAttention(2, dropout=0.1) -> Dropout(0.1))
+  flow + (LayerNorm -> Attention)
   flow + (LayerNorm -> Linear(4 * C) -> GELU -> Linear(C) -> Dropout(0.1))
 }
 
-model GPT(tokens: i64[N, T]) -> f32[N, T, 65] where T <= 32 {
+model GPT(tokens: i64[N, T]) -> f32[N, T, VOCAB] where T <= 32 {
   positions = arange(T)
-  (tokens -> wte: Embedding(65, width)) + (positions -> wpe: Embedding(32, width)) -> Dropout(0.1)
+  (tokens -> wte: Embedding(VOCAB, width)) + (positions -> wpe: Embedding(32, width)) -> Dropout(0.1)
   repeat 2 { Layer }
   LayerNorm
-  head: Linear(65, bias=false, weight=wte.weight)
+  head: Linear(VOCAB, bias=false, weight=wte.weight)
 }
 
 train {
@@ -115,7 +121,8 @@ def experiment(folder: Path, model: str, steps: int, every: int, width: int) -> 
     """The file of a campaign, and its data, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     text = {"mnist": MNIST, "gpt": GPT}[model] + COMMON
-    for name, value in {"STEPS": steps, "EVERY": every, "WIDTH": width}.items():
+    read = shakespeare()[:40_000]
+    for name, value in {"STEPS": steps, "EVERY": every, "WIDTH": width, "VOCAB": len(set(read))}.items():
         text = text.replace(name, str(value))
     path = folder / f"{model}.exp"
     path.write_text(text)
@@ -124,7 +131,7 @@ def experiment(folder: Path, model: str, steps: int, every: int, width: int) -> 
         link.symlink_to(ROOT / "examples" / "data")
     text_file = folder / "tinyshakespeare.txt"
     if model == "gpt" and not text_file.exists():
-        text_file.write_bytes(shakespeare()[:200_000])
+        text_file.write_bytes(read)
     return path
 
 
