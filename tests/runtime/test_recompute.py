@@ -65,6 +65,13 @@ def test_more_segments_keep_less():
     assert kept[3] < 0.6 * kept[0]
 
 
+def test_the_layers_are_cut_and_not_the_lines_around_them():
+    for number in (2, 24):
+        segments = program(f"{TRAIN}recompute = {number}", NET).train.segments
+        assert segments.path == "h"
+        assert len(segments.starts) == number
+
+
 @pytest.mark.parametrize("number", [2, 3, 4, 6])
 def test_segments_are_those_of_torch(number):
     """A plain sequence: what is computed twice, and what is kept, as by `checkpoint_sequential`."""

@@ -68,7 +68,9 @@ def cut(elaborator: Elaborator, value: Any, model: Model, span: Span) -> Segment
         return None
     found = segments.cut(model.body, value)
     if found is None:
-        reason = f"`{model.name}` cannot be cut into {value} segments: it has {segments.most(model.body)} statements"
+        path, container = segments.home(model.body)
+        what = f"`{path}`, which is most of it," if path else "it"
+        reason = f"`{model.name}` cannot be cut into {value} segments: {what} has {len(container.steps)} statements"
         elaborator.add(SettingsContradict(span=span, reason=reason))
     return found
 

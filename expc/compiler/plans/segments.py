@@ -1,6 +1,4 @@
-"""Cutting a model into segments that compute their activations anew: where, and how many can be cut."""
-
-from collections.abc import Iterator
+"""Cutting a model into segments that compute their activations anew."""
 
 from expc.compiler.graph import Container, Invoke, Step
 from expc.compiler.program import Segments
@@ -12,27 +10,20 @@ def cut(body: Container, number: int) -> Segments | None:
     What is cut is the innermost container that holds more than half of the model: the list of layers of a GPT rather
     than the few lines around it. Each segment has about as many operators as the others.
     """
-    found = None
-    for path, container in _spine(body):
-        if len(container.steps) >= number:
-            found = Segments(path, _starts([_weight(container, step) for step in container.steps], number))
-    return found
+    path, container = home(body)
+    if len(container.steps) < number:
+        return None
+    return Segments(path, _starts([_weight(container, step) for step in container.steps], number))
 
 
-def most(body: Container) -> int:
-    """The greatest number of segments that a model can be cut into."""
-    return max(len(container.steps) for _, container in _spine(body))
-
-
-def _spine(body: Container) -> Iterator[tuple[str, Container]]:
-    """The containers that hold more than half of the model, outer ones first, with the paths of their modules."""
+def home(body: Container) -> tuple[str, Container]:
+    """The container that is cut, and the path of its module."""
     path, container, half = "", body, _size(body) / 2
     while True:
-        yield path, container
         inside = {step.module: _weight(container, step) for step in container.steps if isinstance(step, Invoke)}
         heaviest = max(inside, key=inside.__getitem__, default=None)
         if heaviest is None or inside[heaviest] <= half:
-            return
+            return path, container
         child = container.children[heaviest]
         assert isinstance(child, Container)  # noqa: S101 - what is invoked is one
         path, container = f"{path}.{heaviest}".lstrip("."), child
