@@ -227,6 +227,8 @@ def _function(name: str, positional: list[Any], named: dict[str, Any], frame: "F
     stricter.function(name, positional, named, frame)
     if name == "rearrange":
         return rearrange(*positional, **named)
+    if name in ("mean", "sum") and "keepdim" in named and len(positional) == 1:
+        named = {"dim": None, **named}  # torch's hear `keepdim` only beside `dim`, whose default they do not fill in
     if entry.creates:
         named = {**named, "device": frame.device}
         if name == "tensor" or (name == "normal" and any(isinstance(part, torch.Tensor) for part in positional)):

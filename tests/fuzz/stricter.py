@@ -28,7 +28,7 @@ BATCHED = {
     **dict.fromkeys(("RNNCell", "LSTMCell", "GRUCell"), (2,)),
     **dict.fromkeys(("RNN", "LSTM", "GRU", "MultiheadAttention", "Fold", "fold"), (3,)),
     **{f"Transformer{part}": (3,) for part in ("", "Encoder", "Decoder", "EncoderLayer", "DecoderLayer")},
-    **dict.fromkeys(("Softmax2d", "Unfold", "unfold", "FrozenBatchNorm2d"), (4,)),
+    **dict.fromkeys(("Softmax2d", "Unfold", "unfold", "FrozenBatchNorm2d", "SqueezeExcitation"), (4,)),
     **dict.fromkeys(("PixelShuffle", "PixelUnshuffle", "pixel_shuffle", "pixel_unshuffle"), (4, 5, 6, 7)),
     **dict.fromkeys(("ChannelShuffle", "channel_shuffle"), (3, 4, 5, 6, 7)),
     **dict.fromkeys(
@@ -75,6 +75,7 @@ def layer(
     if "Drop" in name and not first.is_floating_point():
         raise Refused("dropout of whole numbers")
     if is_loss:
+        smoothing(settings)
         loss(name, tensors)
     if name in ("Softmax", "LogSoftmax", "Softmin") and settings.get("dim") is None:
         raise Refused("an implicit dim")
@@ -127,8 +128,11 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
     if "dropout" in name and not found[0].is_floating_point():
         raise Refused("dropout of whole numbers")
     if name.endswith(("_loss", "entropy", "_with_logits", "kl_div")):
+        smoothing(named)
         loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
     _numbers(named)
+    if name == "einsum" and any(part.dtype is torch.bool for part in found):
+        raise Refused("a product of booleans, which torch cannot sum")
     if name == "linear" and any(part.shape[0] != found[1].shape[0] for part in found[2:]):
         raise Refused("a bias that is stretched")
     if name == "cross" and named.get("dim") is None and len(positional) < 3:
@@ -157,6 +161,12 @@ def batched(name: str, first: Any) -> None:
     """Refuse torch's unbatched forms."""
     if name in BATCHED and first.dim() not in BATCHED[name]:
         raise Refused("without a batch")
+
+
+def smoothing(settings: Mapping[str, Any]) -> None:
+    """Refuse a share of smoothing that is none; torch looks at it only where there is something to smooth."""
+    if not 0 <= settings.get("label_smoothing", 0) <= 1:
+        raise Refused("a share below 0 or above 1")
 
 
 def loss(name: str, tensors: Sequence[torch.Tensor]) -> None:

@@ -146,7 +146,8 @@ def _take_along_dim(call: Call) -> TensorType:
     x, index = call.tensor(), call.tensor("indices")
     need_dtype(call, index, frozenset({"i64"}), "indices (i64)")
     if call["dim"] is None:
-        refuse(call, "needs a dim")
+        _bounded(call, index, product(x.dims))
+        return x.with_dims(product(index.dims))
     if index.rank != x.rank:
         refuse(call, f"indices {index} must have as many dimensions as the input {x}")
     at = axis(call, call["dim"], x.rank)
