@@ -1,7 +1,5 @@
 """Samples that live decoded where the training is: read once, and then gathered and transformed a batch at a time."""
 
-from typing import Final
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,9 +8,6 @@ from expc.runtime.data.datasets import Kind, Raw
 from expc.runtime.data.fields import Values
 from expc.runtime.data.pipeline import Pipeline
 from expc.runtime.data.randomness import Indices, beside
-
-AT_ONCE: Final = 2048
-"""How many samples of a set that is in memory are made at once."""
 
 
 class Resident:
@@ -53,15 +48,9 @@ class Resident:
                 self._held[name] = _kept(self._held.get(name), values, rows, len(self._there), self._device)
         self._there[rows] = True
         self.whole = bool(self._there.all())
-
-    def fill(self) -> None:
-        """Make every sample now."""
-        rows = np.flatnonzero(self._rows >= 0)
-        for start in range(0, len(rows), AT_ONCE):
-            part = rows[start : start + AT_ONCE]
-            self.store(part, self.source.fields(0, part))
-        # Nothing is made from it any more: what it holds in memory may go.
-        self.source = Pipeline(self, (), self.source.seed)
+        if self.whole:
+            # Nothing is made from it any more: what it holds in memory may go.
+            self.source = Pipeline(self, (), self.source.seed)
 
 
 def _kept(held: Values | None, values: Values, rows: Indices, count: int, device: torch.device) -> Values:

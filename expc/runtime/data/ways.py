@@ -69,6 +69,8 @@ def choose(
         if one_by_one is not None and workers:
             return Way(reason=f"`{one_by_one}` goes image by image")
     sizes = list(_sizes(pipeline, chosen, device))
+    if path == "auto" and passes < 2:
+        sizes = sizes[:1]  # nothing is gained by keeping what is made of them
     left = memory.left(device)
     done = next((done for done, size in reversed(sizes) if size <= left), None)
     if done is not None:
@@ -83,16 +85,14 @@ def choose(
 
 
 def follow(pipeline: Pipeline, chosen: Indices, way: Way) -> tuple[Pipeline, Resident | None]:
-    """The pipeline on its way; and the samples that live on a device, where they are not all there yet."""
+    """The pipeline on its way; and the samples that live on a device, where workers may help to decode them."""
     if way.device is None:
         return pipeline, None
     samples, stages, seed = pipeline.samples, pipeline.stages, pipeline.seed
     if not way.done and isinstance(samples, Stored | Windows):
         return Pipeline(samples.on(way.device), stages, seed), None
     resident = Resident(Pipeline(samples, stages[: way.done], seed), chosen, way.device)
-    if samples.kind == "held":
-        resident.fill()
-    return Pipeline(resident, stages[way.done :], seed), None if resident.whole else resident
+    return Pipeline(resident, stages[way.done :], seed), resident if samples.kind == "read" else None
 
 
 def described(ways: Mapping[str, Way], workers: int) -> str:
