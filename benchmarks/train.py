@@ -47,9 +47,9 @@ NAMES = {
 TOLERANCE = 1e-6
 """How far the mean loss of a chunk may be from the tuned loop's."""
 ROUNDED = {"plain_usual": 1e-6, "with_keras": 0.05}
-"""The same for rivals whose AdamW is another one: not fused, or with its epsilon elsewhere. Training makes much of small
-differences, so only their first chunks are held to it."""
+"""The same for rivals whose AdamW is another one: not fused, or with its epsilon elsewhere."""
 FIRST = 4
+"""How many chunks of theirs are compared: training makes much of small differences."""
 
 DIGITS = """
 data {
