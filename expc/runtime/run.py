@@ -18,6 +18,7 @@ from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import WorkerDied
+from expc.runtime.exhaustion import exhaustion_told
 from expc.runtime.hyperparameters import hyperparameters
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import FINAL
@@ -93,7 +94,11 @@ def _run(
             tidy(directory, start)
         _describe(prepared, directory, sys.argv if command is None else command, start)
         writer = Writer(background=prepared.checkpoint.async_)
-        with algorithms(deterministic=prepared.train.deterministic), Interrupts() as interrupts:
+        with (
+            exhaustion_told(prepared.program, prepared.device),
+            algorithms(deterministic=prepared.train.deterministic),
+            Interrupts() as interrupts,
+        ):
             after = start.saved.state.plain.get("records") if start is not None and start.saved is not None else None
             training = make_training(prepared, directory, shown, interrupts, writer, after)
             with closing(training.records), writer:

@@ -10,6 +10,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import torch
+from by_hand import NET
 from test_checkpoint import same, save
 from test_resume import DATA, assert_same, killed, plain
 
@@ -120,3 +122,26 @@ def test_a_run_that_nobody_may_write_to_is_refused(disk: Path) -> None:
     with pytest.raises(RunError) as raised:
         run(plain(), out=disk / "other", device="cpu", progress=False)
     assert raised.value.problem.code == "E0804"
+
+
+def test_where_memory_ends_the_message_says_what_training_takes_and_what_helps(tmp_path: Path) -> None:
+    """More than any machine has is asked for in the third step, when two are saved."""
+    net = NET.replace("-> ReLU", "").replace("Dropout(0.1)", "ReLU -> Dropout(0.1)")
+    checked, out, real = plain(net=net), tmp_path / "run", torch.nn.ReLU.forward
+    steps = iter([real, real])
+
+    def relu(module: torch.nn.ReLU, tensor: torch.Tensor) -> torch.Tensor:
+        step = next(steps, None) if module.training else real
+        return tensor.new_ones(10**15) if step is None else step(module, tensor)
+
+    with patch.object(torch.nn.ReLU, "forward", relu), pytest.raises(RunError) as raised:
+        run(checked, out=out, device="cpu", progress=False)
+    problem = raised.value.problem
+    assert problem.code == "E0605"
+    assert problem.span.text == "ReLU"
+    assert "3,725,290.3 GiB more were asked for" in problem.message
+    assert any("training was estimated to take" in note for note in problem.notes)
+    assert any("`accumulate = 2`" in note for note in problem.notes)
+    assert run(checked, device="cpu", progress=False, resume=Resume(out)).status == "finished"
+    run(checked, out=tmp_path / "whole", device="cpu", progress=False)
+    assert_same(tmp_path / "whole", out)

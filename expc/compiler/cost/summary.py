@@ -159,7 +159,7 @@ def _totals(found: Summary, network: Row) -> list[str]:
     learning = "" if memory.trainable == memory.parameters else f", {memory.trainable:,} of them learn"
     macs = _number(network.macs)
     lines = [
-        f"{memory.parameters:,} parameters{learning} ({_bytes(memory.weights)} as f32, buffers included)",
+        f"{memory.parameters:,} parameters{learning} ({sizes_text(memory.weights)} as f32, buffers included)",
         f"{macs if len(macs) < WIDTH - 40 else LATER} multiply-accumulates for one sample",
         "",
         f"memory in training, as f32{_for_batch(found)}",
@@ -174,7 +174,7 @@ def _totals(found: Summary, network: Row) -> list[str]:
         ("together", memory.total, "an estimate: see the page of this command"),
     ]
     shown = [
-        (name, "unknown" if size is None else _bytes(size), why)
+        (name, "unknown" if size is None else sizes_text(size), why)
         for name, size, why in parts
         if size is None or size != 0
     ]
@@ -216,7 +216,7 @@ def _batch(model: Model) -> str | None:
 def _cells(row: Row, *, formulas: bool) -> tuple[str, ...]:
     name = "  " * (row.depth - 1) + row.key.rpartition(".")[2]
     parameters = f"{row.parameters:,}" if row.parameters else ""
-    macs, kept = (_cell(size, show, formulas=formulas) for size, show in ((row.macs, _number), (row.kept, _bytes)))
+    macs, kept = (_cell(size, show, formulas=formulas) for size, show in ((row.macs, _number), (row.kept, sizes_text)))
     return name, row.title, row.result, parameters, macs, kept, str(row.span.line)
 
 
@@ -232,8 +232,8 @@ def _number(size: Size) -> str:
     return re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", str(size))
 
 
-def _bytes(size: Size) -> str:
-    """In the largest unit that leaves at least one whole; exact bytes below a KiB."""
+def sizes_text(size: Size) -> str:
+    """Bytes in the largest unit that leaves at least one whole; exact bytes below a KiB."""
     if not isinstance(size, int):
         return LATER
     for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):

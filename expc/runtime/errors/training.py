@@ -144,6 +144,39 @@ class StepRefused(Problem):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutOfMemory(Problem):
+    """The device has not enough memory for a step. What was saved before stays: change what the notes say, and go on.
+
+    `expc summary` lists what training takes, layer by layer. `accumulate` computes a batch in parts and `recompute`
+    keeps fewer activations, both with the same result; `precision = bf16` halves most of them; a smaller `batch` learns
+    differently. Whether other programs use the device is worth a look too.
+
+    ```exp wrong
+    data { train = FakeData(size=4096) -> ToTensor, batch = 4096 }
+
+    model Net(x: f32[N, 3, 224, 224]) -> f32[N, 10] { Conv2d(64, 3) -> AdaptiveAvgPool2d(1) -> Flatten -> Linear(10) }
+
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }
+    ```
+
+    ```exp right
+    data { train = FakeData(size=4096) -> ToTensor, batch = 4096 }
+
+    model Net(x: f32[N, 3, 224, 224]) -> f32[N, 10] { Conv2d(64, 3) -> AdaptiveAvgPool2d(1) -> Flatten -> Linear(10) }
+
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1), accumulate = 64 }
+    ```
+    """
+
+    code: ClassVar[str] = "E0605"
+    name: ClassVar[str] = "out-of-memory"
+    template: ClassVar[str] = "`{device}` has not enough memory: {reason}"
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackageMissing(Problem):
     """A data set is in a format that torchvision reads with a package that is not installed.
 
