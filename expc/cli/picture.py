@@ -51,18 +51,18 @@ def picture(found: "Forecast", title: str, kind: str, *, logarithmic: bool) -> b
 
 
 def _places(values: list[float], found: "Forecast") -> list[float]:
-    return [step / (found.per_epoch or 1) for step in range(len(values))]
+    return [step / (found.unit or 1) for step in range(len(values))]
 
 
 def _name_steps(top: Any, bottom: Any, found: "Forecast") -> None:
     """Epochs below and steps above, where both are known."""
     total = len(found.lines[0].rates)
-    per_epoch = found.per_epoch
-    bottom.set_xlim(0, total / (per_epoch or 1))
+    unit = found.unit
+    bottom.set_xlim(0, total / (unit or 1))
     bottom.set_xlabel(found.axis)
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    if per_epoch is not None and found.counts_steps:
-        steps = top.secondary_xaxis("top", functions=(lambda x: x * per_epoch, lambda x: x / per_epoch))
+    if unit is not None and found.counts_steps:
+        steps = top.secondary_xaxis("top", functions=(lambda x: x * unit, lambda x: x / unit))
         steps.xaxis.set_major_formatter("{x:,.0f}")
         steps.set_xlabel("steps", fontsize="small")
         steps.tick_params(labelsize="small")

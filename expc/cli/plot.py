@@ -105,7 +105,7 @@ def _in_terminal(found: "Forecast", *, logarithmic: bool) -> str:
     )
     scale: Scale = "logarithmic" if logarithmic else "linear"
     parts = [
-        chart([line.rates for line in found.lines], style, found.axis, found.per_epoch, scale),
+        chart([line.rates for line in found.lines], style, found.axis, found.unit, scale),
         "",
     ]
     widest = max(len(line.name) for line in found.lines)
@@ -115,7 +115,7 @@ def _in_terminal(found: "Forecast", *, logarithmic: bool) -> str:
         parts.append(f"{key(number, style)} {text.printable(line.name):<{widest}}  {ends}")
     moving = [line.momenta for line in found.lines if len(set(line.momenta)) > 1]
     if moving:
-        parts += ["", "momentum", chart(moving, replace(style, height=6), found.axis, found.per_epoch, "close")]
+        parts += ["", "momentum", chart(moving, replace(style, height=6), found.axis, found.unit, "close")]
     return "\n".join(parts)
 
 

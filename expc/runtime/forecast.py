@@ -43,11 +43,17 @@ class Forecast:
     """What schedules wait for: they are drawn as if it got better and better."""
 
     @property
+    def unit(self) -> int | None:
+        """How many numbers the axis counts as one: an epoch, of which a run has two or more; else none, for steps."""
+        short = self.per_epoch is None or (self.counts_steps and len(self.lines[0].rates) < 2 * self.per_epoch)
+        return None if short else self.per_epoch
+
+    @property
     def axis(self) -> str:
         """What is counted along the run, in words."""
-        if self.per_epoch is None:
+        if self.unit is None:
             return "steps"
-        return f"epochs of {self.per_epoch:,} steps" if self.counts_steps else "epochs"
+        return f"epochs of {self.unit:,} steps" if self.counts_steps else "epochs"
 
 
 def forecast(program: Program, per_epoch: int | None) -> Forecast:

@@ -143,6 +143,8 @@ def test_what_is_not_known_is_asked_for(write, capsys):
     steps = EPOCHS.replace("epochs = 2", "steps = 40")
     assert invoke(["plot", write(steps, UNKNOWN)]) == 0
     assert capsys.readouterr().out.splitlines()[15].endswith(" steps")
+    assert invoke(["plot", write(steps.replace("40", "7"))]) == 0  # little more than an epoch of 6
+    assert capsys.readouterr().out.splitlines()[15].endswith("6        7 steps")
     assert invoke(["plot", write(EPOCHS), "--steps-per-epoch", "7"]) == 2
     assert "the file says that an epoch has 6" in capsys.readouterr().err
 
