@@ -1,5 +1,6 @@
 """Opening data sets: the same samples as torchvision's, and a coded error for whatever is wrong."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from data_plans import plan, split, use, write_cifar, write_digits, write_photos
 
 from expc.compiler.library.datasets import datasets
 from expc.compiler.lower.torchvision import import_torchvision
+from expc.compiler.session import check_text
 from expc.compiler.types import TORCH_NAMES
 from expc.runtime.data.datasets import data_root, open_dataset
 from expc.runtime.data.pipeline import open_pipeline
@@ -227,6 +229,32 @@ def test_a_disk_that_fails_is_not_the_end_of_a_file(tmp_path):
     if not Path(broken).exists():
         pytest.skip("there is no file that always fails")
     assert "Input/output error" in refused("E0802", use("Text", path=broken, tokens="byte", window=1), tmp_path).message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Text("q/a.txt", tokens="byte", window=1)',
+        'MNIST("q")',
+        'CIFAR10("q")',
+        'ImageFolder("q", classes=2) -> Resize([8, 8])',
+    ],
+)
+def test_a_folder_that_may_not_be_read_says_so(tmp_path, monkeypatch, line):
+    """As the tests may run as somebody who may read everything, the system is replaced where it answers."""
+
+    def forbidden(path, *_, **__):
+        if "q" in Path(path).parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", forbidden)
+    plan = check_text(f"data {{ train = {line} }}\n", str(tmp_path / "net.exp")).program.data["train"]
+    with pytest.raises(RunError) as error:
+        open_pipeline(plan, tmp_path, 0)
+    assert error.value.problem.code == "E0802"
+    assert "Permission denied" in error.value.problem.message
 
 
 def test_torchvisions_advice_about_its_own_arguments_is_left_out(tmp_path):

@@ -306,6 +306,8 @@ def _open_image_folder(use: Use, root: Path) -> Samples:
     try:
         found = ImageFolder(str(folder), allow_empty=use.settings["allow_empty"])
     except OSError as error:
+        if error.errno is not None:
+            raise unreadable(use.name, use.span, folder, error) from error
         raise not_found(use, folder, root, f"{str(error).split(chr(10))[0].rstrip('.')},") from error
     if len(found.classes) != use.settings["classes"]:
         folders = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")

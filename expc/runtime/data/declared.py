@@ -34,6 +34,13 @@ _NUMPY: Final = {"bf16": "float32"} | {name: torch_name for name, torch_name in 
 
 def open_source(plan: DataPlan, root: Path, given: Given) -> Samples:
     """The data set of a role. Raises `RunError`."""
+    try:
+        return _opened(plan, root, given)
+    except OSError as error:  # even to ask whether a file is there can be forbidden
+        raise unreadable(plan.dataset.name, plan.dataset.span, Path(error.filename or root), error) from error
+
+
+def _opened(plan: DataPlan, root: Path, given: Given) -> Samples:
     use = plan.dataset
     if use.declaration.python is not None:
         from expc.runtime.data.externs import ExternSamples
