@@ -26,8 +26,9 @@ def picture(found: "Forecast", title: str, kind: str, *, logarithmic: bool) -> b
     shade = {
         line.name: colours(i / len(found.lines) if len(found.lines) > 10 else i) for i, line in enumerate(found.lines)
     }
+    edges = [step / (found.unit or 1) for step in range(len(found.lines[0].rates) + 1)]
     for line in found.lines:
-        top.step(_places(line.rates, found), line.rates, where="post", label=line.name, color=shade[line.name])
+        top.stairs(line.rates, edges, baseline=None, label=line.name, color=shade[line.name], linewidth=1.6)
     top.set_ylabel("learning rate")
     top.set_title(title)
     if logarithmic:
@@ -38,11 +39,12 @@ def picture(found: "Forecast", title: str, kind: str, *, logarithmic: bool) -> b
     if len(found.lines) <= _LEGIBLE:
         top.legend(loc="best", fontsize="small")
     for line in moving:
-        bottom.step(_places(line.momenta, found), line.momenta, where="post", color=shade[line.name])
+        bottom.stairs(line.momenta, edges, baseline=None, color=shade[line.name], linewidth=1.6)
     if moving:
         bottom.set_ylabel("momentum")
     for each in {id(top): top, id(bottom): bottom}.values():
         each.grid(visible=True, alpha=0.3)
+    bottom.set_xlim(0, edges[-1])
     _name_steps(top, bottom, found)
     with BytesIO() as buffer, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rates that are no finite numbers, or none above 0
@@ -50,15 +52,9 @@ def picture(found: "Forecast", title: str, kind: str, *, logarithmic: bool) -> b
         return buffer.getvalue()
 
 
-def _places(values: list[float], found: "Forecast") -> list[float]:
-    return [step / (found.unit or 1) for step in range(len(values))]
-
-
 def _name_steps(top: Any, bottom: Any, found: "Forecast") -> None:
     """Epochs below and steps above, where both are known."""
-    total = len(found.lines[0].rates)
     unit = found.unit
-    bottom.set_xlim(0, total / (unit or 1))
     bottom.set_xlabel(found.axis)
     bottom.xaxis.get_major_locator().set_params(integer=True)
     if unit is not None and found.counts_steps:
