@@ -6,7 +6,7 @@ Every rival (`benchmarks/rivals`, one short file each) is a process of its own t
 same weights, on the same batches in the same order, with AdamW in f32. After a warm-up they take turns: a round is one
 chunk of steps of each, and the order of a round is another one each time. Whatever else the machine does meets all
 alike, and what is compared is the ratio to the tuned loop's chunk of the same round: the median of all rounds, and the
-middle half of them. Start-up is not in it. The losses of every chunk must agree with the tuned loop's.
+middle half of them. Processor time is what a busy machine changes least. Start-up is not in it. The losses of every chunk must agree with the tuned loop's.
 
 Lightning, accelerate and Keras come from the package index into an environment of their own, `build/rivals-venv`.
 """
@@ -184,20 +184,16 @@ def measure(case: str, names: list[str], rounds: int, threads: int) -> dict[str,
 
 
 def table(case: str, answers: dict[str, list[dict[str, float]]]) -> None:
-    print(
-        f"\n| {CASES[case][0]} | ms a step | of the tuned loop | middle half | processor time |\n|---|---|---|---|---|"
-    )
+    print(f"\n| {CASES[case][0]} | ms a step | of the tuned loop | middle half | processor time | middle half |")
+    print("|---|---|---|---|---|---|")
     for name, given in answers.items():
-        ratios, processor = (
-            [mine[what] / tuned[what] for mine, tuned in zip(given, answers[TUNED], strict=True)]
-            for what in ("seconds", "processor")
-        )
-        low, _, high = quantiles(ratios, n=4)
         milliseconds = median(answer["seconds"] for answer in given) / CASES[case][1] * 1000
-        print(
-            f"| {NAMES[name]} | {milliseconds:.2f} | {median(ratios):.3f} | {low:.3f} to {high:.3f} |"
-            f" {median(processor):.3f} |"
-        )
+        cells = [NAMES[name], f"{milliseconds:.2f}"]
+        for what in ("seconds", "processor"):
+            ratios = [mine[what] / tuned[what] for mine, tuned in zip(given, answers[TUNED], strict=True)]
+            low, middle, high = quantiles(ratios, n=4)
+            cells += [f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
+        print(f"| {' | '.join(cells)} |")
 
 
 def make_environment() -> None:
