@@ -6,7 +6,8 @@ Every rival (`benchmarks/rivals`, one short file each) is a process of its own t
 same weights, on the same batches in the same order, with AdamW in f32. After a warm-up they take turns: a round is one
 chunk of steps of each, and the order of a round is another one each time. Whatever else the machine does meets all
 alike, and what is compared is the ratio to the tuned loop's chunk of the same round: the median of all rounds, and the
-middle half of them. Processor time is what a busy machine changes least. Start-up is not in it. The losses of every chunk must agree with the tuned loop's.
+middle half of them. Processor time is what a busy machine changes least. Start-up is not in it. The losses of every
+chunk must agree with the tuned loop's.
 
 Lightning, accelerate and Keras come from the package index into an environment of their own, `build/rivals-venv`.
 """
