@@ -197,6 +197,9 @@ def test_crops_and_flips_are_pieces_of_the_image_at_every_place():
         tuple(padded[0, top : top + 4, left : left + 4].flatten().tolist()) for top in range(3) for left in range(4)
     }
     assert {tuple(crop.flatten().tolist()) for crop in crops} == places
+    # On a device, and for what numpy does not know, torch gathers the pieces.
+    gathered = apply("RandomCrop", images.bfloat16(), use("RandomCrop", size=4, padding=1).settings, draws)
+    assert torch.equal(gathered, crops.bfloat16())
     flipped = apply("RandomHorizontalFlip", images, use("RandomHorizontalFlip", p=0.3).settings, draws)
     mirrored = [torch.equal(image, images[0].flip(-1)) for image in flipped]
     assert all(torch.equal(image, images[0]) or mirror for image, mirror in zip(flipped, mirrored, strict=True))
