@@ -70,7 +70,9 @@ def _step(precision: Precision, task: Task, batches: list[Batch], device: torch.
             with precision.autocast():
                 loss = task.losses(task.named(batch), len(next(iter(batch.values()))))["loss"]
             loss.backward()  # type: ignore[no-untyped-call]
-    except (torch.OutOfMemoryError, ProblemError):
+    except torch.OutOfMemoryError:
+        return math.inf
+    except ProblemError:
         if precision.name == "f32":
             raise
         return math.inf

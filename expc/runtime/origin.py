@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
 from expc.compiler.graph import Apply, Invoke
@@ -57,7 +56,7 @@ def explained(run: Training, program: Program) -> Iterator[None]:
         each = (time.monotonic() - begun) / max(run.step - first, 1)
         raise RunError(_explained(run, program, start, error.problem, each)) from error
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "deterministic implementation" not in str(error):
+        if "deterministic implementation" not in str(error):
             raise
         reason = str(error).splitlines()[0].partition(", but you set")[0]
         span = run.plan.losses[0].body.span

@@ -44,20 +44,17 @@ def test_a_run_says_what_torch_refuses(tmp_path):
         trained(checked, tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set ..."),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-    ],
-)
-def test_what_torch_refuses_on_the_way_back_is_no_traceback(tmp_path, monkeypatch, error):
+def test_what_torch_refuses_on_the_way_back_is_no_traceback(tmp_path, monkeypatch):
+    """As it does on a GPU: the CPU has nothing that is refused there."""
+
     def refuse(*_):
-        raise error
+        raise RuntimeError("pool_backward_cuda does not have a deterministic implementation, but you set ...")
 
     monkeypatch.setattr(Precision, "backward", refuse)
     with pytest.raises(RunError) as raised:
         trained(program(TRAIN.format("accumulate = 1")), tmp_path / "run")
     assert raised.value.problem.code == "E0604"
-    assert raised.value.problem.message.startswith("the training step 1 failed after the loss was computed: ")
-    assert "you set" not in raised.value.problem.message
+    assert raised.value.problem.message == (
+        "the training step 1 failed after the loss was computed: "
+        "pool_backward_cuda does not have a deterministic implementation"
+    )

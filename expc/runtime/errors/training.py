@@ -119,12 +119,11 @@ class PrecisionUnavailable(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class StepRefused(Problem):
-    """torch could not take the way back through the network, or move its weights.
+    """With `deterministic = true` torch refuses operators for which it has no algorithm on this device that gives the
+    same bits each time, here on the way back through the network.
 
-    Mostly the device has too little memory for a step: `accumulate` computes a batch in parts, `recompute` keeps fewer
-    activations, `precision = bf16` halves most of them, and `expc summary` says what they take. With
-    `deterministic = true` torch refuses operators for which it has no algorithm on this device that gives the same bits
-    each time; the hint `refused-when-deterministic` names those that are known.
+    The hint `refused-when-deterministic` names those that are known. Another operator, the CPU, or a run that is
+    repeated less exactly goes on.
 
     ```exp wrong
     train { optimizer = SGD(lr=0.1), deterministic = true, loss = CrossEntropyLoss }
