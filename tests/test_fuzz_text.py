@@ -38,3 +38,12 @@ def test_what_is_too_large_is_refused_where_it_stands(written: str, marked: str,
     (problem,) = checked.problems
     assert (problem.span.text, problem.severity) == (marked, "error")
     assert message in problem.message
+
+
+def test_rules_about_very_many_layers_are_soon_applied() -> None:
+    body = "MaxPool2d(2); repeat 2_000 { Conv2d(8, 3, padding=1, bias=false) -> BatchNorm2d -> ReLU }"
+    rules = "init Conv2d.weight = kaiming_normal; init BatchNorm2d.weight = ones"
+    given = f"model M(x: f32[N, 8, H, W]) {{ {body}; {rules} }}"
+    started = time.process_time()
+    assert not check_text(given).has_errors
+    assert time.process_time() - started < 2

@@ -46,6 +46,8 @@ class Conditions:
     meets: dict[Size, tuple[Size, Size]] = field(default_factory=dict)
     """The two sizes that are equal only where a size is divided, for a counter-example."""
     stated: list[tuple[str, Size, Size]] = field(default_factory=list)
+    reached: set[Size] = field(default_factory=set)
+    """What must be 0 or more, and was looked at: nearly every layer asks the same of a size that stays as it is."""
     lenient: bool = False
     """A block is looked at on its own: what depends on sizes that its users choose is left to them."""
 
@@ -74,6 +76,12 @@ class Conditions:
 
     def _not_negative(self, rest: Size, fault: Fault, span: Span) -> None:
         """`rest` must be 0 or more: what one size has over another that it must reach."""
+        if rest in self.reached:
+            return
+        self._reach(rest, fault, span)
+        self.reached.add(rest)
+
+    def _reach(self, rest: Size, fault: Fault, span: Span) -> None:
         low, high = least(rest), greatest(rest)
         if (low is not None and low >= 0) or any(_follows(rest, stated) for stated in self.stated):
             return

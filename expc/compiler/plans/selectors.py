@@ -27,13 +27,9 @@ def matching(selector: str, is_glob: bool, container: Container, entries: Sequen
         pattern = glob(selector)
         return [entry for entry in entries if pattern.fullmatch(entry.key)]
     title, _, inside = selector.partition(".")
-    prefixes = _homes(container, title)
+    homes = frozenset(_homes(container, title))
     pattern = glob(inside or "*")
-    return [
-        entry
-        for entry in entries
-        if any(entry.key.startswith(p) and pattern.fullmatch(entry.key[len(p) :]) for p in prefixes)
-    ]
+    return [entry for entry in entries if any(pattern.fullmatch(entry.key, end) for end in _ends(entry.key, homes))]
 
 
 def may_be_python(selector: str, is_glob: bool, container: Container) -> bool:
@@ -43,8 +39,8 @@ def may_be_python(selector: str, is_glob: bool, container: Container) -> bool:
     """
     if not is_glob:
         title = selector.partition(".")[0]
-        homes = tuple(_homes(container, title))
-        return any(path.startswith(homes) for path in python_paths(container)) if homes else False
+        homes = frozenset(_homes(container, title))
+        return any(True for path in python_paths(container) for _ in _ends(path, homes))
     before, *wild = re.split(r"[*?]", selector, maxsplit=1)
     return any(before.startswith(path) or (wild and path.startswith(before)) for path in python_paths(container))
 
@@ -64,7 +60,8 @@ def matching_modules(selector: str, is_glob: bool, container: Container) -> list
     found: list[str] = []
     for path, title in _modules(container):
         fits = pattern.fullmatch(path) if is_glob else title == selector
-        if fits and not any(path.startswith(f"{outer}.") for outer in found):
+        # What is inside a module comes right after it.
+        if fits and not (found and path.startswith(f"{found[-1]}.")):
             found.append(path)
     return found
 
@@ -95,6 +92,15 @@ def what_was_meant(selector: str, is_glob: bool, entries: Sequence[Weight]) -> t
     if is_glob or not selector[:1].islower():
         return notes
     return (*notes, f'without quotes it is the name of a class; a text that is called so is written `"{{{selector}}}"`')
+
+
+def _ends(path: str, homes: frozenset[str]) -> Iterator[int]:
+    """Where those beginnings of a path end that are modules of a class, `homes`."""
+    end = path.find(".") + 1
+    while end:
+        if path[:end] in homes:
+            yield end
+        end = path.find(".", end) + 1
 
 
 def _homes(container: Container, title: str, prefix: str = "") -> list[str]:
