@@ -81,6 +81,8 @@ FOUND = {
     "a least is not above the most": ("x: f32[3]", "x -> hardtanh(max_val=-1.5)", None),
     "a dimension is split into something": ("x: f32[1]", "x -> Unflatten(0, [])", None),
     "without a dim, indices count through all": ("x: f32[2, 4], i: i64[3]", "take_along_dim(x, i)", "f32[3]"),
+    "a slice starts where the dimension does": ("x: f32[1, N]", "x[-2:N, 0]", None),
+    "and is cut off at both of its ends": ("x: f32[1, 5], y: f32[N]", "x[-2:y.shape[0]]", None),
     "what is added to a scalar is a scalar": ("x: i64[], i: i64[4], y: i64[4]", "index_add(x, 0, i, y)", None),
     "beside a size of 0 none can be left open": ("x: f32[1]", "x -> reshape([0, -1])", None),
     "whole numbers are scaled among fractions": ("x: bool[3, 3], y: f64[3]", "addr(x, y, y, beta=1.5)", "f64[3, 3]"),

@@ -102,12 +102,13 @@ def _loose(program: Program | Experiment, sizes: Mapping[str, int]) -> bool:
 
 
 def _of_values(refusal: str) -> bool:
-    """Whether torch refuses what a tensor holds (an index, lengths of CTC's targets), or its size."""
+    """Whether torch refuses what a tensor holds (an index, a class, lengths of CTC's targets), or its size."""
     ctc = "argument #2 'targets'" in refusal and "ctc_loss" in refusal
     index = "index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal
+    target = re.search(r"Target \d+ is out of bounds", refusal) is not None
     memory = "can't allocate memory" in refusal
     probable = "all elements of input should be between 0 and 1" in refusal
-    return ctc or index or memory or probable or "'target' is out of range" in refusal
+    return ctc or index or target or memory or probable or "'target' is out of range" in refusal
 
 
 def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:

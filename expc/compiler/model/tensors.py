@@ -154,6 +154,8 @@ class _Indexing:
 
     def bound(self, part: Size, size: Size, place: syntax.Node) -> Size:
         """A bound of a slice within the dimension; beyond its end torch cuts off, which an unknown size hides."""
+        if isinstance(part, int) and isinstance(size, int):
+            return max(size + part, 0) if part < 0 else min(part, size)
         if isinstance(part, int) and part < 0:
             part = size + part
             self.require(("at least", part, 0, "the bound of a slice"), place)
