@@ -464,7 +464,7 @@ def walk(node: Any) -> Iterator[Node]:
     waiting = [node]
     while waiting:
         node = waiting.pop()
-        kind = type(node)
+        kind: Any = type(node)
         if kind is tuple:
             waiting.extend(reversed(node))
             continue
