@@ -104,11 +104,12 @@ def _search(run: Training, start: State, until: int, parts: int) -> _Found | Non
         random = all_generators(run.device)
         run.window.reset()
         learn(run, batch)
-        if not all(map(math.isfinite, run.window.read().values())) or unsound(_weights(model)):
-            after = unsound(_weights(model))
+        is_number = all(map(math.isfinite, run.window.read().values()))
+        after = unsound(_weights(model))
+        if not is_number or after is not None:
             model.load_state_dict(before)
             restore_generators(random, run.device)
-            return _look(run, batch, parts) or _overshot(run, after)
+            return _look(run, batch, parts) or (_overshot(run, after) if is_number else None)
         if run.step >= until:
             break
     return None

@@ -70,14 +70,18 @@ class Task:
         blocks = [block for module in modules for block in module.modules() if isinstance(block, Block)]
         run, self._run = self._run, self.model
         plans = [block.plan for block in blocks]
+        # What recomputes segments of a plan stands there, and knows another plan.
+        forwards = [block.__dict__.pop("forward", None) for block in blocks]
         for block in blocks:
             block.plan = wrapped(block.plan)
         try:
             yield
         finally:
             self._run = run
-            for block, plan in zip(blocks, plans, strict=True):
+            for block, plan, forward in zip(blocks, plans, forwards, strict=True):
                 block.plan = plan
+                if forward is not None:
+                    block.forward = forward  # type: ignore[method-assign]
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """The model's inputs, in its order."""

@@ -35,8 +35,9 @@ def failed(out, middle, lr=0.1, loss="cross_entropy(output, label)", rest="", lo
     return raised.value.problem
 
 
-def test_a_logarithm_of_a_negative_number(tmp_path):
-    problem = failed(tmp_path / "run", "log(flow)")
+@pytest.mark.parametrize("rest", ["", "recompute = 2", "recompute = [Linear]", "precision = bf16"])
+def test_a_logarithm_of_a_negative_number(tmp_path, rest):
+    problem = failed(tmp_path / "run", "log(flow)", rest=rest)
     assert problem.span.text == "log(flow)"
     assert problem.message == (
         "the train loss `loss` is nan at step 1: the first that is not a number comes out of `log(flow)`"
