@@ -36,7 +36,7 @@ def _picture(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     "--steps-per-epoch",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many optimizer steps an epoch has, where only the data itself would tell.",
+    help="How many optimizer steps an epoch has, where neither the file nor its data tells.",
 )
 def command(
     file: str, overrides: tuple[str, ...], out: str | None, logarithmic: bool, steps_per_epoch: int | None
@@ -53,16 +53,19 @@ def command(
     per_epoch = _per_epoch(checked.program, steps_per_epoch)
 
     from expc.diagnostics import ProblemError
-    from expc.runtime.forecast import counted_in, forecast
+    from expc.runtime.forecast import counted_in, counted_steps, forecast
 
-    if per_epoch is None and counted_in(checked.program) >= {"step", "epoch"}:
-        click.echo(
-            f"expc: {text.printable(file)} counts in steps and in epochs, and how many steps an epoch has shows only "
-            "when the data is read: say it with --steps-per-epoch N (samples divided by `batch`)",
-            err=True,
-        )
-        return FAILED
     try:
+        if per_epoch is None and counted_in(checked.program) >= {"step", "epoch"}:
+            per_epoch = counted_steps(checked.program)
+            if per_epoch is None:
+                click.echo(
+                    f"expc: {text.printable(file)} counts in steps and in epochs, and its training data, which would "
+                    "tell how many steps an epoch has, cannot be opened: say it with --steps-per-epoch N (samples "
+                    "divided by `batch`)",
+                    err=True,
+                )
+                return FAILED
         found = forecast(checked.program, per_epoch)
     except ProblemError as error:
         show([error.problem], err=True)

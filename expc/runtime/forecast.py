@@ -4,6 +4,7 @@ torch's own schedules move optimizers over parameters of one number each, exactl
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -13,7 +14,10 @@ from expc.compiler.library import schedules
 from expc.compiler.lower import lower
 from expc.compiler.program import GroupPlan, Program, TrainPlan
 from expc.frozen import dataclass
+from expc.runtime.data.pipeline import open_pipeline
+from expc.runtime.errors import RunError
 from expc.runtime.optim import Moving, Schedules, make_optimizers
+from expc.runtime.prepare import root_of
 from expc.runtime.python_parameters import with_python
 
 FINE: Final = 50
@@ -54,6 +58,20 @@ class Forecast:
         if self.unit is None:
             return "steps"
         return f"epochs of {self.unit:,} steps" if self.counts_steps else "epochs"
+
+
+def counted_steps(program: Program) -> int | None:
+    """The steps of an epoch as the training data has them, where that can be opened; nothing is downloaded for it."""
+    data, plan = program.experiment.data, program.data.get("train")
+    if data is None or plan is None:
+        return None
+    settings = {**plan.dataset.settings, **({"download": False} if "download" in plan.dataset.settings else {})}
+    plan = replace(plan, dataset=replace(plan.dataset, settings=settings))
+    try:
+        _, chosen = open_pipeline(plan, root_of(program), seed=0)
+    except RunError:
+        return None
+    return len(chosen) // data.batch if data.drop_last else -(-len(chosen) // data.batch)
 
 
 def forecast(program: Program, per_epoch: int | None) -> Forecast:

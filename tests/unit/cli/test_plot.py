@@ -166,3 +166,8 @@ def test_what_cannot_be_drawn(tmp_path, write, capsys):
     assert "cannot write" in capsys.readouterr().err
     assert invoke(["plot", write(EPOCHS), "-o", "a.jpg"]) == 2
     assert invoke(["plot", str(tmp_path / "nothing.exp")]) == 2
+
+
+def test_data_that_is_there_is_counted(capsys):
+    assert invoke(["plot", str(Path(__file__).parents[3] / "examples" / "mnist.exp")]) == 0
+    assert "5 epochs of 57 steps" in capsys.readouterr().out  # 90 % of 8,000 digits, 128 in a step
