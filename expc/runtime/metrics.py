@@ -319,7 +319,7 @@ class _Compared:
         return {
             "taken": dict(self._metric.metric_state),
             "updates": self._metric._update_count,  # noqa: SLF001 - torchmetrics has no other name for it
-            "held": list(self._held),
+            "held": [tuple(map(torch.cat, zip(*self._held, strict=True)))] if self._held else [],
             "numbers": self._numbers,
         }
 

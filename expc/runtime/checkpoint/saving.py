@@ -26,7 +26,7 @@ LATEST: Final = "latest"
 BEST: Final = "best.safetensors"
 _STEP: Final = re.compile(r"step-(\d{6,18})")
 _ROOM: Final = 1 << 16
-"""Bytes beside the tensors: headers, the manifest, folders."""
+"""Bytes besides: the manifest, folders."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,25 @@ class Snapshot:
 
     step: int
     tensors: Mapping[str, Tensors]
-    plain: bytes
-    """The content of `state.json`."""
+    plain: Mapping[str, Any]
     best_step: int
     """The step with the best weights; 0 where none are."""
     facts: Mapping[str, Any]
 
     @property
     def size(self) -> int:
-        """Bytes that it takes on the disk, or a few more."""
+        """Bytes that its tensors take on the disk, or a few more."""
         tensors = [tensor for group in self.tensors.values() for tensor in group.values()]
-        return sum(t.numel() * t.element_size() + 256 for t in tensors) + len(self.plain) + _ROOM
+        return sum(t.numel() * t.element_size() + 256 for t in tensors)
 
 
 def snapshot(step: int, state: State, best_step: int, facts: Mapping[str, Any]) -> Snapshot:
-    """Copy what training goes on to change: the one part of saving that it waits for."""
-    plain = json.dumps(state.plain, indent=1, allow_nan=False).encode() + b"\n"
-    return Snapshot(step, {name: copied(group) for name, group in state.tensors.items()}, plain, best_step, facts)
+    """Copy what training goes on to change: the one part of saving that it waits for.
+
+    What `state` has besides tensors was made for it, and changes no more.
+    """
+    tensors = {name: copied(group) for name, group in state.tensors.items()}
+    return Snapshot(step, tensors, state.plain, best_step, facts)
 
 
 def copied(tensors: Tensors) -> dict[str, Tensor]:
@@ -91,7 +93,8 @@ def write(folder: Path, taken: Snapshot, keep: int, best: bytes | None = None) -
     final = folder / folder_of(taken.step)
     with writing(final):
         folder.mkdir(parents=True, exist_ok=True)
-        refuse_little_space(folder, final, taken.size + len(best or b""))
+        plain = json.dumps(taken.plain, allow_nan=False).encode() + b"\n"
+        refuse_little_space(folder, final, taken.size + len(plain) + len(best or b"") + _ROOM)
         partial = _unique(final)
         partial.mkdir()
         try:
@@ -100,7 +103,7 @@ def write(folder: Path, taken: Snapshot, keep: int, best: bytes | None = None) -
                 files[f"{name}.safetensors"] = _write(partial / f"{name}.safetensors", weights_as_bytes(group))
             if best is not None:
                 files[BEST] = _write(partial / BEST, best)
-            files["state.json"] = _write(partial / "state.json", taken.plain)
+            files["state.json"] = _write(partial / "state.json", plain)
             _write(partial / NAME, Manifest(files, taken.facts).text())
             flush(partial)
             partial.rename(final)
