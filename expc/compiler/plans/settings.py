@@ -15,6 +15,7 @@ from expc.compiler.ops.declare import Fault
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.experiment import ROLES
+from expc.spec.fields import choices
 from expc.spec.sections import SECTIONS, keys
 from expc.spec.suggest import nearest
 from expc.spec.values import (
@@ -132,6 +133,8 @@ class Settings:
             value = UNEVALUATED if isinstance(statement.value, syntax.Missing) else Closure(statement.value, context)
         elif key in _SELECTORS.get(section, ()):
             value = self._selectors(statement.value, context)
+        elif isinstance(statement.value, syntax.Name) and statement.value.id in _choices(section, key):
+            value = Word(statement.value.id)  # whatever else has that name, such as an earlier setting: `workers`
         else:
             value = self._evaluate(statement.value, context)
         if key is None:
@@ -235,6 +238,13 @@ class Settings:
 def _is_unknown(section: str, key: str) -> bool:
     """Whether nothing can be meant by a key, so that its value is not looked at. In `data` it may be a local name."""
     return section in SECTIONS and section != "data" and key not in keys(SECTIONS[section])
+
+
+def _choices(section: str, key: str | None) -> tuple[str, ...]:
+    """The words that a setting chooses among, if it does."""
+    model = SECTIONS.get(section)
+    name = None if model is None else keys(model).get(str(key))
+    return () if model is None or name is None else choices(model.model_fields[name])
 
 
 def _table_with_sign(statement: syntax.Bind) -> Misplaced:
