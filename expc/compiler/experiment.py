@@ -298,7 +298,9 @@ class ExperimentChecker:
                 type_ = fields[chosen[name]]
                 given[name] = TensorType(type_.dtype, (value.type.dims[0], *type_.dims), type_.classes)
         self.elaborator.conditions = Conditions()
+        self.elaborator.looks_again = True
         again = check_model(self.elaborator, main.statement, main.home, given, arguments=main.arguments)
+        self.elaborator.looks_again = False
         return again is not None and not again.has_errors
 
     def _best(self, bound: Experiment, plans: Any, train: TrainPlan | None, written: Written) -> Watch | None:

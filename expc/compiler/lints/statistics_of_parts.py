@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from expc.compiler.lints import batchnorm_batch_of_one
 from expc.compiler.lints.statistics import batch_statistics
 from expc.compiler.program import Program
 from expc.diagnostics import Problem, Severity
@@ -48,6 +49,8 @@ def check(program: Program) -> Iterator[Problem]:
     train, data = program.experiment.train, program.experiment.data
     if train is None or data is None or train.accumulate == 1:
         return
+    if any(batchnorm_batch_of_one.check(program)):
+        return  # which says more of the same parts
     for step, _ in batch_statistics(program):
         size = -(-data.batch // train.accumulate)
         samples = str(size) if data.batch % size == 0 else f"at most {size}"

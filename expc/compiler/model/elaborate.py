@@ -45,6 +45,8 @@ class Elaborator(Evaluator):
         self.calls: list[tuple[Span, str]] = []
         self.classes: frozenset[int] = frozenset()
         """How many classes the data's fields have."""
+        self.looks_again = False
+        """The model was elaborated before, with less known of its inputs: a round that changes no type adds nothing."""
         self.elaborated: set[str] = set()
         """Blocks that some body used, by name."""
         self.taken: set[int] = set()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler.arithmetic import describe, is_size
 from expc.compiler.errors.names import BadExpression, TooLarge
 from expc.compiler.errors.stages import Misplaced
+from expc.compiler.graph import Value
 from expc.compiler.model.evaluate import MOST_STEPS
 from expc.diagnostics import ProblemError, Span
 from expc.spec import syntax
@@ -64,8 +65,15 @@ def repeat(elaborator: "Elaborator", node: syntax.Repeat, context: "Context") ->
         here = context.with_flow(flow).inner()
         if node.variable is not None and node.variable != "_":
             elaborator.bind_name(node.variable, number, node.span, here.scope)
-        flow = _round(elaborator, node.body, here)
+        before, flow = flow, _round(elaborator, node.body, here)
+        if elaborator.looks_again and node.variable is None and _type(before) == _type(flow):
+            break
     return flow
+
+
+def _type(flow: Any) -> Any:
+    """What is known of a flow: the types of its tensors."""
+    return tuple(map(_type, flow)) if isinstance(flow, tuple) else flow.type if isinstance(flow, Value) else flow
 
 
 def _rounds(elaborator: "Elaborator", items: Sequence[Any], span: Span) -> Iterator[Any]:

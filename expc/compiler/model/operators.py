@@ -287,7 +287,7 @@ def _run(
         types = operator.shape(call)
     except Fault as fault:
         raise ProblemError(_placed(operator, fault, given, inputs, span)) from None
-    source = Source(span.text if len(span.text) <= 60 else operator.name, tuple(inputs), tuple(call.arithmetic))
+    source = Source(span.text if span.end - span.start <= 60 else operator.name, tuple(inputs), tuple(call.arithmetic))
     result = _results(types, span, source)
     if module is not None and shared is None:
         final = {param.name: call.values[param.name] for param in operator.settings}
@@ -295,8 +295,11 @@ def _run(
         context.body.children[module] = leaf
     inferred = {name: call.values[name] for name in arguments if call.values[name] is not given_values[name]}
     complete = {**arguments, **inferred}
-    named = _named(given)
-    present = {name: value for name, value in complete.items() if value is not None or name in named}
+    present = {
+        name: value
+        for name, value in complete.items()
+        if value is not None or any(argument.name == name for argument in given)
+    }
     context.body.steps.append(Apply(operator, module, present, result, span))
     return result
 
@@ -389,10 +392,6 @@ def _named_in(fault: Fault) -> set[str]:
     """The words of a fault: settings among them are to blame."""
     text = f"{fault.facts.get('what', '')} {str(fault.facts.get('reason', '')).partition(' ')[0]}"
     return set(re.findall(r"\w+", text))
-
-
-def _named(given: Sequence[Given]) -> set[str | None]:
-    return {argument.name for argument in given}
 
 
 def _tensors(values: Iterable[Any]) -> Iterable[Value]:
