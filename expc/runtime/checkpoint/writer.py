@@ -16,7 +16,7 @@ class Writer:
     under no name that anybody reads.
     """
 
-    def __init__(self, *, background: bool, waiting: int = 2) -> None:
+    def __init__(self, *, background: bool, waiting: int = 1) -> None:
         self._jobs: Final[Queue[Job | None]] = Queue(waiting)
         self._background: Final = background
         self._thread: Thread | None = None
