@@ -1,6 +1,6 @@
 """How long a training step takes in expc and in what people would use instead.
 
-    python benchmarks/train.py [--case mlp|mnist|gpt] [--threads 1|2] [--rounds N] [--without NAME ...]
+    python benchmarks/train.py [--case mlp|mnist|gpt|small] [--threads 1|2] [--rounds N] [--without NAME ...]
 
 Every rival (`benchmarks/rivals`, one short file each) is a process of its own that trains the same network from the
 same weights, on the same batches in the same order, with AdamW in f32. After a warm-up they take turns: a round is one
@@ -69,6 +69,9 @@ model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] {
   Flatten -> Linear(512) -> ReLU -> Linear(512) -> ReLU -> Linear(10)
 }
 """
+SMALL = """
+model Net(x: f32[N, 1, 28, 28]) -> f32[N, 10] { Flatten -> Linear(32) -> ReLU -> Linear(10) }
+"""
 TRAIN = """
 train {{
   steps     = {steps}
@@ -79,15 +82,20 @@ train {{
 checkpoint {{ every = none }}
 log {{ every = {chunk} steps }}
 """
-CASES = {"mlp": ("an MLP on digits", 25), "mnist": ("`mnist.exp`'s network", 5), "gpt": ("a 4 x 128 GPT", 2)}
+CASES = {
+    "mlp": ("an MLP on digits", 25),
+    "mnist": ("`mnist.exp`'s network", 5),
+    "gpt": ("a 4 x 128 GPT", 2),
+    "small": ("one hidden layer of 32", 125),
+}
 """What each case is called, and the steps of a chunk: they divide an epoch, since expc logs no mean over two epochs."""
 
 
 def experiment(case: str, chunk: int, chunks: int) -> str:
     """The text of a case. Networks are those of the examples; the GPT has the size of nanoGPT's README for a CPU."""
     setting = {"steps": chunk * chunks + 1, "chunk": chunk, "lr": "1e-3", "loss": "CrossEntropyLoss"}
-    if case == "mlp":
-        return DIGITS + MLP + TRAIN.format(**setting)
+    if case in ("mlp", "small"):
+        return DIGITS + (MLP if case == "mlp" else SMALL) + TRAIN.format(**setting)
     if case == "mnist":
         text = (ROOT / "examples" / "mnist.exp").read_text("utf-8")
         return DIGITS + re.search(r"^model .*?^}\n", text, re.MULTILINE | re.DOTALL)[0] + TRAIN.format(**setting)
@@ -199,12 +207,12 @@ def table(case: str, answers: dict[str, list[dict[str, float]]]) -> None:
         print(f"| {' | '.join(cells)} |")
 
 
-def make_environment() -> None:
-    """Without torchvision: beside a CPU torch it breaks `import lightning`."""
+def make_environment(*more: str) -> None:
+    """With packages that `more` names, and without torchvision: beside a CPU torch it breaks `import lightning`."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    wanted = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", "torch", *FRAMEWORKS]
+    wanted = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", "torch", *FRAMEWORKS, *more]
     subprocess.run(wanted, check=True, stderr=subprocess.DEVNULL)
 
 
