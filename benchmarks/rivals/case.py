@@ -98,7 +98,7 @@ def _unchanged(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def model() -> nn.Module:
     """The network of the case, with the weights that all start from."""
-    net = {"mlp": _mlp, "mnist": _mnist, "gpt": GPT}[CASE["name"]]()
+    net = {"mlp": _mlp, "small": _small, "mnist": _mnist, "gpt": GPT}[CASE["name"]]()
     net.load_state_dict(load_file(FOLDER / "weights.safetensors"))
     return net.train()
 
@@ -114,6 +114,10 @@ def _mlp() -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
     )
+
+
+def _small() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
 def _mnist() -> nn.Module:
