@@ -19,8 +19,9 @@ HARMLESS: Final = frozenset(
     }
 )
 """Settings that change nothing that is learnt, nor what is measured. Those of `log` are such too."""
-LEARNING: Final = ("train.optimizer", "train.schedule", "train.group", "train.epochs", "train.steps")
+LEARNING: Final = ("train.optimizer", "train.schedule", "train.group")
 """What the settings of optimizers and schedules follow from."""
+LENGTH: Final = ("train.epochs", "train.steps")
 _WIDTH: Final = 200
 
 

@@ -241,6 +241,17 @@ class Chains:
 _PLAIN: Final = (int, float, str, list, type(None))
 
 
+def schedules_of(plan: TrainPlan) -> list[SchedulePart]:
+    """The parts of every chain."""
+    return [*plan.schedule, *(part for group in plan.groups for part in group.learning.get("schedule") or ())]
+
+
+def follows_length(part: SchedulePart) -> bool:
+    """Whether a part of a chain depends on how long the run is."""
+    follows = part.use.declaration.follows_length
+    return part.duration is None and follows is not None and part.use.settings.get(follows) in (None, REQUIRED)
+
+
 def _lengths(parts: Sequence[SchedulePart], steps_per_epoch: int, total_steps: int) -> list[int]:
     """How many steps each part lasts; what has no duration lasts to the end of the run."""
     lengths: list[int] = []

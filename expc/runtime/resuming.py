@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from expc.compiler.program import Program
+from expc.compiler.program import Program, TrainPlan
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.checkpoint.loading import Saved, newest
-from expc.runtime.checkpoint.manifest import Damaged, plain_json, read_plain
+from expc.runtime.checkpoint.manifest import Damaged, read_plain
 from expc.runtime.checkpoint.saving import folder_of, step_of
-from expc.runtime.comparing import LEARNING, differences, is_harmless, values_of
+from expc.runtime.comparing import LEARNING, LENGTH, differences, is_harmless, values_of
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.checkpoints import (
     CheckpointUnfit,
@@ -24,6 +24,7 @@ from expc.runtime.errors.checkpoints import (
 )
 from expc.runtime.keeping import CHECKPOINTS
 from expc.runtime.loop import Training
+from expc.runtime.optim import follows_length, schedules_of
 from expc.runtime.precision import DTYPES
 from expc.runtime.rewinding import are_records
 from expc.runtime.rundir import FACTS, RunDirectory, writing
@@ -71,10 +72,10 @@ class Start:
         chosen = self.saved.facts.get("precision")
         return chosen if asked == show("auto") and chosen in DTYPES else None
 
-    @property
-    def keeps_settings(self) -> bool:
+    def keeps_settings(self, plan: TrainPlan) -> bool:
         """Whether optimizers and schedules go on with the settings that they had."""
-        return not any(name.startswith(LEARNING) for name in self.changed)
+        length = any(name in LENGTH for name in self.changed) and any(map(follows_length, schedules_of(plan)))
+        return not length and not any(name.startswith(LEARNING) for name in self.changed)
 
 
 def last_run(program: Program, out: Path | None) -> Path | None:
@@ -113,13 +114,9 @@ def reopen(resume: Resume) -> RunDirectory:
             for name in (*folders, *files):
                 if Path(folder, name).is_symlink():
                     raise refuse(f"{Path(folder, name).relative_to(resume.path)} is a link")
-    try:
-        facts = plain_json(read_plain(resume.path, FACTS, _LARGEST_FACTS), FACTS)
-    except Damaged as error:
-        raise refuse(str(error)) from error
-    if not isinstance(facts, dict):
-        raise refuse(f"{FACTS} is no table")
-    return RunDirectory.reopen(resume.path, facts, resume.span)
+    if not (resume.path / FACTS).is_file():
+        raise refuse(f"it has no {FACTS}")
+    return RunDirectory.reopen(resume.path, _facts(resume.path), resume.span)
 
 
 def start_of_run(directory: RunDirectory, program: Program, resume: Resume) -> Start:
@@ -190,10 +187,13 @@ def go_on(training: Training, start: Start, resume: Resume, say: Callable[[str],
         say("nothing was saved yet: the run begins again")
         return
     try:
-        lost = restore(training, start.saved.state, settings=start.keeps_settings)
+        keeps = start.keeps_settings(training.plan)
+        lost = restore(training, start.saved.state, settings=keeps)
         training.keeping.restore_best(start.saved)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _unfit(resume, start.saved, f"{type(error).__name__}: {error}".split("\n")[0]) from error
+    if not keeps and any(part.use.declaration.stepped == "validation" for part in schedules_of(training.plan)):
+        lost.append("what a schedule has made of measurements: it starts anew")
     for what in lost:
         say(f"not given back: {what}")
     say(f"going on from step {training.step:,} of {training.total_steps:,} ({folder_of(training.step)})")

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,15 +14,18 @@ from expc.compiler.program import Program
 from expc.diagnostics import ProblemError
 from expc.frozen import dataclass
 from expc.runtime.announce import announce, name_of
+from expc.runtime.checkpoint.saving import steps_in
 from expc.runtime.checkpoint.writer import Writer
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.errors import RunError
+from expc.runtime.errors.checkpoints import CheckpointUnfit
 from expc.runtime.errors.data import WorkerDied
+from expc.runtime.errors.training import LossNotFinite
 from expc.runtime.exhaustion import exhaustion_told
 from expc.runtime.hyperparameters import hyperparameters
 from expc.runtime.interrupts import Interrupts
-from expc.runtime.keeping import FINAL
+from expc.runtime.keeping import CHECKPOINTS, FINAL
 from expc.runtime.loop import Training, train
 from expc.runtime.origin import explained
 from expc.runtime.prepare import Prepared, make_training, prepare, root_of
@@ -112,7 +116,19 @@ def _run(
         # What went wrong may be the disk: then the status cannot be written either, and the first error matters.
         with suppress(RunError):
             directory.record(status=status, ended=now(), error=str(error) or type(error).__name__)
-        raise
+        told = _with_a_way_on(error, directory)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _with_a_way_on(error: BaseException, directory: RunDirectory) -> RunError | None:
+    """Where a run has failed by what can be mended, and something is saved: the same error, with how to go on."""
+    saved = steps_in(directory.path / CHECKPOINTS)
+    if not saved or not isinstance(error, ProblemError) or isinstance(error.problem, LossNotFinite | CheckpointUnfit):
+        return None
+    note = f"the run is saved up to step {saved[-1]:,}; when that is mended, it goes on: expc resume {directory.path}"
+    return RunError(replace(error.problem, notes=(*error.problem.notes, note)))
 
 
 def _finished(directory: RunDirectory) -> RunResult:

@@ -142,6 +142,7 @@ def test_where_memory_ends_the_message_says_what_training_takes_and_what_helps(t
     assert "3,725,290.3 GiB more were asked for" in problem.message
     assert any("training was estimated to take" in note for note in problem.notes)
     assert any("`accumulate = 2`" in note for note in problem.notes)
+    assert problem.notes[-1] == f"the run is saved up to step 2; when that is mended, it goes on: expc resume {out}"
     assert run(checked, device="cpu", progress=False, resume=Resume(out)).status == "finished"
     run(checked, out=tmp_path / "whole", device="cpu", progress=False)
     assert_same(tmp_path / "whole", out)

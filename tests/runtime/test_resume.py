@@ -234,6 +234,20 @@ def test_a_finished_run_stays_as_it_is_and_a_longer_one_goes_on(tmp_path):
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_longer_run_takes_along_what_a_schedule_has_seen(tmp_path, capsys):
+    """Its rate has fallen to a hundredth by measurements, which nothing but the checkpoint knows."""
+    train = "{}, loss = CrossEntropyLoss, optimizer = SGD(lr=0.0)\nschedule = ReduceLROnPlateau(val.loss, {}patience=0)"
+    out = tmp_path / "run"
+    run(program(train.format("epochs = 3", "factor=0.1, "), NET, DATA), out=out, device="cpu", progress=False)
+    going_on = Resume(out, allow_changed=True)
+    run(program(train.format("epochs = 5", "factor=0.1, "), NET, DATA), device="cpu", resume=going_on)
+    assert "starts anew" not in capsys.readouterr().err
+    states = [json.loads((path / "state.json").read_text()) for path in sorted((out / "checkpoints").glob("step-*"))]
+    assert states[-1]["schedules"]["chains"][0]["current"]["last_epoch"] == 5
+    run(program(train.format("epochs = 6", "factor=0.5, "), NET, DATA), device="cpu", resume=going_on)
+    assert "a schedule has made of measurements: it starts anew" in capsys.readouterr().err
+
+
 def test_a_checkpoint_that_is_whole_and_of_something_else_is_refused(tmp_path):
     out = tmp_path / "run"
     killed(plain(), out, 2)
