@@ -46,13 +46,20 @@ class Watcher:
         """Whether `patience` measurements in a row were no better."""
         return self._patience is not None and self.waited >= int(self._patience)
 
-    def state(self) -> dict[str, float | int | None]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
-        return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+        return {
+            "metric": self.metric,
+            "sign": self._sign,
+            "best": self.best,
+            "best_step": self.best_step,
+            "waited": self.waited,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint held."""
-        self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
+        """Go on from what a checkpoint held; where something else was followed then, begin anew."""
+        if (state["metric"], state["sign"]) == (self.metric, self._sign):
+            self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
 
 
 class Deadline:

@@ -27,7 +27,7 @@ data {
   batch = 9
 }
 checkpoint { every = 1 steps, keep = 3 }
-log { every = 3 steps, graph = false }
+log { every = 3 steps, graph = false, histograms = true, images = 2 }
 """
 BASE = "epochs = 3, loss = CrossEntropyLoss, deterministic = true"
 CASES = {
@@ -81,7 +81,7 @@ def left(out):
     files = {name: (out / name).read_bytes() for name in ("final.safetensors", "best.safetensors", "metrics.jsonl")}
     events = sorted((out / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     points = [
-        (value.tag, event.step, value.tensor.float_val[:])
+        (value.tag, event.step, value.tensor.SerializeToString())
         for path in events
         for event in EventFileLoader(str(path)).Load()
         for value in event.summary.value
