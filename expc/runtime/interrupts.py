@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, SIGUSR1 and a lost terminal: end cleanly at the next step; at once when asked a second time."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ class Interrupts:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._waiting = False
+        self._process: Final = os.getpid()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -55,6 +57,8 @@ class Interrupts:
             yield item
 
     def _take_note(self, number: int, _: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a worker, which the run ends itself: signals for all processes of a job reach it as well
         if self.received is None:
             self.received = signal.Signals(number)
             if self._waiting:
