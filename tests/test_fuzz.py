@@ -145,3 +145,10 @@ def test_a_wrong_checker_is_found(
     found = compare(small(run_instead), 0)
     assert not found.agrees
     assert found.outcome == outcome
+
+
+def test_the_least_of_two_sizes_is_large_enough_where_both_are() -> None:
+    checked = check_text("model M(x: f32[H, T, 4]) { x -> diagonal(dim2=-2); flow[0, 3:5] }")
+    assert checked.program is not None
+    assert checked.program.model is not None
+    assert checked.program.model.floors == {"H": 5, "T": 5}

@@ -22,7 +22,7 @@ from expc.compiler.errors.shapes import (
     OutOfBounds,
     SizeMismatch,
 )
-from expc.compiler.model.solving import holds_when_large, prime_conditions, sides, smallest_that_holds
+from expc.compiler.model.solving import both, holds_when_large, prime_conditions, sides, smallest_that_holds
 from expc.compiler.ops.declare import Fault, Requirement
 from expc.diagnostics import Edit, Fix, Label, Span
 from expc.frozen import dataclass, field
@@ -89,6 +89,8 @@ class Conditions:
             raise fault
         found = smallest_that_holds(rest, 0)
         if found is None:
+            for part in both(rest) or ():
+                self._not_negative(part, fault, span)
             if not holds_when_large(rest, 0):
                 above, below = sides(rest)
                 self._remember_bound(below, above, span)

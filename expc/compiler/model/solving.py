@@ -6,6 +6,7 @@ from typing import Final
 
 from expc.compiler.dimensions import (
     Dim,
+    Extreme,
     Floor,
     Size,
     Symbol,
@@ -19,6 +20,23 @@ from expc.compiler.dimensions import (
 
 _LARGE: Final = 1 << 20
 """A size that no bound of practice exceeds."""
+
+
+def both(size: Size) -> tuple[Size, Size] | None:
+    """What must both be 0 or more where `size` must: `min(a, b) - 2` is so where `a - 2` and `b - 2` are."""
+    for (atom, *others), coefficient in ((monomial, c) for monomial, c in polynomial(size).items() if monomial):
+        if others or not isinstance(atom, Extreme) or coefficient != (1 if atom.function == "min" else -1):
+            continue
+        if atom.function == "min":
+            rest = size - _from(atom)
+            return rest + atom.left, rest + atom.right
+        rest = size + _from(atom)
+        return rest - atom.left, rest - atom.right
+    return None
+
+
+def _from(atom: Extreme) -> Size:
+    return from_polynomial({(atom,): 1})
 
 
 def prime_conditions(a: Size, b: Size) -> dict[Size, int] | None:
