@@ -217,10 +217,11 @@ def finish_epoch(run: Training) -> None:
     run.whole.merge(run.window)
     run.window.reset()
     measured = {**run.whole.read(), **run.metrics.read()}
+    run.epoch_is_open = run.validation is not None
     validated = validate(run)
-    run.epoch_is_open = validated is None and run.validation is not None
-    if run.epoch_is_open:
+    if run.epoch_is_open and validated is None:
         return
+    run.epoch_is_open = False
     matrices = run.metrics.matrices
     run.records.write("train", run.step, run.epoch, measured, over="epoch", rates=run.rates, matrices=matrices)
     run.values |= {f"train.{name}": value for name, value in measured.items()}
