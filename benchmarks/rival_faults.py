@@ -4,7 +4,8 @@
 
 Each rival (`benchmarks/rivals/resumed_*.py`, a short file each) trains the same small network on the same digits on the
 CPU, with one thread, a fixed seed and deterministic algorithms, and saves and resumes as its own documentation says.
-Each is compared with itself alone: with its own run that was never killed.
+Each is compared with itself alone: with its own run that was never killed, which must come out the same bit for bit
+when it is run twice.
 
 1. A run of three epochs is killed with SIGKILL in the middle of the second one, seven steps after a checkpoint, and
    resumed; without anything random but the order, with dropout, and with a random shift of each image as well. What is
@@ -159,6 +160,10 @@ def killed(lives: Lives) -> dict[str, str]:
         lives.must(0, **chance)
         whole, weights = {one["step"]: one for one in lives.steps()}, lives.weights()
         lives.clear()
+        lives.must(0, **chance)
+        if lives.weights() != weights:
+            sys.exit(f"{lives.rival.title} does not repeat itself: nothing can be compared")
+        lives.clear()
         lives.must(-signal.SIGKILL, die_at=KILLED, **chance)
         before = lives.steps()
         keep(lives)
@@ -174,17 +179,19 @@ def verdict(whole: dict[int, Any], before: list[Any], after: list[Any], same: bo
     start = after[0]["step"]
     different = [one["step"] for one in after if one["loss"] != whole[one["step"]]["loss"]]
     if same and not different and after[-1]["step"] == STEPS:
-        return f"equal, from step {start}"
-    first = f"losses differ from step {different[0]}" if different else "the losses are equal"
+        return f"equal (from step {start})"
+    words = ["the same weights" if same else "other weights"]
+    words.append(f"losses differ from step {different[0]}" if different else "the losses are equal")
+    if start != KILLED - KILLED % EVERY + 1:
+        words.append(f"began at step {start}")
     line = {one["step"]: one["rows"] for one in before if one["step"] < start} | {
         one["step"]: one["rows"] for one in after
     }
     counts = Counter(row for step in range(EPOCH + 1, 2 * EPOCH + 1) for row in line.get(step, ()))
     twice = sum(count - 1 for count in counts.values())
     missing = len({row for rows in line.values() for row in rows}) - len(counts)
-    words = [f"from step {start}", first, "other weights" if not same else "the same weights"]
     if twice or missing:
-        words.append(f"{twice} samples of the epoch again, {missing} never")
+        words.append(f"{twice} samples of the epoch twice, {missing} never")
     return ", ".join(words)
 
 
@@ -237,7 +244,7 @@ def resumes(lives: Lives, before: int, job: dict[str, Any]) -> int | None:
     """Whether a run that is resumed takes a step: which one, or none."""
     process = lives.begin(resume=True, **job)
     while len(lives.steps()) == before:
-        if not Path(f"/proc/{process}").exists() or ended(process):
+        if ended(process):
             lives.end()
             return None
         time.sleep(0.005)
@@ -247,10 +254,10 @@ def resumes(lives: Lives, before: int, job: dict[str, Any]) -> int | None:
 
 
 def ended(process: int) -> bool:
-    """Whether a process is a zombie, which its rival is about to bury."""
+    """Whether a process is over, buried by its rival or not yet."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
@@ -341,13 +348,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="kills while the larger network is saved")
     parser.add_argument("--bytes", type=int, default=5, help="flipped bytes for each file of a checkpoint")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the runs are; else where temporary files are")
     asked = parser.parse_args()
     rivals = [CHOICES[name] for name in asked.rival or CHOICES]
     make_environment(*MORE)
     equal, damaged, saved = {}, {}, {}
     for rival in rivals:
         draw = random.Random(asked.seed)
-        with tempfile.TemporaryDirectory() as folder, Lives(rival, Path(folder, "run")) as lives:
+        with tempfile.TemporaryDirectory(dir=asked.folder) as folder, Lives(rival, Path(folder, "run")) as lives:
             equal[rival.title] = list(killed(lives).values())
             damaged[rival.title] = of_flips(flipped(lives, asked.bytes, draw))
             outcomes = killed_saving(lives, asked.kills, draw)
