@@ -79,7 +79,8 @@ def predict_run(
         torch.inference_mode(),
         drawing_from(train.seed, where),
     ):
-        shown.line(f"{program.name}: {len(inputs):,} samples through the transforms of `{inputs.role}`")
+        samples = "1 sample" if len(inputs) == 1 else f"{len(inputs):,} samples"
+        shown.line(f"{program.name}: {samples} through the transforms of `{inputs.role}`")
         shown.begin_steps("predict", -(-len(inputs) // size))
         for batch in inputs.batches(size):
             with precision.autocast():

@@ -21,7 +21,7 @@ class Progress:
     def __init__(self, *, shown: bool, stream: TextIO | None = None) -> None:
         self._stream: Final = sys.stderr if stream is None else stream
         self._shown = shown
-        self.has_bars = shown and self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.has_bars = shown and _has_room(self._stream)
         self._epochs: tqdm[Never] | None = None
         self._steps: _Steps | None = None
         self._pass = _Pass("", 0, 0)
@@ -138,6 +138,17 @@ class Progress:
             self._shown = False
             self.has_bars = False
             self._steps = self._epochs = None
+
+
+def _has_room(stream: TextIO) -> bool:
+    """Whether it is a terminal that can move its cursor and has lines for two bars; one of no size has none."""
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except OSError:
+        return True
+    return columns > 1 and lines > 2
 
 
 class _Pass:

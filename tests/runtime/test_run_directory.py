@@ -2,14 +2,18 @@
 
 import dataclasses
 import errno
+import fcntl
 import io
 import json
 import math
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import warnings
 from contextlib import closing
@@ -26,6 +30,7 @@ from torch import nn
 from expc.compiler.library.schedules import schedules
 from expc.compiler.program import GroupPlan, SchedulePart
 from expc.runtime.errors import RunError
+from expc.runtime.progress import Progress
 from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory
 from expc.spec.sections import Log
@@ -313,6 +318,14 @@ def test_bars_with_loss_and_metrics_on_a_terminal(tmp_path):
         r"val:.*3/3",
     ):
         assert re.search(pattern, shown), pattern
+
+
+@pytest.mark.parametrize(("lines", "columns", "bars"), [(40, 80, True), (0, 0, False), (0, 80, False), (2, 80, False)])
+def test_a_terminal_without_room_for_bars_gets_lines(lines, columns, bars):
+    one, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    with os.fdopen(one), os.fdopen(other, "w") as terminal, patch.dict(os.environ, {"TERM": "xterm"}):
+        assert Progress(shown=True, stream=terminal).has_bars is bars
 
 
 SCRIPT = """
