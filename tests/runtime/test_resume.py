@@ -101,14 +101,14 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("name", [*CASES, "turns"])
 def test_a_run_goes_on_as_if_it_had_never_stopped(name, tmp_path):
-    """Killed in the first epoch, resumed, killed at the end of the second, and resumed again."""
+    """Killed in the first epoch, resumed, killed in the second between two log points, and resumed again."""
     checked = program(TURNS, GAN, DATA) if name == "turns" else program(f"{BASE}\n{CASES[name]}", NET, DATA)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     result = run(checked, out=whole, device="cpu", progress=False)
     killed(checked, parts, 2)
     torch.rand(3)
     if result.steps > 8:
-        killed(checked, parts, 6, Resume(parts))
+        killed(checked, parts, 5, Resume(parts))
     again = run(checked, device="cpu", progress=False, resume=Resume(parts))
     assert again == type(again)(**{**vars(result), "directory": parts})
     assert_same(whole, parts)
