@@ -68,7 +68,10 @@ def container_lines(name: str, container: Container) -> Iterator[str]:
     yield f"{name} = {container.title}({inputs}) {{"
     for kind, declared in (("param", container.params), ("buffer", container.buffers)):
         for key, what in declared.items():
-            yield f"  {kind} {key}: {what.type} = {show(what.start)}"
+            if isinstance(what.start, Container):
+                yield indent("\n".join(container_lines(f"{kind} {key}: {what.type}", what.start)), "  ")
+            else:
+                yield f"  {kind} {key}: {what.type} = {show(what.start)}"
     for step in container.steps:
         yield f"  {names.result(step.result)} = {_step(step, container, names)}: {type_text(step.result)}"
     for key, child in container.children.items():

@@ -147,7 +147,11 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """A `param` or `buffer`: its type and how it starts: an initialiser's recipe, a number, or nested lists of them."""
+    """A `param` or `buffer`: its type and how it starts.
+
+    `start` is an initialiser's recipe, a number, nested lists of them, or a container without inputs, which is run once
+    when the model is built and reads the buffers declared before.
+    """
 
     type: TensorType
     start: Any

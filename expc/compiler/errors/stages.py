@@ -124,3 +124,36 @@ class UnusedFlow(Problem):
     code: ClassVar[str] = "E0239"
     name: ClassVar[str] = "unused-flow"
     template: ClassVar[str] = "nothing uses what this gives: the next statement does not take it, nor mention `flow`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotKnownYet(Problem):
+    """What a `buffer` or `param` starts as is computed once, when the model is built, before anything has come in.
+
+    It is made of numbers, sizes that are known, functions that make tensors (`arange`, `ones`, `linspace`, `eye`),
+    functions and operators on those, and, for a buffer, the buffers declared before it in the same body.
+
+    ```exp wrong
+    model Net(x: f32[N, 8]) -> f32[N, 8] {
+      buffer shift: f32[8] = x[0] * 0.5
+      x + shift
+    }
+    ```
+
+    ```exp right
+    model Net(x: f32[N, 8]) -> f32[N, 8] {
+      buffer shift: f32[8] = arange(8) * 0.5
+      x + shift
+    }
+    ```
+    """
+
+    code: ClassVar[str] = "E0240"
+    name: ClassVar[str] = "not-known-yet"
+    template: ClassVar[str] = (
+        "{reason}; what a {kind} starts as is computed when the model is built, "
+        "of numbers, known sizes and tensors made from them, such as `arange(8) * 0.5`"
+    )
+
+    reason: str
+    kind: str

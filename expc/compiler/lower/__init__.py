@@ -5,6 +5,7 @@ The names of parameters and buffers, and their order, are exactly those of `grap
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -58,13 +59,14 @@ def lower_container(
     return module.to(device)
 
 
-def _block(container: Container) -> Block:
-    block = Block(
-        plan(container),
-        {name: _parameter(declared) for name, declared in container.params.items()},
-        {name: _tensor(declared) for name, declared in container.buffers.items()},
-        {name: _child(name, child) for name, child in container.children.items()},
-    )
+def _block(container: Container, held: Mapping[str, torch.Tensor] = MappingProxyType({})) -> Block:
+    """The module of a container; `held` are buffers that are there already, which a start may read."""
+    params = {name: _parameter(declared) for name, declared in container.params.items()}
+    buffers = dict(held)
+    for name, declared in container.buffers.items():
+        buffers[name] = _tensor(declared, buffers)
+    children = {name: _child(name, child) for name, child in container.children.items()}
+    block = Block(plan(container), params, buffers, children)
     for name, child in container.children.items():
         if isinstance(child, Leaf):
             _tie(block, name, child.tied)
@@ -99,13 +101,26 @@ def _leaf(leaf: Leaf) -> nn.Module:
     return module
 
 
-def _tensor(declared: Declared) -> torch.Tensor:
+def _tensor(declared: Declared, held: Mapping[str, torch.Tensor] = MappingProxyType({})) -> torch.Tensor:
+    """A declared tensor as it starts; `held` are the buffers declared before it."""
     tensor = torch.empty([int(str(size)) for size in declared.type.dims], dtype=torch_dtype(declared.type.dtype))
+    if isinstance(declared.start, Container):
+        return tensor if tensor.is_meta else _computed(declared.start, tensor, held)
     try:
         fill(tensor, declared.start)
     except Exception as error:
         raise build_failure(error, declared.span) from error
     return tensor
+
+
+def _computed(container: Container, tensor: torch.Tensor, held: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Fills a tensor with what an expression gives: a copy, so that what is a view shares nothing."""
+    with torch.no_grad():
+        made = _block(container, held).eval()()
+        if (made.dtype, made.shape) != (tensor.dtype, tensor.shape):
+            found, expected = (f"{each.dtype} of {list(each.shape)}" for each in (made, tensor))
+            raise build_failure(TypeError(f"it gives {found}, not {expected}"), container.span)
+        return tensor.copy_(made)
 
 
 def _tie(block: Block, name: str, tied: Mapping[str, tuple[str, ...]]) -> None:

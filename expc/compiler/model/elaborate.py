@@ -92,7 +92,8 @@ class Elaborator(Evaluator):
                 if isinstance(error.problem, TooLarge):
                     raise
                 self.add(error.problem)
-                flow, returned = (flow if isinstance(statement, syntax.Bind) else self.unknown(statement.span)), False
+                stays = isinstance(statement, syntax.Bind | syntax.Declare | syntax.Init)
+                flow, returned = (flow if stays else self.unknown(statement.span)), False
                 self.bind_unknown(statement, here)
             flowing = flowing.then(self, statement, flow, context)
             if returned:
@@ -355,7 +356,7 @@ class Elaborator(Evaluator):
     def index(self, node: syntax.Index, context: Context) -> Any:
         """`x[...]`, on tensors too."""
         value = self.evaluate(node.value, context)
-        if self.is_stage(value) and context.tensor:
+        if isinstance(value, TensorRef | WeightRef) or (self.is_stage(value) and context.tensor):
             value = self.wanted(value, context, node.value.span)
         if isinstance(value, Value):
             return tensors.subscript(self, node, value, context)

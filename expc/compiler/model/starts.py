@@ -9,7 +9,7 @@ from expc.compiler.errors.names import BadExpression, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
 from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Container, Declared, InitRule, weights
-from expc.compiler.model import operators
+from expc.compiler.model import computed, operators
 from expc.compiler.model.arguments import is_lost, match_settings
 from expc.compiler.model.patterns import declared
 from expc.compiler.model.scope import TensorRef
@@ -38,8 +38,7 @@ def declare(elaborator: "Elaborator", statement: syntax.Declare, context: "Conte
     for size in type_.dims:
         if not isinstance(size, int) and not elaborator.conditions.lenient:
             _refuse_size(str(size), statement)
-    value = elaborator.evaluate(statement.value, context.setting())
-    entry = Declared(type_, start(elaborator, value, type_.dims, statement.value.span), statement.span)
+    entry = Declared(type_, computed.begin(elaborator, statement, type_, context), statement.span)
     (body.params if statement.kind == "param" else body.buffers)[statement.name] = entry
     elaborator.bind_name(statement.name, TensorRef(statement.name, body), statement.span, context.scope)
 
@@ -153,7 +152,8 @@ def start(elaborator: "Elaborator", value: Any, dims: Sequence[Size], span: Span
         return tuple(start(elaborator, item, dims[1:], span) for item in value)
     if value is UNEVALUATED or isinstance(value, bool) or is_number(value):
         return 0 if value is UNEVALUATED else value
-    raise ProblemError(NotAStage(span=span, what=describe(value), reason="a start is an initialiser or numbers"))
+    reason = "a start is an initialiser, numbers, or one tensor"
+    raise ProblemError(NotAStage(span=span, what=describe(value), reason=reason))
 
 
 def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: Container) -> None:
