@@ -83,7 +83,7 @@ def _explained(run: Training, program: Program, start: State, problem: LossNotFi
         far = f"where it comes from was not looked for: the last checkpoint is {away:,} steps before"
         return replace(problem, notes=(*kept, far))
     try:
-        found = _search(run, start, problem.step, train.accumulate)
+        found = _search(run, program, start, problem.step, train.accumulate)
     except (RunError, KeyError, ValueError, RuntimeError):
         found = None
     if found is None:
@@ -92,7 +92,7 @@ def _explained(run: Training, program: Program, start: State, problem: LossNotFi
     return replace(problem, span=found.step.span, origin=f": {found.text}", labels=labels, notes=(*found.notes, *kept))
 
 
-def _search(run: Training, start: State, until: int, parts: int) -> _Found | None:
+def _search(run: Training, program: Program, start: State, until: int, parts: int) -> _Found | None:
     """Go on from `start` to the step that spoils loss or weights, and look at it."""
     restore(run, start, settings=True)
     if run.plan.freeze is not None and (run.thaws_after is None or run.step <= run.thaws_after):
@@ -109,10 +109,18 @@ def _search(run: Training, start: State, until: int, parts: int) -> _Found | Non
         if not is_number or after is not None:
             model.load_state_dict(before)
             restore_generators(random, run.device)
-            return _look(run, batch, parts) or (_overshot(run, after) if is_number else None)
+            return _look(run, batch, parts) or (_overshot(run, after) if is_number else _in_data(program, batch))
         if run.step >= until:
             break
     return None
+
+
+def _in_data(program: Program, batch: Batch) -> _Found | None:
+    """The samples themselves have what is no number."""
+    key = unsound(batch)
+    if key is None:
+        return None
+    return _Found(program.data["train"], f"`{key}` of the data has some that are none")
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from expc.diagnostics import Span
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.training import PrecisionUnavailable
 
@@ -67,8 +68,8 @@ class Precision:
             self._scaler.load_state_dict(dict(state))
 
 
-def refuse_precision(asked: str, device: torch.device) -> None:
-    """Raises `RunError` (E0602) where the device does not compute in the precision."""
+def refuse_precision(asked: str, device: torch.device, place: Span | None) -> None:
+    """Raises `RunError` (E0602) where the device does not compute in the precision that was asked for at `place`."""
     if asked == "f16" and device.type == "cpu":
-        span = option_span("--device", str(device))
+        span = place or option_span("--device", str(device))
         raise RunError(PrecisionUnavailable(span=span, precision=asked, device=str(device)))

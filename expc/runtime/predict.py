@@ -59,7 +59,7 @@ def predict_run(
     file = stored.path / NAME if out is None else Path(out)
     refuse_target(file, source)
     where = choose_device(device)
-    refuse_precision(train.precision, where)
+    refuse_precision(train.precision, where, program.experiment.places.get("train.precision"))
     precision = Precision(train.precision, where)
     task = Task(program, where, train.seed, start=False)
     stored.load(task.model, weights)

@@ -75,7 +75,7 @@ def prepare(program: Program, device: str, given: Given | None = None, precision
         raise _incomplete(program, "length: `epochs` or `steps`")
     where = choose_device(device)
     train = experiment.train if precision is None else experiment.train.model_copy(update={"precision": precision})
-    refuse_precision(train.precision, where)
+    refuse_precision(train.precision, where, experiment.places.get("train.precision"))
     task = Task(program, where, experiment.train.seed)
     loaders = open_roles(program, root=root_of(program), device=where, given=given)
     return Prepared(

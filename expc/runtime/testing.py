@@ -68,7 +68,7 @@ def measure_run(
         advice = f"; it has `{there[0]}`: `--data {there[0]}`" if there else " to be measured on"
         raise RunError(RoleMissing(span=start_of(program), role=role, advice=advice))
     where = choose_device(device)
-    refuse_precision(train.precision, where)
+    refuse_precision(train.precision, where, stored.program.experiment.places.get("train.precision"))
     precision, shown = Precision(train.precision, where), Progress(shown=progress)
     with algorithms(deterministic=train.deterministic), Interrupts() as interrupts, closing(shown):
         task = Task(program, where, train.seed, start=False)

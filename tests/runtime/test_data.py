@@ -138,7 +138,9 @@ def test_data_that_is_not_there_says_where_it_was_sought(tmp_path):
     refused("E0801", use("ImageFolder", root="data", classes=2), tmp_path)
     refused("E0801", use("Text", path="data", vocab=2, window=2), tmp_path)
     (tmp_path / "empty").mkdir()
-    refused("E0801", use("ImageFolder", root="empty", classes=2), tmp_path)
+    assert "no folder of a class at" in refused("E0801", use("ImageFolder", root="empty", classes=2), tmp_path).message
+    (tmp_path / "empty" / "dog").mkdir()
+    assert "no images of dog at" in refused("E0801", use("ImageFolder", root="empty", classes=1), tmp_path).message
 
 
 def test_a_download_without_network_says_so_and_leaves_nothing(tmp_path, no_network):

@@ -67,6 +67,20 @@ def test_a_table_without_names_is_read_in_order(tmp_path):
     assert (found["x"].tolist(), found["y"].tolist()) == ([[1, 2], [4, 5]], [3, 6])
 
 
+def test_classes_that_are_written_as_floats_are_numbers(tmp_path):
+    """As names they would count in alphabetical order, 10.0 before 2.0."""
+    (tmp_path / "a.csv").write_text("label\n" + "".join(f"{number}.0\n" for number in range(11)))
+    assert opened('Csv("a.csv") -> as (label: class(11))', tmp_path)["label"].tolist() == list(range(11))
+
+
+def test_cells_that_are_divided_by_another_sign_are_told_by_it(tmp_path):
+    (tmp_path / "a.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(RunError) as error:
+        opened('Csv("a.csv") -> as (x: f32, y: f32)', tmp_path)
+    assert "has 1 column for them: `a;b`" in error.value.problem.message
+    assert '`delimiter=";"`' in error.value.problem.notes[0]
+
+
 def test_a_large_table_is_what_numpy_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_table, "ROWS", 7)
     numbers = np.random.default_rng(0).normal(size=(105, 3))
@@ -80,11 +94,11 @@ def test_a_large_table_is_what_numpy_reads(tmp_path, monkeypatch):
     ("code", "words", "change", "source"),
     [
         ("E0812", "line 4, column `width`: `wide`", ("-3e-1", "wide"), ""),
-        ("E0812", "line 4, column `width`: ``: it is empty", ("-3e-1", ""), ""),
+        ("E0812", "line 4, column `width`: it is empty", ("-3e-1", ""), ""),
         ("E0812", "line 4, column `width`: `nan`", ("-3e-1", "nan"), ""),
         ("E0812", "line 4, column `width`: `1e99`: f32 cannot hold it", ("-3e-1", "1e99"), ""),
         ("E0812", "line 2: it has 3 cells, and not 4", ("rose,1", "rose"), ""),
-        ("E0803", "4 different ones: `aster`, `iris`", ("5.1", "1,2,aster,1\n5.1"), ""),
+        ("E0803", "4 of them: `aster`, `iris`", ("5.1", "1,2,aster,1\n5.1"), ""),
         (
             "E0812",
             "line 4, column `kind`: `7`: it is no class",
@@ -125,7 +139,7 @@ def test_a_table_in_another_encoding_is_called_so(tmp_path):
         ("E0803", "5 of `x` and 4 of `z`", 'Npz("a.npz") -> as (x: f32[3], z: f32)'),
         ("E0803", "numbers up to 300", 'Npz("a.npz", n="big") -> as (n: u8)'),
         ("E0802", "it is no archive", 'Npz("half.npz") -> as (x: f32[3])'),
-        ("E0802", "which are never read", 'Npz("objects.npz") -> as (x: f32[3])'),
+        ("E0802", "(`x` holds Python objects, which are never read)", 'Npz("objects.npz") -> as (x: f32[3])'),
         ("E0802", "it is one array, of `numpy.save`", 'Npz("one.npy") -> as (x: f32[3])'),
         ("E0801", "there is no file", 'Npz("c.npz") -> as (x: f32[3])'),
         ("E0806", "at least 1 sample", 'Npz("empty.npz") -> as (x: f32[3])'),

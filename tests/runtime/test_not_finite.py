@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from by_hand import program
@@ -109,3 +110,15 @@ def test_losses_that_are_numbers_cost_no_waiting(tmp_path, monkeypatch):
         )
         counts.append(len(asked))
     assert counts[1] - counts[0] <= 2 * 6
+
+
+def test_data_that_is_no_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPC_DATA", str(tmp_path))
+    np.savez(tmp_path / "a.npz", x=[[1.0], [float("nan")]], label=[0, 1])
+    data = 'data { train = Npz("a.npz") -> as (x: f32[1], label: class(2)), batch = 2 }\n'
+    train = "epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)"
+    checked = program(train, "model Net(x: f32[N, 1]) { Linear(2) }\n", data)
+    with pytest.raises(RunError) as raised:
+        run(checked, out=tmp_path / "run", device="cpu", progress=False)
+    assert raised.value.problem.message.endswith("at step 1: `x` of the data has some that are none")
+    assert raised.value.problem.span.text.startswith("Npz")

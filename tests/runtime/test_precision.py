@@ -9,6 +9,7 @@ from by_hand import NET, by_hand, program, same, trained
 from torch.nn.functional import cross_entropy
 
 from expc.runtime import measuring, prepare
+from expc.runtime.errors import RunError
 from expc.runtime.run import run
 
 CPU = torch.device("cpu")
@@ -89,3 +90,10 @@ def test_what_is_not_finite_is_not_chosen():
     # To repeat a run, what is chosen must not depend on the clock.
     text = "epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.5), precision = auto, deterministic = true"
     assert prepare.prepare(program(text), "cpu").precision.measured == {}
+
+
+def test_f16_without_a_gpu_is_told_where_it_is_written(tmp_path):
+    checked = program("epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.5), precision = f16")
+    with pytest.raises(RunError) as raised:
+        trained(checked, tmp_path / "run")
+    assert (raised.value.problem.code, raised.value.problem.span.text) == ("E0602", "f16")

@@ -1,7 +1,9 @@
 """`Csv`: rows of cells as fields of numbers and classes; what does not fit is named by its line and column."""
 
 import csv
+import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Final
@@ -115,8 +117,9 @@ class _Table:
         if rest and needed != len(left):
             whose = " and ".join(f"{field.name}: {field.type}" for field in rest)
             has = ", ".join(f"`{self.names[column]}`" for column in left[:8]) + (", ..." if len(left) > 8 else "")
-            found = f"{len(left)} columns for {'it' if len(rest) == 1 else 'them'}" + (f": {has}" if left else "")
-            notes = (f'say which columns: `Csv("{self.path.name}", {rest[0].name}=[...])`',)
+            columns = "1 column" if len(left) == 1 else f"{len(left)} columns"
+            found = f"{columns} for {'it' if len(rest) == 1 else 'them'}" + (f": {has}" if left else "")
+            notes = (self._other_delimiter() or f'say which columns: `Csv("{self.path.name}", {rest[0].name}=[...])`',)
             raise RunError(
                 UnexpectedData(
                     span=self.use.span, dataset="Csv", path=str(self.path), declared=whose, found=found, notes=notes
@@ -125,6 +128,11 @@ class _Table:
         for field in rest:
             chosen[field.name], left = left[: _count(field.type)], left[_count(field.type) :]
         return chosen
+
+    def _other_delimiter(self) -> str | None:
+        """What to write where a row is one cell, because its cells are divided by something else."""
+        found = next((mark for mark in ";\t|" if mark in self.names[0]), None) if len(self.names) == 1 else None
+        return None if found is None else f"does another sign divide the cells? `delimiter={json.dumps(found)}`"
 
     def _column(self, name: str) -> int:
         if name not in self.names:
@@ -199,7 +207,7 @@ class _Table:
     def bad(self, line: int, column: int | None, reason: str, cell: str | None = None) -> RunError:
         """What to raise about a row, or about one cell of it."""
         place = f"line {line}" + ("" if column is None else f", column `{self.names[column]}`")
-        shown = "" if cell is None else f"`{cell if len(cell) <= 30 else cell[:30] + '...'}`: "
+        shown = "" if cell is None or not cell.strip() else f"`{cell if len(cell) <= 30 else cell[:30] + '...'}`: "
         return RunError(BadCell(span=self.use.span, path=str(self.path), place=place, reason=f"{shown}{reason}"))
 
 
@@ -235,13 +243,13 @@ class _Labels:
         meaning: dict[str, int] = {}
         if names is not None and len(names) == classes:
             meaning = {name: number for number, name in enumerate(names)}
-        elif all(cell.strip().lstrip("-").isdecimal() for cell in self._codes):
-            meaning = {cell: int(cell) for cell in self._codes if 0 <= int(cell) < int(str(classes))}
+        elif all(_whole(cell) is not None for cell in self._codes):
+            meaning = {cell: number for cell in self._codes if 0 <= (number := _whole(cell) or 0) < int(str(classes))}
         elif len(self._codes) == classes:
             meaning = {name: number for number, name in enumerate(sorted(self._codes))}
         else:
             listed = ", ".join(f"`{name}`" for name in sorted(self._codes)[:8])
-            found = f"{len(self._codes)} different ones: {listed}" + (", ..." if len(self._codes) > 8 else "")
+            found = f"{len(self._codes)} of them: {listed}" + (", ..." if len(self._codes) > 8 else "")
             raise RunError(
                 UnexpectedData(
                     span=self._table.use.span,
@@ -262,6 +270,13 @@ class _Labels:
 def _next(reader: Iterator[list[str]]) -> list[str] | None:
     """The next row that is not empty."""
     return next((row for row in reader if row), None)
+
+
+def _whole(cell: str) -> int | None:
+    """The whole number in a cell, perhaps written as `2.0`; none where it is a name."""
+    with suppress(ValueError, OverflowError):
+        return int(number) if (number := float(cell)).is_integer() else None
+    return None
 
 
 def _is_class(field: SampleField) -> bool:

@@ -308,7 +308,9 @@ def _open_image_folder(use: Use, root: Path) -> Samples:
     except OSError as error:
         if error.errno is not None:
             raise unreadable(use.name, use.span, folder, error) from error
-        raise not_found(use, folder, root, f"{str(error).split(chr(10))[0].rstrip('.')},") from error
+        _, _, empty = str(error).partition("no valid file for the classes ")
+        reason = f"there are no images of {empty.partition('. ')[0]}" if empty else "there is no folder of a class"
+        raise not_found(use, folder, root, reason) from error
     if len(found.classes) != use.settings["classes"]:
         folders = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")
         raise unexpected(use, folder, f"classes={use.settings['classes']}", f"{len(found.classes)} folders: {folders}")

@@ -149,7 +149,8 @@ def read_npz(use: Use, path: Path, fields: Iterable[SampleField]) -> dict[str, T
     except OSError as error:
         raise unreadable(use.name, use.span, path, error) from error
     except Exception as error:  # a damaged archive raises whatever its parts do
-        reason = f"it is not a whole file of `numpy.savez` ({str(error).splitlines()[0] if str(error) else error!r})"
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = f"it is not a whole file of `numpy.savez` ({said})"
         raise RunError(DataDamaged(span=use.span, dataset=use.name, path=str(path), reason=reason)) from error
     names = {field.name: use.settings["arrays"].get(field.name, field.name) for field in fields}
     for name in names.values():

@@ -23,7 +23,8 @@ def select(length: int, splits: Sequence[SplitUse], seed: int) -> Indices:
             chosen = chosen[permutation(len(chosen), seed=seed, epoch=0, purpose=SPLIT + depth)]
         part = chosen[bounds[split.index] : bounds[split.index + 1]]
         if not len(part):
-            what = f"part {split.index + 1} of this split, {split.fractions[split.index]:g} of all samples,"
-            raise RunError(TooLittleData(span=split.span, what=what, needed="1 sample", found=len(chosen)))
+            of = "1 sample" if len(chosen) == 1 else f"{len(chosen)} samples"
+            what = f"part {split.index + 1} of this split, {split.fractions[split.index]:g} of {of},"
+            raise RunError(TooLittleData(span=split.span, what=what, needed="1 sample", found=0))
         chosen = np.sort(part)
     return chosen
