@@ -71,6 +71,7 @@ FOUND = {
         '(x, x, y) -> TripletMarginLoss(reduction="none")',
         "f32[2]",
     ),
+    "distances of booleans are none": ("x: bool[2, 3], y: f32[2, 3]", "(x, x, y) -> TripletMarginLoss", None),
     "a margin of triplets is more than 0": ("x: f32[2, 3]", "(x, x, x) -> TripletMarginLoss(0)", None),
     "a scalar does not widen a distance": ("x: bf16[2, 3], y: f64[]", "(x, y) -> PairwiseDistance", "bf16[2]"),
     "a threshold is not below 0": ("x: f32[3]", "x -> Softshrink(-0.5)", None),

@@ -131,6 +131,8 @@ def function(name: str, positional: Sequence[Any], named: Mapping[str, Any], fra
         smoothing(named)
         loss(name, [part for part in positional if isinstance(part, torch.Tensor)])
     _numbers(named)
+    if name == "hardtanh" and found[0].dtype is torch.uint8:
+        raise Refused("limits of numbers without a sign")
     if name == "einsum" and any(part.dtype is torch.bool for part in found):
         raise Refused("a product of booleans, which torch cannot sum")
     if name == "linear" and any(part.shape[0] != found[1].shape[0] for part in found[2:]):

@@ -163,6 +163,7 @@ def triplet(call: Call) -> TensorType:
         need_rank(call, type_, (found[0].rank,), f"tensors of equally many dimensions, here {found[0].rank}")
         if type_.rank == 0:
             refuse(call, "takes vectors, not scalars")
+        need_dtype(call, type_, DTYPES - {"bool"}, "numbers, not booleans")
     batched(call, found[0], 2, "vectors of a batch [N, D]")
     dims = broadcast(call, *found)
     # Each distance is computed on its own, and of whole numbers in f32.
