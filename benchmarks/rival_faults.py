@@ -235,9 +235,8 @@ def flip(lives: Lives, file: Path, offset: int, expected: bytes) -> str:
     said = len(lives.log())
     if lives.live(resume=True):
         return "error"
-    if SAID.search(lives.log()[said:]):
-        return "noticed, goes on from another"
-    return "unnoticed, the same weights" if lives.weights() == expected else "unnoticed, other weights"
+    noticed = "noticed" if SAID.search(lives.log()[said:]) else "unnoticed"
+    return f"{noticed}, the same weights" if lives.weights() == expected else f"{noticed}, other weights"
 
 
 def resumes(lives: Lives, before: int, job: dict[str, Any]) -> int | None:
@@ -326,6 +325,15 @@ def table(title: str, heads: list[str], rows: dict[str, list[str]]) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
+OUTCOMES = {
+    "error": "ended with an error",
+    "noticed, the same weights": "said so, the right weights",
+    "noticed, other weights": "said so, other weights",
+    "unnoticed, the same weights": "silent, the right weights",
+    "unnoticed, other weights": "silent, other weights",
+}
+
+
 def of_flips(found: dict[str, Counter[str]]) -> list[str]:
     """The cells of a rival's flips: files noticed whatever byte it was, bytes noticed, and what became of the rest."""
     total: Counter[str] = sum(found.values(), Counter())
@@ -336,8 +344,7 @@ def of_flips(found: dict[str, Counter[str]]) -> list[str]:
     return [
         f"{files} of {len(found)}",
         f"{noticed} of {flips} ({noticed / flips:.0%})",
-        str(total["unnoticed, other weights"]),
-        str(total["unnoticed, the same weights"]),
+        *(str(total[what]) for what in OUTCOMES),
         which or "none",
     ]
 
@@ -362,7 +369,7 @@ def main() -> None:
             ways = ", ".join(f"{count} {what}" for what, count in outcomes.most_common())
             saved[rival.title] = [ways or "not measured", full_disk(lives)]
     table(f"killed after step {KILLED}, resumed", list(CHANCE), equal)
-    heads = ["files where it is noticed", "bytes noticed", "silently other weights", "harmless", "unnoticed, by file"]
+    heads = ["files where all are noticed", "bytes noticed", *OUTCOMES.values(), "unnoticed, by file"]
     table("one flipped byte", heads, damaged)
     table("a save that fails", [f"{asked.kills} kills while saving", "a full disk"], saved)
     print(f"\n{machine()}, {', '.join([*FRAMEWORKS[:2], *MORE])}.")
