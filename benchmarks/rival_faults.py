@@ -282,7 +282,7 @@ def killed_saving(lives: Lives, kills: int, draw: random.Random) -> Counter[str]
 
 
 def after_fault(lives: Lives, job: dict[str, Any]) -> str:
-    """Whether a run can be resumed, if need be when its newest checkpoint has been removed by hand."""
+    """Whether a run can be resumed, if need be when a person has put an older checkpoint in the place of the newest."""
     before = len(lives.steps())
     step = resumes(lives, before, job)
     if step is not None:
@@ -292,10 +292,14 @@ def after_fault(lives: Lives, job: dict[str, Any]) -> str:
     newest = lives.newest()
     if newest.is_dir():
         shutil.rmtree(newest)
+        step = resumes(lives, before, job) if lives.saved() else None
     else:
         newest.unlink()
-    step = resumes(lives, before, job) if lives.saved() else None
-    return "nothing left" if step is None else "fails until the newest is removed by hand"
+        for older in lives.checkpoints.iterdir():
+            if step is None:
+                shutil.copy(older, newest)
+                step = resumes(lives, before, job)
+    return "nothing left" if step is None else "refused until an older one is chosen by hand"
 
 
 def full_disk(lives: Lives) -> str:
