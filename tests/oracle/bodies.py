@@ -1,5 +1,6 @@
 """Runs models: a walk over the syntax tree in which every tensor is a real torch tensor on the meta device."""
 
+import inspect
 import operator
 from typing import Any, NoReturn
 
@@ -255,7 +256,7 @@ class Runner:
     def index(self, node: syntax.Index, place: Place) -> Any:
         """`x[...]`."""
         value = self.evaluate(node.value, place)
-        if isinstance(value, STAGES) and place.wants:
+        if isinstance(value, TensorRef | WeightRef) or (isinstance(value, STAGES) and place.wants):
             value = self.tensor_of(value, place)
         if isinstance(value, Tensor):
             return self.subscript(value, node, place)
@@ -841,18 +842,48 @@ class Runner:
         if not isinstance(type_, syntax.TensorTypeExpr) or type_.dims is None or type_.dtype not in layers.DTYPES:
             refuse("type", statement.name)
         dims = [self.size(dim, place) for dim in type_.dims]
-        value = self.evaluate(statement.value, place.setting())
+        value = self.begun(statement, place)
         self.trace.append(("weights", {statement.name: tuple(dims)}))
         tensor = torch.empty(dims, dtype=layers.DTYPES[type_.dtype], device="meta")
         from oracle.starts import start
 
-        start(value, tensor)
+        if isinstance(value, Tensor):
+            self.match(type_, value, place.scope)
+        else:
+            start(value, tensor)
         frame.tensors[statement.name] = tensor
         if statement.kind == "buffer":
             frame.buffers.add(statement.name)
         else:
             tensor.requires_grad_(tensor.is_floating_point())
         self.bind(statement.name, TensorRef(statement.name, frame), place.scope)
+
+    def begun(self, statement: syntax.Declare, place: Place) -> Any:
+        """What a declared tensor starts as: an initialiser, numbers, or a tensor that is computed at once."""
+        outer, inner, scope = self.body_of(place), Frame("Start"), Scope(place.scope)
+        node = statement.value
+        while isinstance(node, syntax.Paren):
+            node = node.inner
+        for part in syntax.walk(node):
+            found = scope.lookup(part.id) if isinstance(part, syntax.Name) else ABSENT
+            if isinstance(found, TensorRef) and found.owner is inner:
+                continue
+            if isinstance(found, TensorRef) and statement.kind == "buffer" and found.name in outer.buffers:
+                inner.tensors[found.name] = outer.tensors[found.name]
+                scope.names[part.id] = TensorRef(found.name, inner)
+            elif isinstance(found, Tensor | TensorRef | WeightRef | ModuleRef):
+                refuse("not known yet", part.id)
+            elif isinstance(found, int) and not isinstance(found, bool):
+                self.trace.append(("weights", {part.id: found}))
+        here = Place(scope, None, inner, wants=True)
+        value = self.evaluate(node, here)
+        if isinstance(value, tuple) and any(isinstance(part, Tensor | TensorRef) for part in value):
+            refuse("several tensors")
+        if isinstance(value, STAGES) and not _is_initialiser(value):
+            value = self.single(self.tensor_of(value, here))
+        if any(map(_weights, inner.children.values())):
+            refuse("not known yet", "weights of its own")
+        return value
 
     def init(self, statement: syntax.Init, place: Place) -> None:
         """`init selector = initialiser`: checked when the container is whole."""
@@ -921,6 +952,16 @@ class Runner:
     def is_new(self, node: syntax.Expr, scope: Scope) -> bool:
         """Whether a dimension is a name that nothing has bound."""
         return isinstance(node, syntax.Name) and node.id[0].isupper() and scope.lookup(node.id) is ABSENT
+
+
+def _is_initialiser(value: Any) -> bool:
+    """Whether a recipe fills a tensor, `ones`, and makes none, `ones(4)`."""
+    if not isinstance(value, Recipe) or value.target is not None or layers.layer_class(value.name) is not None:
+        return False
+    fills = getattr(torch.nn.init, f"{value.name}_", None)
+    if fills is None:
+        return not functions.function(value.name)
+    return not value.arguments or len(inspect.signature(fills).parameters) > 1
 
 
 def _weights(module: Any) -> list[tuple[str, torch.Tensor]]:
