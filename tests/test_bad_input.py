@@ -143,7 +143,7 @@ def test_what_is_no_text_is_refused(command: str, tmp_path: Path) -> None:
     (tmp_path / "latin.exp").write_bytes("let a = 1\n# Gr\xf6\xdfe\n".encode("latin-1"))
     (tmp_path / "large.exp").write_bytes(b"# " + b"x" * 5_000_000)
     before = sorted(tmp_path.rglob("*"))
-    for name, words in {
+    refused = {
         "tniy.exp": "there is no file tniy.exp",
         "": "there is no file",
         "a\n\x1b[2Jb.exp": "there is no file a\\x0a\\x1b[2Jb.exp",
@@ -154,7 +154,9 @@ def test_what_is_no_text_is_refused(command: str, tmp_path: Path) -> None:
         "binary.exp": "is not UTF-8",
         "latin.exp": "byte 0xf6 in line 2 is not UTF-8",
         "large.exp": "it is larger than 1 MiB",
-    }.items():
+    }
+    for name in refused if command == "check" else ("tniy.exp", "pipe.exp", "latin.exp"):  # all read with one function
+        words = refused[name]
         in_order(call(command, name, cwd=tmp_path, limit=True), 2, words)
     assert sorted(tmp_path.rglob("*")) == before
     for name in ("folder.exp", "pipe.exp", "large.exp", "tniy.exp"):

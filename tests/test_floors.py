@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.exp"))
+EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "examples").glob("*.exp"))
 
 HEAVY = (
     "torch",
@@ -46,9 +46,9 @@ def imported(*arguments: str, before: str = "", packages: Sequence[str] = HEAVY)
     return set(last.split()[1:])
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_checking_an_example_imports_nothing_heavy(example: str) -> None:
-    assert imported("check", f"examples/{example}") == set()
+def test_checking_the_examples_imports_nothing_heavy() -> None:
+    assert len(EXAMPLES) > 10
+    assert imported("check", *EXAMPLES) == set()
 
 
 @pytest.mark.parametrize(("example", "expected"), [("resnet18", set()), ("mnist", {"pydantic"})])
