@@ -15,7 +15,8 @@ def announce(training: Training, prepared: Prepared, directory: Path) -> Iterato
     program, loaders = prepared.program, prepared.loaders
     body = program.model.name if program.model is not None else ""
     yield program.name
-    yield _line("model", f"{body}: {_parameters(training.task.model)}")
+    at_first = "" if training.thaws_after is None else " at first"
+    yield _line("model", f"{body}: {_parameters(training.task.model)}{at_first}")
     samples = ", ".join(f"{loader.samples:,} {role}" for role, loader in loaders.items())
     data = program.experiment.data
     batch = "" if data is None else f"; {_batches(data.batch, prepared.train.accumulate)}"

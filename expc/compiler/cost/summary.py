@@ -36,6 +36,8 @@ class Summary:
     """The name of the batch among them."""
     optimizers: str
     """What optimizers there are."""
+    recomputed: str
+    """What is to be said where some of what is kept is computed anew."""
 
 
 def summarise(program: Program, given: Mapping[str, int]) -> Summary:
@@ -57,7 +59,9 @@ def summarise(program: Program, given: Mapping[str, int]) -> Summary:
     single: dict[str, Size] = {**sizes, **({} if batch is None or batch in given else {batch: 1})}
     together = {} if batch is None else {batch: sizes[batch]}
     found = rows(model.body, single, together)
-    return Summary(model, found, training_memory(program, sizes), sizes, batch, _optimizers(program))
+    return Summary(
+        model, found, training_memory(program, sizes), sizes, batch, _optimizers(program), _recomputed(program)
+    )
 
 
 def summary(program: Program, given: Mapping[str, int]) -> str:
@@ -169,7 +173,7 @@ def _totals(found: Summary, network: Row) -> list[str]:
         ("gradients", memory.gradients, ""),
         ("optimizer", memory.optimizer, found.optimizers),
         ("average", memory.average, "ema"),
-        ("kept by the network", memory.activations, ""),
+        ("kept by the network", memory.activations, found.recomputed),
         ("kept by the loss", memory.loss, ""),
         ("together", memory.total, "an estimate: see the page of this command"),
     ]
@@ -195,6 +199,12 @@ def _optimizers(program: Program) -> str:
         return ""
     uses = [train.optimizer, *(group.optimizer for group in train.groups)]
     return ", ".join(dict.fromkeys(use.name for use in uses if use is not None))
+
+
+def _recomputed(program: Program) -> str:
+    train = program.train
+    computes = train is not None and (train.recompute or train.segments is not None)
+    return "without `recompute`, which keeps less" if computes else ""
 
 
 def _unknown(found: Summary) -> list[str]:

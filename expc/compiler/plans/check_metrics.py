@@ -1,12 +1,12 @@
 """Checking metrics, and what a checkpoint, an early stop or a schedule watches."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from expc.compiler.errors.experiment import LossNotScalar, MetricMismatch
 from expc.compiler.errors.names import DuplicateName
 from expc.compiler.errors.shapes import TrainingOnly
-from expc.compiler.graph import Container, Model, Record, Value
+from expc.compiler.graph import Apply, Container, Model, Record, Value
 from expc.compiler.library.metrics import contradicted
 from expc.compiler.lints.monitor_without_val import MonitorWithoutVal
 from expc.compiler.model.body import BodyBuilder
@@ -15,8 +15,8 @@ from expc.compiler.model.in_training import in_training_only
 from expc.compiler.model.scope import MISSING, BlockRef, Scope
 from expc.compiler.plans.check_loss import NOTED, Outcome, applied, enter
 from expc.compiler.plans.check_train import use_of
-from expc.compiler.program import MetricPlan, TrainPlan, Use, Watch
-from expc.compiler.types import TensorType, is_known
+from expc.compiler.program import LossPlan, MetricPlan, TrainPlan, Use, Watch
+from expc.compiler.types import FLOATING, TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.suggest import nearest
@@ -30,8 +30,17 @@ class Metrics:
     metric too: its mean over all samples.
     """
 
-    def __init__(self, elaborator: Elaborator, model: Model, found: Outcome, scope: Scope, span: Span) -> None:
+    def __init__(
+        self,
+        elaborator: Elaborator,
+        model: Model,
+        found: Outcome,
+        scope: Scope,
+        span: Span,
+        losses: Iterable[LossPlan] = (),
+    ) -> None:
         self._elaborator, self._found, self._span = elaborator, found, span
+        self._probabilities = {name for loss in losses for name in _probabilities(loss)}
         self._builder = BodyBuilder("Metrics", span)
         self._scope = Scope(scope)
         self._flow: Any = None
@@ -106,7 +115,14 @@ class Metrics:
             self._elaborator.add(MetricMismatch(span=use.span, metric=use.name, reason=reason, notes=notes))
             return name, None, span
         types = found.outputs[found.output], found.fields[found.target]
-        return name, self._class(name, use, types, (found.output, found.target)), span
+        plan = self._class(name, use, types, (found.output, found.target))
+        if plan is not None and "num_labels" in plan.arguments and found.target in self._probabilities:
+            reason = f"the loss takes `{found.target}` as probabilities, and this would judge each class alone"
+            likeliest = f"({found.output}, {found.target} -> argmax(1))"
+            notes = (f"compare with the likeliest class: `metrics {{ {name} = {likeliest} -> {use.name} }}`",)
+            self._elaborator.add(MetricMismatch(span=use.span, metric=use.name, reason=reason, notes=notes))
+            return name, None, span
+        return name, plan, span
 
     def _named(self, setting: Setting) -> MetricPlan | None:
         """One line of a table: `breed = (breed, category) -> Accuracy`."""
@@ -196,6 +212,16 @@ class Metrics:
                 self._elaborator.add(TrainingOnly(span=span, what=what, origin=absent[value], advice=advice))
                 self._whole = False
                 return
+
+
+def _probabilities(loss: LossPlan) -> Iterator[str]:
+    """The fields that a cross entropy takes as probabilities of classes, one of which is right."""
+    names = dict(zip(loss.body.inputs, loss.body.input_names, strict=True))
+    for step in loss.body.steps:
+        if isinstance(step, Apply) and step.operator.name in ("CrossEntropyLoss", "cross_entropy"):
+            target = step.arguments["target"]
+            if target.type.dtype in FLOATING and target in names:
+                yield names[target]
 
 
 def _is_block(recipe: Recipe) -> bool:

@@ -81,7 +81,8 @@ def train_plan(
     if found is not None:
         span = written.span("train", "metrics")
         compared = outcomes[role] if (role := roles.compared_in(plans, outcomes)) != "train" else found
-        metrics_of = check_metrics.Metrics(elaborator, model, compared, scope, span)
+        losses = () if loss is None else (loss,)
+        metrics_of = check_metrics.Metrics(elaborator, model, compared, scope, span, losses)
         measured = metrics_of.plan(train.metrics, _taken(loss, moved))
         if written.is_lost("train", "metrics"):
             measured = None

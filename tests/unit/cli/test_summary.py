@@ -74,6 +74,11 @@ def test_sizes_that_the_data_tells(capsys: pytest.CaptureFixture[str]) -> None:
     assert "kept at N=64" in out
 
 
+def test_what_is_recomputed_is_counted_as_if_it_were_kept_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["summary", str(EXAMPLES / "gpt.exp"), "--set", "train.recompute=2"]) == 0
+    assert "4.3 GiB  without `recompute`, which keeps less\n" in capsys.readouterr().out
+
+
 def test_what_nobody_knows_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["summary", str(EXAMPLES / "resnet18.exp")]) == 0
     assert "~ depends on H, W: say how large, as in `--at H=224 --at W=224`\n" in capsys.readouterr().out
