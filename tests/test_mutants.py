@@ -51,7 +51,7 @@ def test_the_checker_says_what_torch_says(name):
             "IndexError",
         ),
         ("model M(x: f32[N, 3, H, W]) { Conv2d(4, 2000) }", "right", ""),
-        ("model M(x: f32[N, T, 8]) { LSTM(4, dropout=0.5) }", "right", ""),
+        ("model M(x: f32[N, 5, 8]) { LSTM(4, dropout=0.5, batch_first=true) }", "right", ""),
         ("model M(x: f32[N, 8]) { buffer at: f32[2, 8] = arange(16) -> reshape(2, 8) -> f32; x + at[0] }", "right", ""),
         ("model M(x: f32[N, 8]) { buffer a: f32[8] = eye(8)[0]; buffer b: f32[8] = a * 2; x + b }", "right", ""),
         ("model M(x: f32[N, 8]) { buffer at: f32[8] = arange(8); x + at }", "language", "type"),
