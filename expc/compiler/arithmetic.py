@@ -76,7 +76,7 @@ def _refuse_fractions(a: Any, b: Any) -> None:
     """An unknown size goes with whole numbers only."""
     for size, other in ((a, b), (b, a)):
         if isinstance(size, Dim) and isinstance(other, float):
-            raise ArithmeticRefusedError(f"{size} is an unknown size, which goes with whole numbers, not with {other}")
+            raise UndecidedError(f"{size} is an unknown size, which goes with whole numbers, not with {other}")
 
 
 def binary(operator: str, a: Any, b: Any) -> Any:
@@ -286,7 +286,7 @@ def _numeric(function: Callable[[float], Any], name: str) -> Callable[..., Any]:
         if isinstance(value, Dim):
             if name in ("ceil", "floor", "round", "abs"):
                 return value
-            raise ArithmeticRefusedError(f"`{name}` of an unknown size is not known")
+            raise UndecidedError(f"`{name}` of an unknown size is not known")
         if not is_number(value):
             raise ArithmeticRefusedError(f"`{name}` does not work on {describe(value)}")
         try:

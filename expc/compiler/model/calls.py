@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from expc.compiler import arithmetic
-from expc.compiler.arithmetic import ArithmeticRefusedError
+from expc.compiler.arithmetic import ArithmeticRefusedError, UndecidedError
 from expc.compiler.errors.arguments import MissingArgument, UnknownArgument
 from expc.compiler.errors.names import BadExpression, DuplicateName, TooLarge, UnknownName
 from expc.compiler.errors.stages import NotAStage
@@ -97,6 +97,8 @@ def _builtin(evaluator: "Evaluator", function: Builtin, arguments: tuple[Given, 
             raise ProblemError(problem)
     try:
         return arithmetic.call(function.name, values)
+    except UndecidedError as fault:
+        return evaluator.undecided(node.span, str(fault))
     except ArithmeticRefusedError as fault:
         raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
 

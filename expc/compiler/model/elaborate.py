@@ -72,6 +72,10 @@ class Elaborator(Evaluator):
         """`size / divisor` is exact only for some sizes: the model must say for which."""
         stages.require(self, ("divisible", size, divisor, "the dividend"), "/", span, ())
 
+    def undecided(self, span: Span, reason: str) -> Any:
+        """What depends on an unknown size is unknown too in a block on its own, whose sizes its users fix."""
+        return UNEVALUATED if self.conditions.lenient else super().undecided(span, reason)
+
     # ------------------------------------------------------------------------------------------------ bodies
 
     def body(self, body: syntax.Body, context: Context) -> tuple[Any, bool]:

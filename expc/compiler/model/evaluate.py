@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from expc.compiler import arithmetic
-from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, Items, describe
+from expc.compiler.arithmetic import ArithmeticRefusedError, InexactDivisionError, Items, UndecidedError, describe
 from expc.compiler.dimensions import Dim, Size
 from expc.compiler.errors.names import BadExpression, Recursion, TooLarge
 from expc.compiler.errors.stages import CannotUnpack, NotAStage
@@ -232,12 +232,18 @@ class Evaluator:
         except InexactDivisionError as inexact:
             self.divisible(inexact.size, inexact.divisor, node.span)
             return inexact.quotient
+        except UndecidedError as fault:
+            return self.undecided(node.span, str(fault))
         except ArithmeticRefusedError as fault:
             raise ProblemError(BadExpression(span=node.span, reason=str(fault))) from None
 
     def divisible(self, size: Size, divisor: Size, span: Span) -> None:
         """`size / divisor` was written on an unknown size: outside a body that is an error."""
         raise ProblemError(BadExpression(span=span, reason=f"whether {divisor} divides {size} is not known here"))
+
+    def undecided(self, span: Span, reason: str) -> Any:
+        """The value of what depends on an unknown size: here that is an error."""
+        raise ProblemError(BadExpression(span=span, reason=reason))
 
     def unary(self, node: syntax.Unary, context: Context) -> Any:
         """`-x` and `not x`."""
