@@ -64,7 +64,7 @@ def layer(
     if name == "PairwiseDistance" and max(tensor.dim() for tensor in tensors) < 2:
         raise Refused("without a batch")
     one_for_several(name, settings)
-    if any(_is_one(settings.get(word)) and settings[word] < 1 for word in ("divisor_override", "size")):
+    if any(_is_one(settings.get(word)) and settings[word] < 1 for word in ("divisor_override", "size", "block_size")):
         raise Refused("a count below 1")
     if name.startswith("BatchNorm") and settings.get("eps", 1) <= 0:
         raise Refused("an eps that torch takes in evaluation only")
