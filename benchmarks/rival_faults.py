@@ -80,6 +80,7 @@ class Lives:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            start_new_session=True,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         )
@@ -88,7 +89,7 @@ class Lives:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        os.killpg(self._process.pid, signal.SIGKILL)  # a life that goes on too, where this script is stopped
         self._process.wait()
 
     @property
@@ -361,6 +362,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the runs are; else where temporary files are")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rivals = [CHOICES[name] for name in asked.rival or CHOICES]
     make_environment(*MORE)
     equal, damaged, saved = {}, {}, {}
