@@ -175,7 +175,7 @@ def wait(child: int, until: Callable[[], bool]) -> bool:
     while not until():
         if ended(child) is not None:
             return False
-        time.sleep(0.0003)
+        time.sleep(0.001)
     return True
 
 

@@ -185,7 +185,7 @@ def test_what_somebody_else_has_made_is_refused_and_nothing_runs(folder, tmp_pat
 
 def test_killed_at_any_moment_of_saving_it_has_the_last_or_the_one_before(folder):
     """A process for each moment: it dies at its first, its second, ... change of the disk."""
-    calls = [(os, "fsync"), (Path, "rename"), (Path, "replace"), (Path, "mkdir"), (shutil, "rmtree"), (Path, "open")]
+    calls = [(os, "fsync"), (Path, "rename"), (Path, "replace"), (Path, "mkdir"), (os, "unlink"), (Path, "open")]
     survived, moment = [], 0
     while not survived or survived[-1] != "finished":
         moment += 1

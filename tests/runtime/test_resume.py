@@ -31,7 +31,6 @@ log { every = 3 steps, graph = false, histograms = true, images = 2 }
 """
 BASE = "epochs = 3, loss = CrossEntropyLoss, deterministic = true"
 CASES = {
-    "momentum": "optimizer = SGD(lr=0.1, momentum=0.9, nesterov=true)",
     "a chain of schedules": "optimizer = AdamW(lr=1e-2), clip = norm(0.5)\n"
     "schedule = LinearLR(start_factor=0.1) for 3 steps -> OneCycleLR(max_lr=0.1)",
     "a plateau and an average": "optimizer = RMSprop(lr=1e-2, momentum=0.5), ema = 0.7, metrics = [Accuracy, AUROC]\n"
@@ -39,11 +38,10 @@ CASES = {
     "early stopping": "optimizer = SGD(lr=0.0), early_stop = min(val.loss, patience=1)",
     "line search": "optimizer = LBFGS(lr=0.1, max_iter=3, history_size=4)",
     "frozen for a while": 'optimizer = Adam(lr=1e-2, amsgrad=true), freeze = ["body.*", "norm.*"] for 5 steps',
-    "recomputing": 'optimizer = NAdam(lr=1e-2), recompute = ["norm"]',
     "optimizers of groups": 'optimizer = AdamW(lr=1e-2)\ngroup "*.bias" { schedule = CosineAnnealingWarmRestarts(2) }\n'
     'group "body.weight" { optimizer = Muon(lr=0.02) }',
     "parts and half precision": "optimizer = Adagrad(lr=0.1), accumulate = 3, precision = bf16, metrics = [F1Score]",
-    "cycles": "optimizer = SGD(lr=0.1, momentum=0.9)\n"
+    "cycles": 'optimizer = SGD(lr=0.1, momentum=0.9, nesterov=true), recompute = ["norm"]\n'
     "schedule = CyclicLR(base_lr=0.01, max_lr=0.1, step_size_up=2) for 4 steps -> MultiStepLR([1], gamma=0.5)",
 }
 TURNS = """epochs = 3, deterministic = true
