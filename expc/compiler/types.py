@@ -5,6 +5,9 @@ from typing import Final, TypeGuard
 from expc.compiler.dimensions import Size, substitute
 from expc.frozen import dataclass
 
+NO_CLASS: Final = -100
+"""What stands for no class in a mask, or among tokens: the default `ignore_index` of torch's losses."""
+
 FLOATING: Final = frozenset({"f16", "bf16", "f32", "f64"})
 INTEGER: Final = frozenset({"u8", "i8", "i16", "i32", "i64"})
 DTYPES: Final = FLOATING | INTEGER | {"bool"}

@@ -6,12 +6,14 @@ import io
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import expc
 from expc.compiler.session import check_text
 from expc.runtime.data import csv_table
 from expc.runtime.data.pipeline import open_pipeline
 from expc.runtime.errors import RunError
+from expc.runtime.run import run
 
 
 def opened(source, root, given=None):
@@ -186,3 +188,24 @@ def test_a_program_gives_its_tensors(tmp_path):
         experiment.run(out=tmp_path / "wrong", data={"points": {**points, "x": x[:, :1]}})
     assert "float32[n, 1]" in error.value.problem.message
     assert not (tmp_path / "wrong").exists()
+
+
+def test_tokens_without_a_class_are_left_out_of_losses_and_metrics(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPC_DATA", str(tmp_path))
+    draws = np.random.default_rng(0)
+    x, y = draws.integers(0, 20, (12, 10)), draws.integers(0, 5, (12, 10))
+    y[draws.random((12, 10)) < 0.6] = -100
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    checked = check_text("""
+    data { train = Npz("a.npz") -> as (x: class(20)[10], y: class(5)[10]), batch = 5 }
+    model Net(x: class(20)[N, T]) -> f32[N, 5, T] { table: Embedding(20, 5) -> transpose(1, 2) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.0), metrics = [Accuracy] }
+    """)
+    result = run(checked.program, out=tmp_path / "run", device="cpu", progress=False)
+    guessed = load_file(tmp_path / "run" / "final.safetensors")["table.weight"].argmax(1).numpy()[x]
+    assert result.metrics["train.accuracy"] == pytest.approx(float((guessed == y)[y >= 0].mean()))
+
+
+def test_a_label_of_a_whole_sample_is_a_class(tmp_path):
+    np.savez(tmp_path / "a.npz", y=[1, -100])
+    refused("E0803", "a class -100 in sample 1", 'Npz("a.npz") -> as (y: class(5))', tmp_path)

@@ -16,7 +16,7 @@ from expc.compiler.model.scope import MISSING, BlockRef, Scope
 from expc.compiler.plans.check_loss import NOTED, Outcome, applied, enter
 from expc.compiler.plans.check_train import use_of
 from expc.compiler.program import LossPlan, MetricPlan, TrainPlan, Use, Watch
-from expc.compiler.types import FLOATING, TensorType, is_known
+from expc.compiler.types import FLOATING, NO_CLASS, TensorType, is_known
 from expc.diagnostics import Edit, Fix, Label, ProblemError, Span
 from expc.spec import syntax
 from expc.spec.suggest import nearest
@@ -183,6 +183,8 @@ class Metrics:
             self._elaborator.add(MetricMismatch(span=use.span, metric=use.name, reason=wrong))
             return None
         path, arguments = completed
+        if target.classes is not None and target.rank > 1 and arguments.get("ignore_index", NO_CLASS) is None:
+            arguments = {**arguments, "ignore_index": NO_CLASS}  # as the losses do: of pixels, of tokens
         higher, python = declared.higher_is_better, declared.python
         return MetricPlan(name, path, arguments, *names, higher, use.span, python, declared.is_matrix)
 

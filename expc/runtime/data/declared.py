@@ -19,7 +19,7 @@ from expc.compiler.types import FLOATING, TORCH_NAMES, TensorType, category
 from expc.diagnostics import Span
 from expc.frozen import dataclass
 from expc.runtime.data.datasets import Raw, Samples, Stored, open_dataset
-from expc.runtime.data.refusing import unreadable
+from expc.runtime.data.refusing import outside, unreadable
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import DataDamaged, DataNotFound, DataNotGiven, TooLittleData, UnexpectedData
 
@@ -90,12 +90,10 @@ class Shape:
                 if not fits(field.type, found, sizes):
                     raise self._refusal(field, f"{field.type.dtype}[{', '.join(map(str, found))}]")
         for field in self.fields:
-            classes = field.type.classes
             values = each[field.name]
-            for value in ((values,) if isinstance(values, Tensor) else values) if isinstance(classes, int) else ():
-                outside = _outside(value, int(str(classes)))
-                if outside is not None:
-                    raise self._refusal(field, f"a class {outside}")
+            for value in (values,) if isinstance(values, Tensor) else values:
+                if (other := outside(value, field.type)) is not None:
+                    raise self._refusal(field, f"a class {other}")
 
     def _refusal(self, field: SampleField, found: str) -> RunError:
         declared = f"{field.name.partition(chr(39))[0]}: {field.type}"
@@ -115,11 +113,6 @@ def fits(type_: TensorType, shape: tuple[int, ...], sizes: dict[str, int]) -> bo
         elif isinstance(declared, int) and declared != found:
             return False
     return True
-
-
-def _outside(values: Tensor, classes: int) -> int | None:
-    least, most = (int(value) for value in values.aminmax())
-    return least if least < 0 else most if most >= classes else None
 
 
 def existing(use: Use, root: Path) -> Path:
@@ -206,11 +199,10 @@ def _hold(
         if kind == 1 and values.size and not np.array_equal(made, values):
             raise _unexpected(use, path, declared, f"numbers up to {values.max()}")
         found[field.name] = tensor(made, field.type)
-        classes = field.type.classes
-        if isinstance(classes, int) and len(values) and (outside := _outside(found[field.name], classes)) is not None:
+        if (other := outside(found[field.name], field.type)) is not None:
             flat = made.reshape(len(made), -1)
-            row = int(np.nonzero((flat == outside).any(axis=1))[0][0])
-            raise _unexpected(use, path, declared, f"a class {outside} in sample {row}")
+            row = int(np.nonzero((flat == other).any(axis=1))[0][0])
+            raise _unexpected(use, path, declared, f"a class {other} in sample {row}")
     if len(set(lengths.values())) > 1:
         counts = " and ".join(f"{count} of `{name}`" for name, count in lengths.items())
         raise _unexpected(use, path, "as many samples of each field", counts)

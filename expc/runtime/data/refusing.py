@@ -5,10 +5,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from expc.compiler.program import Use
+from expc.compiler.types import NO_CLASS, TensorType
 from expc.diagnostics import Span
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import DataDamaged, DataNotFound, TooLittleData, UnexpectedData
+
+
+def outside(values: Tensor, type_: TensorType) -> int | None:
+    """A class that is none of those declared of a field; none where there is no such. Only what has several classes,
+    a mask or a row of tokens, may leave some out.
+    """
+    if type_.rank:
+        values = values[values != NO_CLASS]
+    if not isinstance(type_.classes, int) or not values.numel():
+        return None
+    least, most = (int(value) for value in values.aminmax())
+    return least if least < 0 else most if most >= type_.classes else None
 
 
 def read(use: Use, path: Path, read: Callable[[str], Any]) -> Any:

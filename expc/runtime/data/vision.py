@@ -16,12 +16,12 @@ from torch import Tensor
 
 from expc.compiler.lower.torchvision import import_torchvision
 from expc.compiler.program import SampleField, Use
-from expc.compiler.types import TORCH_NAMES, TensorType
+from expc.compiler.types import NO_CLASS, TORCH_NAMES, TensorType
 from expc.diagnostics import Span
 from expc.runtime.data.datasets import Kind, Raw, Stored
 from expc.runtime.data.download import fetch
 from expc.runtime.data.randomness import Indices
-from expc.runtime.data.refusing import damaged, need_samples, not_found, unexpected, without_advice
+from expc.runtime.data.refusing import damaged, need_samples, not_found, outside, unexpected, without_advice
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import UnexpectedData
 from expc.runtime.errors.output import from_os_error
@@ -43,9 +43,6 @@ PROBED: Final = 8
 
 MAKING: Final[Mapping[str, str]] = {"Caltech101": "caltech101", "Caltech256": "caltech256", "INaturalist": "."}
 """Data sets whose class makes the folder that it looks into: the folder below that of the data."""
-
-IGNORED: Final = -100
-"""The class that torch's losses leave out by default; what has no class in a mask becomes this."""
 
 
 def open_vision(use: Use, root: Path) -> "Stored | Decoded":
@@ -133,7 +130,7 @@ def _arrays(use: Use, folder: Path, made: Any, fields: tuple[SampleField, ...]) 
     found = {"image": images[:, None] if images.ndim == 3 else images, "label": labels}
     for field in fields:
         values = found[field.name]
-        if (wrong := _wrong(values[0], field.type)) or (wrong := _outside(values, field.type)):
+        if wrong := _wrong(values[0], field.type) or _other_class(values, field.type):
             raise unexpected(use, folder, f"`{field.name}` of {field.type}", wrong)
     return Stored(found)
 
@@ -183,7 +180,7 @@ class Decoded:
             reason = str(error).split("\n")[0]
             raise damaged(self._dataset, self._span, self._folder, f"sample {index}: {reason}") from error
         for value, field in zip(values, self._fields, strict=True):
-            found = _wrong(value, field.type) or _outside(value, field.type)
+            found = _wrong(value, field.type) or _other_class(value, field.type)
             if found:
                 raise _other_sample(self._dataset, self._span, self._folder, index, field, found)
         return values
@@ -211,7 +208,7 @@ def _tensor(dataset: str, part: Any, type_: TensorType) -> Tensor:
         return image.permute(2, 0, 1).contiguous() if image.ndim == 3 else image[None]
     values = torch.as_tensor(np.array(part) if not isinstance(part, Tensor) else part).to(dtype)
     if dataset == "VOCSegmentation":
-        return values.where(values != 255, IGNORED)
+        return values.where(values != 255, NO_CLASS)
     # The three classes of a pet's mask are numbered from 1.
     return values - 1 if dataset == "OxfordIIITPet" and type_.rank == 2 else values
 
@@ -224,12 +221,6 @@ def _wrong(value: Tensor, type_: TensorType) -> str:
     return "" if same else f"{list(value.shape)}"
 
 
-def _outside(values: Tensor, type_: TensorType) -> str:
+def _other_class(values: Tensor, type_: TensorType) -> str:
     """A class that is none of those declared; empty where there is none."""
-    if type_.classes is None or not values.numel():
-        return ""
-    known = values[values != IGNORED] if type_.rank else values
-    if not known.numel():
-        return ""
-    low, high = int(known.min()), int(known.max())
-    return f"a class {low if low < 0 else high}" if low < 0 or high >= int(str(type_.classes)) else ""
+    return "" if (found := outside(values, type_)) is None else f"a class {found}"
