@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from expc.runtime.checkpoint import saving
-from expc.runtime.checkpoint.loading import newest
+from expc.runtime.checkpoint.loading import load, newest
 from expc.runtime.checkpoint.manifest import Manifest
 from expc.runtime.checkpoint.packing import LOST, State, pack, unpack
 from expc.runtime.checkpoint.saving import copied, snapshot, write
@@ -202,6 +202,8 @@ def test_killed_at_any_moment_of_saving_it_has_the_last_or_the_one_before(folder
         assert not [name for name, _ in search.damaged]
         same(search.saved, search.saved.step)
         assert search.saved.step == max(saving.steps_in(folder))
+        for step in saving.steps_in(folder):
+            same(load(folder / saving.folder_of(step)), step)
         assert len(saving.steps_in(folder)) >= 2
         survived.append("finished" if os.WEXITSTATUS(status) == 0 else "before" if search.saved.step < 30 else "after")
     assert {"before", "after"} < set(survived)
