@@ -24,6 +24,8 @@ def start(value: Any, tensor: torch.Tensor) -> None:
             raise LanguageRefused("start", "a list that does not fit")
         for part, inner in zip(value, tensor, strict=True):
             start(part, inner)
+    elif isinstance(value, float) and not value.is_integer() and not tensor.is_floating_point():
+        raise LanguageRefused("fraction", str(value))
     elif not is_number(value) and not isinstance(value, bool):
         raise LanguageRefused("start", str(value))
 
@@ -45,6 +47,9 @@ def fill(recipe: Recipe, tensor: torch.Tensor) -> None:
         values[str(name)] = argument.value
     if is_number(values.get("std")) and values["std"] <= 0 and recipe.name == "trunc_normal":
         raise LanguageRefused("spread", f"std={values['std']}")  # torch takes it, and cuts off nothing or divides by 0
+    val = values.get("val")
+    if isinstance(val, float) and not val.is_integer() and not tensor.is_floating_point():
+        raise LanguageRefused("fraction", str(val))
     with asking(recipe.name), torch.no_grad():
         function(tensor, **values)
         if recipe.name in _DRAWN:  # the meta device draws no numbers, so it does not mind from where

@@ -38,7 +38,7 @@ def begin(elaborator: "Elaborator", statement: syntax.Declare, type_: TensorType
     here = Context(scope, context.flow, builder, tensor=True)
     value = elaborator.evaluate(node, here)
     if not _is_tensor(elaborator, value):
-        return starts.start(elaborator, value, type_.dims, node.span)
+        return starts.start(elaborator, value, type_.dims, type_.dtype, node.span)
     tensor = None if isinstance(value, tuple) else elaborator.wanted(value, here, node.span)
     if not isinstance(tensor, Value):
         reason = (

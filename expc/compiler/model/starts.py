@@ -16,6 +16,7 @@ from expc.compiler.model.scope import TensorRef
 from expc.compiler.ops.declare import Param
 from expc.compiler.ops.kinds import STR
 from expc.compiler.plans.selectors import matching, may_be_python, what_was_meant
+from expc.compiler.types import FLOATING
 from expc.diagnostics import ProblemError, Span
 from expc.spec import syntax
 from expc.spec.suggest import advice, enumeration, nearest
@@ -133,14 +134,14 @@ def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
     return Recipe(value.name, tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
 
 
-def start(elaborator: "Elaborator", value: Any, dims: Sequence[Size], span: Span) -> Any:
+def start(elaborator: "Elaborator", value: Any, dims: Sequence[Size], dtype: str, span: Span) -> Any:
     """What a declared tensor of these sizes starts as: an initialiser, a number, or a list for its first dimension.
 
     Raises `ProblemError` when it is none of them, or does not fit.
     """
     if isinstance(value, Recipe):
         recipe = initialiser(elaborator, value, span)
-        misfit = _misfit(elaborator, recipe, dims)
+        misfit = _misfit(elaborator, recipe, dims) or _fraction(elaborator, recipe, dtype)
         if misfit is not None:
             raise ProblemError(SettingRefused(span=span, operator=recipe.name, reason=misfit))
         return recipe
@@ -149,11 +150,22 @@ def start(elaborator: "Elaborator", value: Any, dims: Sequence[Size], span: Span
             here = f"the dimension of {dims[0]} that it fills" if dims else "a single number"
             reason = f"a list of {len(value)} does not fit {here}"
             raise ProblemError(NotAStage(span=span, what=f"`{span.text}`", reason=reason))
-        return tuple(start(elaborator, item, dims[1:], span) for item in value)
+        return tuple(start(elaborator, item, dims[1:], dtype, span) for item in value)
+    if isinstance(value, float) and dtype not in FLOATING and not value.is_integer():
+        raise ProblemError(NotAStage(span=span, what=describe(value), reason=f"{dtype} has no fractions"))
     if value is UNEVALUATED or isinstance(value, bool) or is_number(value):
         return 0 if value is UNEVALUATED else value
     reason = "a start is an initialiser, numbers, or one tensor"
     raise ProblemError(NotAStage(span=span, what=describe(value), reason=reason))
+
+
+def _fraction(elaborator: "Elaborator", recipe: Recipe, dtype: str) -> str | None:
+    """Why an initialiser cannot start a tensor of whole numbers: torch refuses, or cuts the fraction off."""
+    if dtype in FLOATING:
+        return None
+    given = (argument.value for argument in recipe.arguments)
+    whole = all(not isinstance(value, float) or value.is_integer() for value in given)
+    return None if elaborator.library.initialisers[recipe.name].whole and whole else f"{dtype} has no fractions"
 
 
 def check_rules(elaborator: "Elaborator", rules: Sequence[InitRule], container: Container) -> None:

@@ -38,6 +38,8 @@ class Initialiser:
     max_rank: int | None = None
     refuses: Callable[[Mapping[str, Any], Sequence[Size]], str | None] | None = None
     """Why torch would not start a parameter of these sizes with these settings, if so."""
+    whole: bool = False
+    """It can fill a tensor of whole numbers, too; the others draw fractions."""
 
     def __str__(self) -> str:
         return self.name
@@ -78,9 +80,9 @@ _SPREAD: Final = number(0)
 _STD: Final = Param("std", _SPREAD, 1.0)
 
 INITIALISERS: Final = (
-    Initialiser("zeros", (), "Zeros."),
-    Initialiser("ones", (), "Ones."),
-    Initialiser("constant", (Param("val", FLOAT),), "One number everywhere."),
+    Initialiser("zeros", (), "Zeros.", whole=True),
+    Initialiser("ones", (), "Ones.", whole=True),
+    Initialiser("constant", (Param("val", FLOAT),), "One number everywhere.", whole=True),
     Initialiser(
         "uniform", (Param("a", FLOAT, 0.0), Param("b", FLOAT, 1.0)), "Uniform from a to b.", refuses=_descending
     ),
@@ -96,7 +98,7 @@ INITIALISERS: Final = (
     _kaiming("kaiming_uniform", "uniform"),
     _kaiming("kaiming_normal", "normal"),
     Initialiser("orthogonal", (Param("gain", FLOAT, 1),), "An orthogonal matrix.", min_rank=2),
-    Initialiser("eye", (), "The identity, for matrices.", min_rank=2, max_rank=2),
+    Initialiser("eye", (), "The identity, for matrices.", min_rank=2, max_rank=2, whole=True),
     Initialiser(
         "dirac",
         (Param("groups", POSITIVE, 1),),
@@ -104,6 +106,7 @@ INITIALISERS: Final = (
         min_rank=3,
         max_rank=5,
         refuses=_ungrouped,
+        whole=True,
     ),
     Initialiser(
         "sparse",
