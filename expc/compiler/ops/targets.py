@@ -86,7 +86,7 @@ def class_weights(call: Call, output: TensorType, at: int, *, same_dtype: bool =
         need_dtype(call, type_, frozenset({output.dtype}), f"weights of the outputs' dtype, {output.dtype}")
     else:
         need_floating(call, type_)
-    call.require_equal(type_.dims[0], output.dims[at], "the number of weights, one for each class,")
+    call.require_equal(output.dims[at], type_.dims[0], "the number of weights, one for each class,")
 
 
 def broadcastable(call: Call, name: str, to: TensorType) -> None:
