@@ -85,9 +85,9 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_body_is_refused(body: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     assert codes(M.format(body)) == BODIES[body]
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 FILES = {

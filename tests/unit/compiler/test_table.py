@@ -152,7 +152,7 @@ def test_a_metric_is_made_and_measures(name: str) -> None:
     (plan,) = train.metrics
     target = torch.arange(20) % 10
     measured.update({plan.output: output, plan.target: target[:, None].expand(20, 8) if tokens else target}, 20)
-    assert list(measured.read()) == [plan.name]
+    assert [*measured.read(), *measured.matrices] == [plan.name]
 
 
 @pytest.mark.parametrize("initialiser", INITIALISERS, ids=str)
