@@ -107,9 +107,10 @@ def _of_values(refusal: str) -> bool:
     index = "index " in refusal and "is out of bounds for dimension" in refusal and "with size" in refusal
     target = re.search(r"Target \d+ is out of bounds", refusal) is not None
     memory = "can't allocate memory" in refusal
-    empty = "Initializing zero-element tensors is a no-op" in refusal  # a warning, which counts as a refusal here
+    # Warnings, which count as refusals here.
+    warned = "Initializing zero-element tensors is a no-op" in refusal or "affine_grid behavior has changed" in refusal
     probable = "all elements of input should be between 0 and 1" in refusal
-    return ctc or index or target or memory or empty or probable or "'target' is out of range" in refusal
+    return ctc or index or target or memory or warned or probable or "'target' is out of range" in refusal
 
 
 def _refused(program: Program | Experiment, checked: Checked, text: str, r: random.Random) -> Verdict:

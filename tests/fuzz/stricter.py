@@ -195,8 +195,8 @@ def loss(name: str, tensors: Sequence[torch.Tensor]) -> None:
 def _numbers(given: Mapping[str, Any]) -> None:
     for word in ("stride", "kernel_size", "dilation"):
         value = given.get(word)
-        if value == 0 or (isinstance(value, list | tuple) and 0 in value):
-            raise Refused(f"a {word} of 0, which torch reads as none")
+        if value == 0 or (isinstance(value, list | tuple) and (not value or 0 in value)):
+            raise Refused(f"a {word} of 0, or of nothing, which torch reads as none")
 
 
 def _fractional(positional: Sequence[Any], named: Mapping[str, Any]) -> None:
