@@ -27,7 +27,9 @@ def announce(training: Training, prepared: Prepared, directory: Path) -> Iterato
     yield _line("length", f"{training.total_steps:,} steps: {epochs} of {training.steps_per_epoch:,}")
     threads = torch.get_num_threads()
     cores = f", {threads} thread{'s' if threads > 1 else ''}" if training.device.type == "cpu" else ""
-    yield _line("device", f"{name_of(training.device)}{cores}, {training.precision}")
+    guessed = prepared.train.precision == "auto" and not training.precision.measured
+    chosen = " (`auto`, not measured)" if guessed else ""
+    yield _line("device", f"{name_of(training.device)}{cores}, {training.precision}{chosen}")
     yield _line("run", str(directory))
 
 

@@ -97,3 +97,9 @@ def test_f16_without_a_gpu_is_told_where_it_is_written(tmp_path):
     with pytest.raises(RunError) as raised:
         trained(checked, tmp_path / "run")
     assert (raised.value.problem.code, raised.value.problem.span.text) == ("E0602", "f16")
+
+
+def test_auto_that_does_not_measure_says_so(tmp_path, capsys):
+    settings = "epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.5), precision = auto, deterministic = true"
+    run(program(settings), out=tmp_path / "run", device="cpu", progress=True)
+    assert ", f32 (`auto`, not measured)\n" in capsys.readouterr().err
