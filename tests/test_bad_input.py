@@ -18,8 +18,10 @@ from expc.runtime.checkpoint.loading import newest
 
 EXPC = Path(sys.executable).with_name("expc")
 MEMORY = 2 * 2**30
-SECONDS = 20
-"""Far more than any of these takes, for machines that are busy."""
+SECONDS = 10
+"""Of the processor, for hostile texts: more than any of them takes."""
+PATIENCE = 90
+"""Seconds by the clock: far more than any of these takes, for machines that are busy."""
 
 TINY = """\
 let width = 8
@@ -95,6 +97,7 @@ ONCE = REFUSED.keys() - MORE - {"a long row of blocks", "a long row of lets"}
 
 def limited() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
 def call(*arguments: object, limit: bool = False, **options: object) -> "subprocess.CompletedProcess[str]":
@@ -104,7 +107,7 @@ def call(*arguments: object, limit: bool = False, **options: object) -> "subproc
         [EXPC, *map(str, arguments)],
         check=False,
         **{**settings, **options},
-        timeout=SECONDS,
+        timeout=PATIENCE,
         env=environment,
         preexec_fn=limited if limit else None,
     )
