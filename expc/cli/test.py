@@ -20,9 +20,7 @@ from expc.cli.run import device_option, named
 @click.option(
     "--data", type=click.Choice(["test", "val"]), default="test", help="What to measure on: test (the default), or val."
 )
-@click.option(
-    "--out", callback=named, metavar="FILE", help="Where the numbers go; by default test.json in RUN."
-)
+@click.option("--out", callback=named, metavar="FILE", help="Where the numbers go; by default test.json in RUN.")
 @device_option
 def command(run: str, weights: str, data: str, out: str | None, device: str) -> int:
     """Measure the weights that the run directory RUN holds, with the loss and every metric of its file."""
