@@ -32,15 +32,23 @@ def exhaustion_told(program: Program, device: torch.device) -> Iterator[None]:
         raise RunError(told) from error
 
 
-def _reason(error: BaseException | None) -> str | None:
+def _reason(error: BaseException) -> str | None:
     """What was asked for, in words, where memory is among the causes of an error; none where it is not."""
-    while error is not None:
-        text = str(error)
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(saying in text for saying in _SAYINGS):
+    for cause in _causes(error):
+        text = str(cause)
+        if isinstance(cause, torch.OutOfMemoryError | MemoryError) or any(saying in text for saying in _SAYINGS):
             asked = _ASKED.search(text)
             return "none is left" if asked is None else f"{_shown(asked[1], asked[2])} more were asked for"
-        error = error.__cause__ or error.__context__
     return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it, each once: what a thread hands over may be raised while it is itself handled."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _shown(number: str, unit: str) -> str:

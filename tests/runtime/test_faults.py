@@ -18,6 +18,7 @@ from test_resume import DATA, assert_same, killed, plain
 from expc.runtime.checkpoint import saving
 from expc.runtime.checkpoint.loading import newest
 from expc.runtime.errors import RunError
+from expc.runtime.exhaustion import exhaustion_told
 from expc.runtime.resuming import Resume
 from expc.runtime.run import run
 
@@ -146,3 +147,10 @@ def test_where_memory_ends_the_message_says_what_training_takes_and_what_helps(t
     assert run(checked, device="cpu", progress=False, resume=Resume(out)).status == "finished"
     run(checked, out=tmp_path / "whole", device="cpu", progress=False)
     assert_same(tmp_path / "whole", out)
+
+
+def test_causes_that_go_round_in_a_circle_are_looked_at_once() -> None:
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    with pytest.raises(RuntimeError, match="first"), exhaustion_told(plain(), torch.device("cpu")):
+        raise first
