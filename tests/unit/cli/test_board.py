@@ -16,13 +16,20 @@ def test_it_serves_the_runs_of_a_folder_until_ctrl_c(tmp_path):
     with SummaryWriter(str(tmp_path / "first" / "tensorboard")) as writer:
         writer.add_scalar("train/loss", 1.5, 1)
     started = [sys.executable, "-m", "expc", "board", str(tmp_path)]
-    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Where the tests themselves run in the background, Ctrl-C is ignored, and who is started there would inherit it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    try:
         line = process.stdout.readline()
         address = re.search(r"at (http://localhost:\d+) until Ctrl-C", line).group(1)
         with urllib.request.urlopen(f"{address}/data/environment", timeout=30) as answer:
             assert str(tmp_path) in answer.read().decode()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert errors.strip() in ("", "Aborted!")
 
