@@ -27,7 +27,7 @@ KIB = 1024
 
 
 def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    command = [sys.executable, CAMPAIGN, "--kills", "3", "--steps", "60", "--set", "data.test=none"]
+    command = [sys.executable, CAMPAIGN, "--kills", "3", "--steps", "400", "--set", "data.test=none"]
     answer = subprocess.run(
         [*command, "--folder", tmp_path],
         check=False,

@@ -77,9 +77,13 @@ def load(code: PythonCode) -> Any:
 
 @contextmanager
 def _importing_from(code: PythonCode) -> Iterator[None]:
-    """The folder of the file comes first among the places of modules, for as long as one is imported."""
+    """The folder of the file comes first among the places of modules, for as long as one is imported.
+
+    No compiled code is left there: the folder may be that of a run, of which nothing changes when it is repeated.
+    """
     folder = Path(code.folder).resolve()
-    before = list(sys.path)
+    before, writes_no_bytecode = list(sys.path), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     _forget_others(code.module.partition(".")[0], folder)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -87,6 +91,7 @@ def _importing_from(code: PythonCode) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+        sys.dont_write_bytecode = writes_no_bytecode
 
 
 def _forget_others(name: str, folder: Path) -> None:
