@@ -79,6 +79,12 @@ def main() -> None:
     if status == INTERRUPTED or "torch" in sys.modules:
         # Libraries take their time to say good-bye. Whoever presses Ctrl-C meanwhile wants an end, and no traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if status == INTERRUPTED:
+        # Asked twice, a run ends in the middle of a step: threads of torch that still compute would abort the process.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(status)
     sys.exit(status)
 
 
