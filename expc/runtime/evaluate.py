@@ -7,7 +7,8 @@ from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
 from expc.runtime.gallery import Gallery
 from expc.runtime.interrupts import Interrupts
-from expc.runtime.metrics import Means, Metrics
+from expc.runtime.means import Means
+from expc.runtime.metrics import Metrics
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress
 from expc.runtime.seeds import drawing_from

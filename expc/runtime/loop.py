@@ -20,7 +20,8 @@ from expc.runtime.evaluate import Evaluator
 from expc.runtime.histograms import Histograms
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.keeping import Keeping
-from expc.runtime.metrics import Means, Metrics
+from expc.runtime.means import Means
+from expc.runtime.metrics import Metrics
 from expc.runtime.optim import Chains
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers

@@ -15,7 +15,8 @@ from expc.compiler.library.metrics import contradicted, metrics
 from expc.compiler.ops.declare import Operator
 from expc.compiler.program import MetricPlan
 from expc.compiler.types import TensorType
-from expc.runtime.metrics import Means, Metrics, scores_of
+from expc.runtime.means import Means
+from expc.runtime.metrics import Metrics, scores_of
 
 N = symbol("N")
 GENERATOR = torch.Generator().manual_seed(1)
