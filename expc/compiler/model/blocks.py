@@ -10,7 +10,7 @@ from expc.compiler.errors.arguments import MissingArgument, WrongArgument
 from expc.compiler.errors.shapes import SettingRefused
 from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Container, Invoke, Record, Source, Value
-from expc.compiler.model import loops, operators, results, stages
+from expc.compiler.model import loops, operands, results, stages
 from expc.compiler.model.arguments import match_parameters
 from expc.compiler.model.body import BodyBuilder, tensors
 from expc.compiler.model.patterns import accepts_setting, is_tensor_type, match
@@ -40,7 +40,7 @@ def block(
     if inputs and len(piped) != len(inputs):
         names = ", ".join(parameter.name for parameter in inputs)
         plural = "tensor" if len(inputs) == 1 else "tensors"
-        operators.refuse_count(
+        operands.refuse_count(
             statement.name, f"{len(inputs)} {plural} ({names})", flow if isinstance(flow, tuple) else (flow,), span
         )
     with elaborator.unfolding(statement, statement.name, span):
@@ -72,7 +72,7 @@ def _elaborate(
     settings(elaborator, statement, recipe.arguments, inner, span)
     for parameter, value in zip(inputs, values, strict=False):
         if not isinstance(value, Value):
-            operators.refuse_count(statement.name, f"one tensor for `{parameter.name}`", value, span)
+            operands.refuse_count(statement.name, f"one tensor for `{parameter.name}`", value, span)
         _match_input(elaborator, statement, parameter, value, inner, span)
         elaborator.bind_name(parameter.name, value, parameter.span, inner.scope)
     check_conditions(elaborator, statement, inner, span)

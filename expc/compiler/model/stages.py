@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler.errors.names import DuplicateName
 from expc.compiler.errors.stages import Misplaced, NotAStage
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
-from expc.compiler.model import blocks, externs, loops, operators, sharing
+from expc.compiler.model import blocks, externs, loops, operands, operators, sharing
 from expc.compiler.model.arguments import refuse_tensors
 from expc.compiler.model.patterns import is_tensor_type
 from expc.compiler.model.scope import MISSING, BlockRef, ModuleRef, WeightRef
@@ -168,7 +168,7 @@ def need_flow(context: "Context", span: Span) -> Any:
 def single(flow: Any, name: str, span: Span) -> Value:
     """The flow as one tensor. Raises `ProblemError` when it is several."""
     if not isinstance(flow, Value):
-        operators.refuse_count(name, "one tensor", flow, span)
+        operands.refuse_count(name, "one tensor", flow, span)
     return flow
 
 
@@ -177,7 +177,7 @@ def takes_flow(elaborator: "Elaborator", value: Any) -> bool:
     if isinstance(value, Recipe) and value.target is None:
         operator = elaborator.library.operators.get(value.name)
         if operator is not None and operator.kind == "function":
-            return operators.wants_flow(elaborator, operator, value.arguments)
+            return operands.wants_flow(operator, value.arguments)
     return True
 
 

@@ -9,7 +9,7 @@ from expc.compiler.errors.names import BadExpression, SelectorMatchesNothing
 from expc.compiler.errors.shapes import SettingRefused
 from expc.compiler.errors.stages import NotAStage
 from expc.compiler.graph import Container, Declared, InitRule, weights
-from expc.compiler.model import computed, operators
+from expc.compiler.model import computed
 from expc.compiler.model.arguments import is_lost, match_settings
 from expc.compiler.model.patterns import declared
 from expc.compiler.model.scope import TensorRef
@@ -130,7 +130,7 @@ def initialiser(elaborator: "Elaborator", value: Recipe, span: Span) -> Recipe:
         if is_load(value):
             reason = 'a file starts what an `init` selects: `init "scale" = load("net.safetensors")`'
         raise ProblemError(NotAStage(span=span, what=f"`{value.name}`", reason=reason))
-    settings = operators.match_settings(value.name, declaration.settings, declaration.settings, value.arguments, span)
+    settings = match_settings(value.name, declaration.settings, declaration.settings, value.arguments, span)
     return Recipe(value.name, tuple(Given(name, setting, span) for name, setting in settings.items()), span=span)
 
 
