@@ -1,4 +1,4 @@
-"""`extern`: Python code with a declared signature, as declarations of the same kinds as those of torch.
+"""`extern`: Python code with a declared signature.
 
 Nothing here imports the code. Its inside is not checked: its declared type stands for it until it is built, and is
 compared with what it really gives then.
@@ -13,8 +13,6 @@ from typing import Any, Final
 from expc.compiler.arithmetic import describe
 from expc.compiler.dimensions import Size
 from expc.compiler.errors.externs import ExternDeclaration
-from expc.compiler.errors.shapes import SizeMismatch
-from expc.compiler.library.lookup import Library
 from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.model.patterns import (
     SETTING_WORDS,
@@ -23,15 +21,12 @@ from expc.compiler.model.patterns import (
     declared,
     is_tensor_type,
     match,
-    size_of,
 )
 from expc.compiler.model.scope import MISSING, BlockRef, Context, Scope
 from expc.compiler.names import names_in
-from expc.compiler.ops.declare import REQUIRED, Call, Fault, Kind, Operator, Param, PythonCode
-from expc.compiler.ops.kinds import TENSOR
-from expc.compiler.program import Dataset, Metric, Optimizer, SampleField, Schedule, Transform
+from expc.compiler.ops.declare import REQUIRED, Kind, Param, PythonCode
 from expc.compiler.types import TensorType
-from expc.diagnostics import Edit, Fix, Problem, ProblemError, Report, Span
+from expc.diagnostics import Edit, Fix, Problem, ProblemError, Span
 from expc.frozen import dataclass
 from expc.spec import syntax
 from expc.spec.suggest import advice, nearest
@@ -108,60 +103,6 @@ def find(value: Any, *kinds: str) -> BlockRef | None:
     if isinstance(target, BlockRef) and isinstance(target.statement, syntax.Extern) and target.statement.kind in kinds:
         return target
     return None
-
-
-def declaration(library: Library, value: Any, kind: str) -> Any:
-    """The data set, transform, metric, optimizer or schedule that a recipe of an `extern` stands for; none for others.
-
-    Raises `ProblemError` where its declaration is wrong.
-    """
-    ref = find(value, kind)
-    if ref is None:
-        return None
-    assert isinstance(ref.statement, syntax.Extern)  # noqa: S101 - `find` looked
-    extern = Extern(ref.statement, ref.scope, Evaluator(library, Report()))
-    check(extern)
-    name, doc, params, python = ref.statement.name, f"`{extern.python.target}`", extern.params(), extern.python
-    match kind:
-        case "dataset":
-            return Dataset(name, doc, params, _sample(extern), _length(extern), name, python=python)
-        case "transform":
-            return Transform(name, doc, params, _of_field(extern), name, python=python)
-        case "optimizer":
-            return Optimizer(name, doc, params, name, python=python)
-        case "schedule":
-            return Schedule(name, doc, params, name, python=python)
-        case _:
-            return Metric(name, doc, params, _accepts(extern), _complete, None, name, python=python)
-
-
-def operator(evaluator: Evaluator, ref: BlockRef) -> Operator:
-    """A layer or a loss as an operator, its sizes those of the body that uses it. Raises `ProblemError`."""
-    statement = ref.statement
-    assert isinstance(statement, syntax.Extern)  # noqa: S101 - the caller matched the rest
-    extern = Extern(statement, ref.scope, evaluator)
-    check(extern)
-    names = _input_names(statement)
-
-    def shape(call: Call) -> TensorType | tuple[TensorType, ...]:
-        return extern.results(call.values, [call.tensor(name) for name in names], call.require_equal)
-
-    return Operator(
-        name=statement.name,
-        kind="loss" if statement.kind == "loss" else "layer",
-        doc=f"`{extern.python.target}`",
-        settings=extern.params(),
-        arguments=tuple(Param(name, TENSOR, tensor=True) for name in names),
-        shape=shape,
-        example=statement.name,
-        python=extern.python,
-    )
-
-
-def _input_names(statement: syntax.Extern) -> list[str]:
-    if len(statement.inputs) == 1:
-        return ["input"]
-    return [f"input{number}" for number in range(1, len(statement.inputs) + 1)]
 
 
 # ---------------------------------------------------------------------------------------------------- checking
@@ -331,75 +272,3 @@ def _param(extern: Extern, parameter: syntax.Parameter) -> Param:
         reason = f"the default of `{parameter.name}` must be {kind.words}, but is {describe(value)}"
         raise ProblemError(_problem(extern.statement, parameter.default.span, reason))
     return Param(parameter.name, kind, value)
-
-
-# ---------------------------------------------------------------------------------------------------- declarations
-
-
-def _sample(extern: Extern) -> Callable[[Mapping[str, Any]], tuple[SampleField, ...]]:
-    def sample(settings: Mapping[str, Any]) -> tuple[SampleField, ...]:
-        result, context = extern.statement.result, extern.context(settings)
-        assert isinstance(result, syntax.RecordTypeExpr)  # noqa: S101 - `check` asked for it
-        return tuple(SampleField(field.name, extern.type(_with_dims(field.type), context)) for field in result.fields)
-
-    return sample
-
-
-def _with_dims(type_: syntax.TypeExpr) -> syntax.TypeExpr:
-    """`class(7)` of one sample is a single index."""
-    if isinstance(type_, syntax.ClassTypeExpr) and type_.dims is None:
-        return syntax.ClassTypeExpr(type_.classes, (), span=type_.span)
-    return type_
-
-
-def _length(extern: Extern) -> Callable[[Mapping[str, Any]], int | None]:
-    def length(settings: Mapping[str, Any]) -> int | None:
-        result = extern.statement.result
-        count = result.count if isinstance(result, syntax.RecordTypeExpr) else None
-        if count is None:
-            return None
-        size = size_of(extern.evaluator, count, extern.context(settings))
-        return size if isinstance(size, int) else None
-
-    return length
-
-
-def _of_field(extern: Extern) -> Callable[[Mapping[str, Any], TensorType], TensorType]:
-    def rule(settings: Mapping[str, Any], type_: TensorType) -> TensorType:
-        result = extern.results(settings, [type_], _equal(extern.statement))
-        assert isinstance(result, TensorType)  # noqa: S101 - `check` asked for one
-        return result
-
-    return rule
-
-
-def _accepts(extern: Extern) -> Callable[[TensorType, TensorType], str | None]:
-    def accepts(output: TensorType, target: TensorType) -> str | None:
-        inputs = extern.statement.inputs
-        if len(inputs) != 2:
-            return f"it takes {len(inputs)} tensors, and a metric compares (output, target)"
-        settings = {parameter.name: UNEVALUATED for parameter in extern.statement.parameters}
-        try:
-            extern.results(settings, [output, target], _equal(extern.statement))
-        except (Fault, ProblemError) as error:
-            if isinstance(error, ProblemError):
-                return error.problem.message
-            declared_types = " and ".join(type_.span.text for type_ in inputs)
-            return f"it takes {declared_types}, but gets {output} and {target}"
-        return None
-
-    return accepts
-
-
-def _complete(settings: Mapping[str, Any], *_: TensorType) -> tuple[str, dict[str, Any]]:
-    return "", dict(settings)
-
-
-def _equal(statement: syntax.Extern) -> Require:
-    """Sizes that must be the same, where no condition can be asked for."""
-
-    def require(expected: Size, found: Size, what: str) -> None:
-        if expected != found:
-            raise Fault(SizeMismatch, operator=statement.name, what=what, expected=str(expected), found=str(found))
-
-    return require

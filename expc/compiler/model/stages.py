@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from expc.compiler.errors.names import DuplicateName
 from expc.compiler.errors.stages import Misplaced, NotAStage
 from expc.compiler.graph import Cast, Container, Leaf, Source, Value
-from expc.compiler.model import blocks, externs, loops, operands, operators, sharing
+from expc.compiler.model import blocks, extern_declarations, externs, loops, operands, operators, sharing
 from expc.compiler.model.arguments import refuse_tensors
 from expc.compiler.model.patterns import is_tensor_type
 from expc.compiler.model.scope import MISSING, BlockRef, ModuleRef, WeightRef
@@ -99,7 +99,7 @@ def extern(
         reason = f"it is {externs.KINDS[statement.kind]}, which takes no tensor of a model"
         raise ProblemError(NotAStage(span=span, what=f"`{statement.name}`", reason=reason, labels=(place,)))
     refuse_tensors(statement.name, (), value.arguments, span)
-    made = externs.operator(elaborator, value.target)
+    made = extern_declarations.operator(elaborator, value.target)
     return operators.apply(elaborator, made, value.arguments, context, span, label)
 
 

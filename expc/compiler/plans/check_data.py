@@ -9,7 +9,7 @@ from expc.compiler.errors.data import DataUndeclared, SplitParts, VaryingSize
 from expc.compiler.errors.experiment import BatchArithmetic, NotData
 from expc.compiler.library.datasets import split_fractions, split_length
 from expc.compiler.library.lookup import Library
-from expc.compiler.model import externs
+from expc.compiler.model import extern_declarations
 from expc.compiler.model.arguments import match_settings
 from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.ops.declare import Fault
@@ -93,7 +93,7 @@ def _dataset(library: Library, head: Any, span: Span) -> Use:
             NotData(span=span, what=f"`{span.text}`", reason="data starts with a data set, such as `MNIST`")
         )
     place = head.span or span
-    declaration = externs.declaration(library, head, "dataset") or library.datasets.get(head.name)
+    declaration = extern_declarations.declaration(library, head, "dataset") or library.datasets.get(head.name)
     if declaration is None:
         kind = library.kind(head.name) if head.target is None else "declared in this file"
         near = nearest(head.name, library.datasets)

@@ -8,7 +8,7 @@ from expc.compiler.errors.experiment import ScheduleLength, WrongPart
 from expc.compiler.errors.training import OptimizerRefused
 from expc.compiler.graph import InitRule, Model
 from expc.compiler.library import optimizers, schedules
-from expc.compiler.model import externs, starts
+from expc.compiler.model import extern_declarations, starts
 from expc.compiler.model.arguments import is_lost, match_settings, value_place
 from expc.compiler.model.elaborate import Elaborator
 from expc.compiler.model.scope import BlockRef
@@ -48,7 +48,7 @@ def use_of(elaborator: Elaborator, value: Any, table: Mapping[str, Any], expecte
         return None
     place = value.span or span
     try:
-        written = externs.declaration(elaborator.library, value, _EXTERN[expected])
+        written = extern_declarations.declaration(elaborator.library, value, _EXTERN[expected])
     except ProblemError as error:
         elaborator.add(error.problem)
         return None

@@ -8,7 +8,7 @@ from expc.compiler.arithmetic import describe
 from expc.compiler.errors.data import DrawnTogether, TransformMismatch, TransformSetting
 from expc.compiler.errors.experiment import NotData
 from expc.compiler.library.field_transforms import CAST, completed
-from expc.compiler.model import externs
+from expc.compiler.model import extern_declarations
 from expc.compiler.model.arguments import match_settings
 from expc.compiler.model.evaluate import Evaluator
 from expc.compiler.ops.declare import Fault
@@ -70,7 +70,7 @@ def used(evaluator: Evaluator, stage: Any, span: Span) -> Use:
     if stage.name == "split":
         reason = "it gives several parts, and each needs a name: `fit, held = ... -> split(0.9)`"
         raise ProblemError(NotData(span=place, what="`split`", reason=reason))
-    declaration = externs.declaration(library, stage, "transform") or library.transforms.get(stage.name)
+    declaration = extern_declarations.declaration(library, stage, "transform") or library.transforms.get(stage.name)
     if declaration is None:
         kind = library.kind(stage.name) if stage.target is None else "declared in this file"
         near = nearest(stage.name, library.transforms)
