@@ -1,13 +1,16 @@
 """How long a training step takes in expc and in what people would use instead.
 
-    python benchmarks/train.py [--case mlp|mnist|gpt|small] [--threads 1|2] [--rounds N] [--without NAME ...]
+    python benchmarks/train.py [--case mlp|mnist|gpt|small] [--threads 1|2] [--launches N] [--rounds N]
+                               [--without NAME ...]
 
 Every rival (`benchmarks/rivals`, one short file each) is a process of its own that trains the same network from the
 same weights, on the same batches in the same order, with AdamW in f32. After a warm-up they take turns: a round is one
 chunk of steps of each, and the order of a round is another one each time. Whatever else the machine does meets all
-alike, and what is compared is the ratio to the tuned loop's chunk of the same round: the median of all rounds, and the
-middle half of them. Processor time is what a busy machine changes least. Start-up is not in it. The losses of every
-chunk must agree with the tuned loop's.
+alike, and what is compared is the ratio to the tuned loop's chunk of the same round. Where a process happens to get its
+memory makes it faster or slower for as long as it lives, by more than what is to be seen: so all are launched anew
+again and again, in another order each time. What is printed is the median over the launches of the median of their
+rounds, and the middle half of the launches (with one launch, of its rounds). Processor time is what a busy machine
+changes least. Start-up is not in it. The losses of every chunk must agree with the tuned loop's.
 
 Lightning, accelerate and Keras come from the package index into an environment of their own, `build/rivals-venv`.
 """
@@ -192,19 +195,25 @@ def measure(case: str, names: list[str], rounds: int, threads: int) -> dict[str,
     return {name: given[warm_up:] for name, given in answers.items()}
 
 
-def table(case: str, answers: dict[str, list[dict[str, float]]]) -> None:
+def table(case: str, launches: list[dict[str, list[dict[str, float]]]]) -> None:
     print(
         f"\n| {CASES[case][0]} | ms a step | least | of the tuned loop | middle half | processor time | middle half |"
     )
     print("|---|---|---|---|---|---|---|")
-    for name, given in answers.items():
-        milliseconds = [answer["seconds"] / CASES[case][1] * 1000 for answer in given]
+    for name in launches[0]:
+        milliseconds = [answer["seconds"] / CASES[case][1] * 1000 for answers in launches for answer in answers[name]]
         cells = [NAMES[name], f"{median(milliseconds):.2f}", f"{min(milliseconds):.2f}"]
         for what in ("seconds", "processor"):
-            ratios = [mine[what] / tuned[what] for mine, tuned in zip(given, answers[TUNED], strict=True)]
-            low, middle, high = quantiles(ratios, n=4)
+            of_launches = [ratios(answers, name, what) for answers in launches]
+            spread = [median(of_rounds) for of_rounds in of_launches] if len(launches) > 1 else of_launches[0]
+            low, middle, high = quantiles(spread, n=4)
             cells += [f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
         print(f"| {' | '.join(cells)} |")
+
+
+def ratios(answers: dict[str, list[dict[str, float]]], name: str, what: str) -> list[float]:
+    """Round by round, what a rival took of what the tuned loop took."""
+    return [mine[what] / tuned[what] for mine, tuned in zip(answers[name], answers[TUNED], strict=True)]
 
 
 def make_environment(*more: str) -> None:
@@ -226,6 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--launches", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--without", choices=NAMES, nargs="*", default=[])
     asked = parser.parse_args()
@@ -233,8 +243,11 @@ def main() -> None:
     if {"with_lightning", "with_accelerate", "with_keras"} & set(names):
         make_environment()
     for case in asked.case or CASES:
-        table(case, measure(case, names, asked.rounds, asked.threads))
-    print(f"\n{machine()}, {asked.threads} thread{'s' if asked.threads > 1 else ''}, {asked.rounds} rounds.")
+        turned = [names[turn % len(names) :] + names[: turn % len(names)] for turn in range(asked.launches)]
+        launches = [measure(case, order, asked.rounds, asked.threads) for order in turned]
+        table(case, [{name: answers[name] for name in names} for answers in launches])
+    threads = f"{asked.threads} thread{'s' if asked.threads > 1 else ''}"
+    print(f"\n{machine()}, {threads}, {asked.launches} launches of {asked.rounds} rounds.")
 
 
 if __name__ == "__main__":
