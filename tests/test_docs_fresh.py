@@ -82,7 +82,9 @@ def test_the_options_are_described(name: str) -> None:
     section = (ROOT / "docs" / "cli.md").read_text("utf-8").partition(f"\n## expc {name}\n\n")[2]
     described = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", section.partition("\n")[0]))
     command = import_module(f"expc.cli.{name}").command
-    options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    every = [command, *getattr(command, "commands", {}).values()]
+    options = {option for one in every for parameter in one.params for option in parameter.opts}
+    options = {option for option in options if option.startswith("--")}
     assert options == described
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-COMMANDS: Final = ("run", "resume", "test", "predict", "board", "check", "summary", "plot", "explain", "ops")
+COMMANDS: Final = ("run", "resume", "launch", "test", "predict", "board", "check", "summary", "plot", "explain", "ops")
 
 OK, FAILED, UNUSABLE, PREEMPTED, INTERRUPTED = 0, 1, 2, 75, 130
 """Exit statuses."""
