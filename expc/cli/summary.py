@@ -25,10 +25,11 @@ def _sizes(_: click.Context, __: click.Parameter, given: "Sequence[str]") -> dic
 @click.argument("file")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a `let` or a setting.")
 @click.option("--at", "sizes", multiple=True, callback=_sizes, metavar="NAME=SIZE", help="Count at this size: H=224.")
+@click.option("--devices", type=click.IntRange(1), metavar="N", help="What each of N devices holds and sends.")
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", help="For people (the default), or tools."
 )
-def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int], style: str) -> int:
+def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int], devices: int | None, style: str) -> int:
     """List the layers of FILE's network: output types, parameters, multiply-accumulates, memory in training."""
     checked = check_path(file, overrides)
     show(checked.problems, err=True)
@@ -41,7 +42,7 @@ def command(file: str, overrides: tuple[str, ...], sizes: dict[str, int], style:
     from expc.compiler.cost.summary import as_json, summary
 
     try:
-        click.echo((as_json if style == "json" else summary)(checked.program, sizes))
+        click.echo((as_json if style == "json" else summary)(checked.program, sizes, devices))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
     return OK

@@ -64,12 +64,21 @@ def summarise(program: Program, given: Mapping[str, int]) -> Summary:
     )
 
 
-def summary(program: Program, given: Mapping[str, int]) -> str:
-    """The table of a program's network, and the totals. As `summarise`, which says what it raises."""
+def summary(program: Program, given: Mapping[str, int], devices: int | None = None) -> str:
+    """The table of a program's network, and the totals, of one device or of each of several.
+
+    As `summarise`, which says what it raises.
+    """
     found = summarise(program, given)
     network, *layers = found.rows
-    table = _table(layers, found)
-    lines = [_title(found), "", *table, "", *_totals(found, network)]
+    lines = [_title(found), "", *_table(layers, found), "", *_counts(found, network), ""]
+    if devices is None:
+        lines += _in_training(found)
+    else:
+        from expc.compiler.cost.devices import table
+        from expc.compiler.cost.shares import shares
+
+        lines += table(program, found, shares(program, devices, found.sizes, found.batch))
     if any(LATER in line.split() for line in lines):
         unknown = _unknown(found)
         asked = " ".join(f"--at {name}=224" if name in "HW" else f"--at {name}=64" for name in unknown)
@@ -79,7 +88,7 @@ def summary(program: Program, given: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def as_json(program: Program, given: Mapping[str, int]) -> str:
+def as_json(program: Program, given: Mapping[str, int], devices: int | None = None) -> str:
     """The same as data: numbers of bytes and MACs, or formulas as text where a size is unknown."""
     found = summarise(program, given)
     network, *layers = found.rows
@@ -87,19 +96,24 @@ def as_json(program: Program, given: Mapping[str, int]) -> str:
     data = {
         "version": 1,
         "model": found.model.name,
-        "sizes": {name: _value(size) for name, size in found.sizes.items()},
+        "sizes": {name: value(size) for name, size in found.sizes.items()},
         "layers": [_record(row) for row in layers],
         "parameters": memory.parameters,
         "trainable": memory.trainable,
-        "macs": _value(network.macs),
-        "kept": _value(memory.activations),
-        "kept_by_loss": _value(memory.loss),
+        "macs": value(network.macs),
+        "kept": value(memory.activations),
+        "kept_by_loss": value(memory.loss),
         "weights": memory.weights,
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
         "average": memory.average,
-        "total": _value(memory.total),
+        "total": value(memory.total),
     }
+    if devices is not None:
+        from expc.compiler.cost.devices import as_data
+        from expc.compiler.cost.shares import shares
+
+        data["devices"] = as_data(program, shares(program, devices, found.sizes, found.batch))
     return json.dumps(data, indent=2)
 
 
@@ -113,13 +127,14 @@ def _record(row: Row) -> dict[str, Any]:
         "depth": row.depth,
         "output": row.result,
         "parameters": row.parameters,
-        "macs": _value(row.macs),
-        "kept": _value(row.kept),
+        "macs": value(row.macs),
+        "kept": value(row.kept),
         "line": row.span.line,
     }
 
 
-def _value(size: Size) -> int | str:
+def value(size: Size) -> int | str:
+    """A size as data: a number, or a formula as text."""
     return size if isinstance(size, int) else str(size)
 
 
@@ -158,16 +173,18 @@ def _clipped(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _totals(found: Summary, network: Row) -> list[str]:
+def _counts(found: Summary, network: Row) -> list[str]:
     memory = found.memory
     learning = "" if memory.trainable == memory.parameters else f", {memory.trainable:,} of them learn"
     macs = _number(network.macs)
-    lines = [
+    return [
         f"{memory.parameters:,} parameters{learning} ({sizes_text(memory.weights)} as f32, buffers included)",
         f"{macs if len(macs) < WIDTH - 40 else LATER} multiply-accumulates for one sample",
-        "",
-        f"memory in training, as f32{_for_batch(found)}",
     ]
+
+
+def _in_training(found: Summary) -> list[str]:
+    memory = found.memory
     parts: list[tuple[str, Size | None, str]] = [
         ("weights", memory.weights, ""),
         ("gradients", memory.gradients, ""),
@@ -183,7 +200,8 @@ def _totals(found: Summary, network: Row) -> list[str]:
         if size is None or size != 0
     ]
     width = max((len(size) for _, size, _ in shown), default=0)
-    return [*lines, *(f"  {name:<19}  {size:>{width}}  {why}".rstrip() for name, size, why in shown)]
+    head = f"memory in training, as f32{_for_batch(found)}"
+    return [head, *(f"  {name:<19}  {size:>{width}}  {why}".rstrip() for name, size, why in shown)]
 
 
 def _for_batch(found: Summary) -> str:

@@ -6,7 +6,7 @@ f32 and of one part of a batch (`accumulate`). What is not: the allocator's gaps
 operator needs while it computes, what lower precision saves or `recompute` computes anew, and Python code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil, prod
 from typing import Final
 
@@ -19,6 +19,8 @@ from expc.compiler.types import is_known
 from expc.frozen import dataclass
 
 F32_BYTES: Final = 4
+
+Dims = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,26 @@ class Memory:
         return fixed + self.activations + self.loss
 
 
-def training_memory(program: Program, sizes: Mapping[str, Size] | None = None) -> Memory:
+def training_memory(
+    program: Program, sizes: Mapping[str, Size] | None = None, held: Callable[[Dims], Dims] | None = None
+) -> Memory:
     """The memory that training `program` takes on one device: `training_memory(program).total` is a number of bytes
     where every size is known, which `known_sizes` and the file's data see to in most files.
 
-    `sizes` gives numbers to symbols, over those that the file tells. Raises ValueError without a model.
+    `sizes` gives numbers to symbols, over those that the file tells. `held` makes of a parameter's dimensions those of
+    the part that the device has of it. Raises ValueError without a model.
     """
     if program.model is None:
         raise ValueError("there is no model")
     body = program.model.body
-    frozen = _frozen(program.train)
+    still = frozen(program.train)
     counts = [weight for weight in weights(body) if weight.tied_to is None]
-    shapes = {weight.key: _numbers(weight.dims) for weight in counts if not weight.is_buffer}
-    learning = {key: dims for key, dims in shapes.items() if key not in frozen}
-    everything = sum(_width(weight) * prod(_numbers(weight.dims)) for weight in counts)
+    shapes = {weight.key: numbers(weight.dims) for weight in counts if not weight.is_buffer}
+    if held is not None:
+        shapes = {key: held(dims) for key, dims in shapes.items()}
+    learning = {key: dims for key, dims in shapes.items() if key not in still}
+    buffers = sum(_width(weight) * prod(numbers(weight.dims)) for weight in counts if weight.is_buffer)
+    everything = F32_BYTES * sum(map(prod, shapes.values())) + buffers
     gradients = F32_BYTES * sum(map(prod, learning.values()))
     average = program.experiment.train is not None and program.experiment.train.ema is not None
     kept, loss = _kept(program, {**known_sizes(program), **(sizes or {})})
@@ -114,18 +122,19 @@ def _width(weight: Weight) -> int:
     return 8 if weight.key.endswith("num_batches_tracked") else F32_BYTES
 
 
-def _numbers(dims: tuple[Size, ...]) -> tuple[int, ...]:
+def numbers(dims: tuple[Size, ...]) -> Dims:
+    """The dimensions of a parameter, all of which are known."""
     return tuple(size for size in dims if isinstance(size, int))
 
 
-def _frozen(train: TrainPlan | None) -> frozenset[str]:
+def frozen(train: TrainPlan | None) -> frozenset[str]:
     """What does not learn in the whole run."""
     if train is None or train.freeze is None or train.freeze.duration is not None:
         return frozenset()
     return frozenset(train.freeze.keys)
 
 
-def _optimizer(train: TrainPlan | None, learning: Mapping[str, tuple[int, ...]]) -> int | None:
+def _optimizer(train: TrainPlan | None, learning: Mapping[str, Dims]) -> int | None:
     if train is None:
         return 0
     total = 0

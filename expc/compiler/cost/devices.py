@@ -1,0 +1,119 @@
+"""What each of several devices holds and sends, for people and as data."""
+
+from typing import Any, Final
+
+from expc.compiler.cost.shares import Share, Shares
+from expc.compiler.cost.summary import Summary, sizes_text, value
+from expc.compiler.dimensions import Size
+from expc.compiler.program import Program
+
+STRATEGIES: Final = {
+    "auto": "`strategy = auto` takes ddp where that fits on a device, and else fsdp",
+    "ddp": "the file asks for ddp",
+    "fsdp": "the file asks for fsdp",
+    "none": "the file says `strategy = none`, which takes one device: leave it out, or write ddp or fsdp",
+}
+
+
+def table(program: Program, found: Summary, shares: Shares) -> list[str]:
+    """What each device holds and sends in both ways, side by side; what fsdp gathers; and which way is taken."""
+    samples = "" if found.batch is None else f", for {found.batch}={shares.samples} at once"
+    cells = [(f"each of {shares.devices} devices, as f32{samples}", "ddp", "fsdp", "")]
+    ways = (shares.ddp, shares.fsdp)
+    for name, why in _held(program, found, shares).items():
+        sizes = [_holds(way)[name] for way in ways]
+        if any(size is None or size != 0 for size in sizes):
+            cells.append((f"  {name}", _shown(sizes[0]), _shown(sizes[1]), why))
+    cells.append(("and sends in each step", "", "", ""))
+    totals = [_sends(way) for way in ways]
+    cells += [(f"  {what}", _shown(totals[0].get(what, 0)), _shown(size), "") for what, size in totals[1].items()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = [
+        f"{name:<{widths[0]}}  {ddp:>{widths[1]}}  {fsdp:>{widths[2]}}  {why}".rstrip()
+        for name, ddp, fsdp, why in cells
+    ]
+    return [*rows, "", _units(shares), STRATEGIES[_asked(program)]]
+
+
+def as_data(program: Program, shares: Shares) -> dict[str, Any]:
+    """The same for tools, in bytes."""
+    return {
+        "number": shares.devices,
+        "samples": shares.samples,
+        "strategy": _asked(program),
+        "ddp": _share(shares.ddp),
+        "fsdp": {
+            **_share(shares.fsdp),
+            "units": [{"name": unit.path, "parameters": unit.parameters} for unit in shares.units],
+        },
+    }
+
+
+def _asked(program: Program) -> str:
+    distributed = program.experiment.distributed
+    return "auto" if distributed is None else distributed.strategy
+
+
+def _holds(share: Share) -> dict[str, Size | None]:
+    memory = share.memory
+    return {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimizer": memory.optimizer,
+        "average": memory.average,
+        "buckets": share.buckets,
+        "gathered": share.gathered,
+        "unreduced": share.unreduced,
+        "kept by the network": memory.activations,
+        "kept by the loss": memory.loss,
+        "together": share.total,
+    }
+
+
+def _held(program: Program, found: Summary, shares: Shares) -> dict[str, str]:
+    """What there is to hold, and what is to be said of it."""
+    several = len(shares.units) > 1
+    adds_up = program.experiment.train is not None and program.experiment.train.accumulate > 1
+    return {
+        **dict.fromkeys(_holds(shares.ddp), ""),
+        "optimizer": found.optimizers,
+        "average": "ema",
+        "buckets": "gradients that are sent",
+        "gathered": "weights of a unit and the next, and of what is in none" if several else "all weights",
+        "unreduced": "all gradients" if adds_up or not several else "gradients of a unit, and of what is in none",
+        "kept by the network": found.recomputed,
+        "together": "an estimate: see the page of this command",
+    }
+
+
+def _sends(share: Share) -> dict[str, Size]:
+    """Bytes by what they are, and together where they are several."""
+    totals: dict[str, Size] = {}
+    for one in share.sent:
+        totals[one.what] = totals.get(one.what, 0) + one.sent
+    return totals if len(totals) < 2 else {**totals, "together": share.sends}
+
+
+def _shown(size: Size | None) -> str:
+    return "unknown" if size is None else "" if size == 0 else sizes_text(size)
+
+
+def _units(shares: Shares) -> str:
+    *inner, rest = shares.units
+    if not inner:
+        return (
+            "fsdp gathers the whole model at once: no block stands beside another of the same, and `shard` names none"
+        )
+    largest = max(inner, key=lambda unit: unit.parameters)
+    named = f"`{inner[0].path}`" if len(inner) == 1 else f"`{inner[0].path}` to `{inner[-1].path}`"
+    number = "1 unit" if len(inner) == 1 else f"{len(inner)} units"
+    return (
+        f"fsdp gathers {number}, {named}, of {largest.parameters:,} parameters at most; {rest.parameters:,} are in none"
+    )
+
+
+def _share(share: Share) -> dict[str, Any]:
+    sent = [{"what": s.what, "by": s.by, "payload": value(s.payload), "sent": value(s.sent)} for s in share.sent]
+    held = {name: None if size is None else value(size) for name, size in _holds(share).items()}
+    renamed = {"kept by the network": "kept", "kept by the loss": "kept_by_loss", "together": "total"}
+    return {**{renamed.get(name, name): size for name, size in held.items()}, "sent": sent, "sends": value(share.sends)}
