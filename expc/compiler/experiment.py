@@ -223,7 +223,12 @@ class ExperimentChecker:
                 places = written.span("data", "drop_last"), written.span("train", "accumulate")
                 check_data.check_batches(plans["train"], bound.data, bound.train.accumulate, *places, self.report)
         best = self._best(bound, plans, train, written)
-        check_sections.check_sections(self.elaborator, bound, None if main is None else main.model, written.span)
+        model = None if main is None else main.model
+        check_sections.check_sections(self.elaborator, bound, model, written.span)
+        if bound.distributed is not None:
+            from expc.compiler.plans.check_distributed import check_distributed
+
+            check_distributed(self.elaborator, bound.distributed, bound.train, model, train, written.span)
         later = tuple(check_sections.later(bound, written.span))
         return Program(
             name=program.name,

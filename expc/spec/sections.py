@@ -130,6 +130,9 @@ class Distributed(Settings):
     )
     gradient_as_bucket_view: bool = Field(default=False, description="Let gradients live where they are sent from.")
     shard: Patterns | None = Field(default=None, description="Modules that fsdp shards one by one.")
+    timeout: Time = Field(
+        default=Quantity(10, "minute"), description="How long a process waits for another one before the run ends."
+    )
 
 
 class Checkpoint(Settings):

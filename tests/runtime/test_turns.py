@@ -243,7 +243,6 @@ def test_metrics_by_name_blocks_as_metrics_and_penalties(tmp_path):
         ("", "prune { amount = 0.3 }", "prune"),
         ("", "quantize { }", "quantize"),
         ("", 'export { onnx = "a.onnx" }', "export"),
-        ("", "distributed { strategy = fsdp }", "strategy = fsdp"),
     ],
 )
 def test_what_cannot_be_run_yet_is_checked_and_refused(train, rest, what):

@@ -275,3 +275,34 @@ class NoGradient(Problem):
     code: ClassVar[str] = "E0541"
     name: ClassVar[str] = "no-gradient"
     template: ClassVar[str] = "the loss has no gradient: no parameter that learns has a part in it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FsdpUnfit(Problem):
+    """A setting that cannot be carried out where each device has a part of every weight.
+
+    `strategy = fsdp` shares a model that is too large for one device. An average of the weights (`ema`), losses that
+    take turns, what is frozen for a time, `compile`, `f16` (write `bf16`), sparse gradients, and the optimizers that
+    torch has for whole weights only (`Adafactor`, `LBFGS`, `Rprop`) need `ddp`, with which each device has a copy.
+
+    ```exp wrong
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = AdamW, ema = 0.999 }
+    distributed { strategy = fsdp }
+    ```
+
+    ```exp right
+    data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }
+    model Net(x: f32[N, 1, 8, 8]) { Flatten -> Linear(10) }
+    train { epochs = 1, loss = CrossEntropyLoss, optimizer = AdamW, ema = 0.999 }
+    distributed { strategy = ddp }
+    ```
+    """
+
+    code: ClassVar[str] = "E0609"
+    name: ClassVar[str] = "fsdp-unfit"
+    template: ClassVar[str] = "{what} does not go with `strategy = fsdp`: {reason}"
+
+    what: str
+    reason: str

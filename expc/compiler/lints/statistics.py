@@ -21,6 +21,12 @@ def batch_statistics(program: Program) -> Iterator[tuple[Apply, TensorType]]:
             yield step, type_
 
 
+def is_batch_norm(leaf: Leaf) -> bool:
+    """Whether a layer takes such statistics, be it by a layer inside."""
+    norm = leaf.settings.get("norm_layer", leaf)
+    return leaf.operator.batch_statistics and isinstance(norm, Inner | Leaf) and norm.operator.batch_statistics
+
+
 def _applications(container: Container, prefix: str) -> Iterator[tuple[Apply, Leaf | None, str]]:
     for step in container.steps:
         if isinstance(step, Apply):
@@ -35,9 +41,7 @@ def _applications(container: Container, prefix: str) -> Iterator[tuple[Apply, Le
 def _takes(leaf: Leaf | None, prefix: str, frozen: Collection[str]) -> bool:
     if leaf is None:
         return True
-    if "norm_layer" in leaf.settings:
-        norm = leaf.settings["norm_layer"]
-        if not isinstance(norm, Inner) or not norm.operator.batch_statistics:
-            return False
+    if not is_batch_norm(leaf):
+        return False
     entries = [prefix + name for name in (*leaf.weights, *leaf.buffers)]
     return not entries or any(entry not in frozen for entry in entries)

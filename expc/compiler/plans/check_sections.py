@@ -1,4 +1,4 @@
-"""Checking `distributed`, `log`, `quantize`, `prune`, `export`, and settings of `train` that contradict each other."""
+"""Checking `log`, `quantize`, `prune`, `export`, and settings of `train` that contradict each other."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from expc.spec.experiment import Experiment
 from expc.spec.values import Word
 
 if TYPE_CHECKING:
-    from expc.spec.sections import Distributed, Export, Log, Prune, Quantize, Train
+    from expc.spec.sections import Export, Log, Prune, Quantize, Train
 
 Place = Callable[[str, str | None], Span]
 """Where a section's name, or one of its settings, stands."""
@@ -25,7 +25,6 @@ Place = Callable[[str, str | None], Span]
 def check_sections(elaborator: Elaborator, bound: Experiment, model: Model | None, place: Place) -> None:
     """Settings that make no sense together, and selectors that match nothing; all are reported."""
     for section, checker in (
-        ("distributed", _distributed),
         ("log", _log),
         ("quantize", _quantize),
         ("prune", _prune),
@@ -45,27 +44,10 @@ def check_sections(elaborator: Elaborator, bound: Experiment, model: Model | Non
         elaborator.add(SettingsContradict(span=place("log", "images"), reason=reason))
     if model is None:
         return
-    if bound.distributed is not None and bound.distributed.shard is not None:
-        modules(elaborator, bound.distributed.shard, model, place("distributed", "shard"))
     if bound.quantize is not None and bound.quantize.targets is not None:
         modules(elaborator, bound.quantize.targets, model, place("quantize", "targets"))
     if bound.prune is not None and bound.prune.targets is not None:
         _prune_targets(elaborator, bound.prune, model, place("prune", "targets"))
-
-
-def _distributed(settings: "Distributed") -> Iterator[tuple[str, str]]:
-    strategy = settings.strategy
-    if settings.shard is not None and strategy != "fsdp":
-        yield "shard", f"`shard` says what fsdp shards, and `strategy` is `{strategy}`: write `strategy = fsdp`"
-    for key in ("find_unused_parameters", "static_graph", "gradient_as_bucket_view", "bucket_cap_mb"):
-        if getattr(settings, key) and strategy in ("none", "fsdp"):
-            yield key, f"`{key}` is about ddp, and `strategy` is `{strategy}`"
-    if settings.static_graph and settings.find_unused_parameters:
-        yield "find_unused_parameters", "`static_graph` promises that what is used never changes: keep one of them"
-    if strategy == "none" and settings.sync_batchnorm:
-        yield "sync_batchnorm", "`sync_batchnorm` needs several devices, and `strategy` is `none`"
-    if strategy == "none" and settings.backend != "auto":
-        yield "backend", "a `backend` carries data between devices, and `strategy` is `none`"
 
 
 def _log(settings: "Log") -> Iterator[tuple[str, str]]:
@@ -132,10 +114,6 @@ def check_settings(elaborator: Elaborator, train: "Train", used: tuple[Use, ...]
 
 def later(bound: Experiment, place: Place) -> Iterator[NotRunYet]:
     """What is checked, and cannot be run yet."""
-    distributed = bound.distributed
-    if distributed is not None and distributed.strategy in ("ddp", "fsdp"):
-        span, what = place("distributed", "strategy"), f"strategy = {distributed.strategy}"
-        yield NotRunYet(span=span, what=what, reason="a run takes one device")
     reasons = {
         "quantize": "nothing quantizes a model yet",
         "prune": "nothing prunes a model yet",

@@ -63,6 +63,7 @@ LEGAL = {
         "bucket_cap_mb": "10",
         "gradient_as_bucket_view": "true",
         "shard": '["layer3.*"]',
+        "timeout": "90 s",
     },
     "checkpoint": {"every": "30 min", "keep": "2", "best": "max(val.accuracy)", "async": "false"},
     "log": {"every": "2 epochs", "tensorboard": "false", "graph": "false", "histograms": "true", "images": "8"},
