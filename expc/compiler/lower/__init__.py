@@ -3,7 +3,7 @@
 The names of parameters and buffers, and their order, are exactly those of `graph.weights`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from expc.compiler.lower.block import Block, build_failure
 from expc.compiler.lower.externs import extern_module
 from expc.compiler.lower.init import apply_inits
 from expc.compiler.lower.init import start as fill
+from expc.compiler.lower.parts import Parts, Whole
 from expc.compiler.lower.steps import plan
 from expc.compiler.lower.values import fixed_value, made, torch_dtype
 from expc.compiler.ops.building import make_loss
@@ -48,24 +49,53 @@ def lower_container(
 ) -> nn.Module:
     """As `lower`, for any container: a loss is one too."""
     device = torch.device(device)
+    # Built on the CPU, whatever the device: the same seed then gives the same numbers everywhere.
+    return _started(container, Whole(), device if device.type == "meta" else "cpu", seed, inits, start).to(device)
+
+
+def lower_in_parts(
+    model: Model,
+    part: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    seed: int | None = None,
+    inits: Sequence[InitRule] = (),
+    start: bool = True,
+) -> tuple[nn.Module, Mapping[torch.Tensor, torch.Tensor]]:
+    """As `lower`, on the CPU, of a model that is too large to be anywhere as a whole: one layer is, at a time.
+
+    `part` makes of each parameter what is kept of it, in memory of its own. The parameters of the module have their
+    shapes, and no numbers; what is kept of each is given beside it. The numbers are those that `lower` gives.
+    """
+    parts = Parts(part)
+    return _started(model.body, parts, "cpu", seed, inits, start), parts.kept
+
+
+def _started(
+    container: Container,
+    whole: Whole,
+    device: str | torch.device,
+    seed: int | None,
+    inits: Sequence[InitRule],
+    start: bool,
+) -> nn.Module:
     with torch.random.fork_rng(devices=[]) if seed is not None else nullcontext():
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        # Built on the CPU, whatever the device: the same seed then gives the same numbers everywhere.
-        with torch.device(device if device.type == "meta" else "cpu"):
-            module = _block(container)
+        with torch.device(device):
+            module = _block(container, whole)
             if start:
-                apply_inits(module, container, inits)
-    return module.to(device)
+                apply_inits(module, container, whole, inits)
+    return module
 
 
-def _block(container: Container, held: Mapping[str, torch.Tensor] = MappingProxyType({})) -> Block:
+def _block(container: Container, whole: Whole, held: Mapping[str, torch.Tensor] = MappingProxyType({})) -> Block:
     """The module of a container; `held` are buffers that are there already, which a start may read."""
     params = {name: _parameter(declared) for name, declared in container.params.items()}
     buffers = dict(held)
     for name, declared in container.buffers.items():
         buffers[name] = _tensor(declared, buffers)
-    children = {name: _child(name, child) for name, child in container.children.items()}
+    whole.made(params.values())
+    children = {name: _child(name, child, whole) for name, child in container.children.items()}
     block = Block(plan(container), params, buffers, children)
     for name, child in container.children.items():
         if isinstance(child, Leaf):
@@ -73,11 +103,15 @@ def _block(container: Container, held: Mapping[str, torch.Tensor] = MappingProxy
     return block
 
 
-def _child(name: str, child: Leaf | Container) -> nn.Module:
+def _child(name: str, child: Leaf | Container, whole: Whole) -> nn.Module:
     try:
-        return _block(child) if isinstance(child, Container) else _leaf(child)
+        if isinstance(child, Container):
+            return _block(child, whole)
+        leaf = _leaf(child)
     except ExecutionError as error:
         raise ExecutionError(error.problem, (name, *error.modules)) from error.__cause__
+    whole.made(leaf.parameters())
+    return leaf
 
 
 def _parameter(declared: Declared) -> nn.Parameter:
@@ -116,7 +150,7 @@ def _tensor(declared: Declared, held: Mapping[str, torch.Tensor] = MappingProxyT
 def _computed(container: Container, tensor: torch.Tensor, held: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Fills a tensor with what an expression gives: a copy, so that what is a view shares nothing."""
     with torch.no_grad():
-        made = _block(container, held).eval()()
+        made = _block(container, Whole(), held).eval()()
         if (made.dtype, made.shape) != (tensor.dtype, tensor.shape):
             found, expected = (f"{each.dtype} of {list(each.shape)}" for each in (made, tensor))
             raise build_failure(TypeError(f"it gives {found}, not {expected}"), container.span)

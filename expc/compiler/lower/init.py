@@ -5,6 +5,7 @@ the last that matches a parameter is applied to it, and only that one. Files fil
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,20 +16,23 @@ from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import Container, InitRule, Weight, has_python, weights
 from expc.compiler.lower.block import build_failure
 from expc.compiler.lower.load import load
+from expc.compiler.lower.parts import Whole
 from expc.compiler.lower.values import fixed_value
 from expc.compiler.model.starts import is_load
 from expc.compiler.plans.selectors import matching
 from expc.spec.values import Recipe
 
 
-def apply_inits(module: nn.Module, container: Container, extra_rules: Sequence[InitRule] = ()) -> None:
+def apply_inits(module: nn.Module, container: Container, whole: Whole, extra_rules: Sequence[InitRule] = ()) -> None:
     """Applies every `init` rule under `container` to the module it became; `extra_rules` are outermost and come last.
+
+    `whole` writes the numbers.
 
     Raises `ExecutionError` where torch refuses an initialiser, or a file does not have what it should.
     """
     state: dict[str, Tensor] = module.state_dict(keep_vars=True)
-    _apply_inside(state, container, "")
-    _apply(state, container, extra_rules)
+    _apply_inside(state, container, whole, "")
+    _apply(state, container, whole, extra_rules)
 
 
 def start(tensor: Tensor, value: Any) -> None:
@@ -49,16 +53,16 @@ def _initialise(tensor: Tensor, recipe: Recipe) -> None:
     getattr(nn.init, f"{recipe.name}_")(tensor, *positional, **named)
 
 
-def _apply_inside(state: Mapping[str, Tensor], container: Container, prefix: str) -> None:
+def _apply_inside(state: Mapping[str, Tensor], container: Container, whole: Whole, prefix: str) -> None:
     for name, child in container.children.items():
         if isinstance(child, Container):
-            _apply_inside(state, child, f"{prefix}{name}.")
+            _apply_inside(state, child, whole, f"{prefix}{name}.")
     if container.inits:
         inside = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-        _apply(inside, container, container.inits)
+        _apply(inside, container, whole, container.inits)
 
 
-def _apply(state: Mapping[str, Tensor], container: Container, rules: Sequence[InitRule]) -> None:
+def _apply(state: Mapping[str, Tensor], container: Container, whole: Whole, rules: Sequence[InitRule]) -> None:
     if not rules:
         return
     entries = [*weights(container), *of_python(state, container)]
@@ -75,11 +79,11 @@ def _apply(state: Mapping[str, Tensor], container: Container, rules: Sequence[In
     # In the order of the parameters, so that the numbers drawn for one do not depend on the order of the rules.
     for tensor in dict.fromkeys(state.values()):
         if tensor in chosen and not is_load(chosen[tensor][0].initialiser):
-            _follow(chosen[tensor][0], tensor)
+            _follow(chosen[tensor][0], tensor, whole)
     for rule in rules:
         wanted = {tensor: keys for tensor, (last, keys) in chosen.items() if last is rule and not tensor.is_meta}
         if wanted and is_load(rule.initialiser):
-            load(rule, wanted)
+            load(rule, wanted, whole)
 
 
 def of_python(state: Mapping[str, Tensor], container: Container, prefix: str = "") -> list[Weight]:
@@ -99,8 +103,8 @@ def of_python(state: Mapping[str, Tensor], container: Container, prefix: str = "
     return found
 
 
-def _follow(rule: InitRule, tensor: Tensor) -> None:
+def _follow(rule: InitRule, tensor: Tensor, whole: Whole) -> None:
     try:
-        start(tensor, rule.initialiser)
+        whole.fill(tensor, partial(start, value=rule.initialiser))
     except Exception as error:
         raise build_failure(error, rule.span) from error

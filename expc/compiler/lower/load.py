@@ -1,6 +1,7 @@
 """Parameters and buffers that start as a file says: `init "backbone.*" = load("resnet18.safetensors")`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
@@ -12,11 +13,12 @@ from expc.compiler.errors.files import WeightsRefused
 from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import InitRule
 from expc.compiler.library.pretrained import is_published
+from expc.compiler.lower.parts import Whole
 from expc.compiler.lower.weight_files import UnreadableWeightsError, fetch, read
 
 
-def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
-    """Copy the tensors of a file into those that are wanted, each under one of its keys.
+def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]], whole: Whole) -> None:
+    """Copy the tensors of a file into those that are wanted, each under one of its keys; `whole` does the writing.
 
     The path starts at the folder of the `.exp` file that has the rule. Raises `ExecutionError` (E0815) where the file
     cannot be read; and where it lacks tensors or has them in other shapes, with all of them: nothing is copied then.
@@ -44,7 +46,11 @@ def load(rule: InitRule, wanted: Mapping[Tensor, Sequence[str]]) -> None:
     for tensor, key in found.items():
         if key is not None:
             with torch.no_grad():
-                tensor.copy_(loaded[key])
+                whole.fill(tensor, partial(_copy, loaded[key]))
+
+
+def _copy(numbers: Tensor, tensor: Tensor) -> None:
+    tensor.copy_(numbers)
 
 
 _COUNTER: Final = "num_batches_tracked"
