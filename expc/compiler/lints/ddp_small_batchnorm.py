@@ -17,7 +17,8 @@ class DdpSmallBatchnorm(Problem):
     """Under `ddp` and `fsdp` each device normalises its own part of the batch, at most half of it.
 
     Over eight samples or fewer the statistics are so uncertain that training suffers. `sync_batchnorm = true` takes
-    them over all devices. How many devices there are is said where the run starts, so the rule counts two.
+    them over all devices. How many devices there are is said where the run starts, so the rule counts two. Where
+    `strategy` is `auto` there may be one, and the rule says nothing.
 
     ```exp wrong
     data { train = CIFAR10("data") -> ToTensor, batch = 16 }
