@@ -5,8 +5,9 @@ import gc
 import click
 
 from expc.cli import FAILED, OK
+from expc.cli.processes import device_option
 from expc.cli.reading import show
-from expc.cli.run import device_option, named
+from expc.cli.run import named
 
 
 @click.command("predict", short_help="Write what the network of a run says of new samples.")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from expc.cli import FAILED
+from expc.cli.processes import Where, on_processes
 from expc.cli.reading import Unreadable, check_path, readable, show
-from expc.cli.run import carry_out, changed_option, device_option, strict_option
+from expc.cli.run import carry_out, changed_option, strict_option
 from expc.diagnostics import ProblemError, Source, text
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 @click.command("resume", short_help="Go on with a run, from its last checkpoint.")
 @click.argument("run")
-@device_option
+@on_processes
 @changed_option
 @strict_option
-@click.pass_context
-def command(context: click.Context, run: str, device: str, allow_changed: bool, strict: bool) -> int:
+def command(run: str, where: Where, allow_changed: bool, strict: bool) -> int:
     """Go on with the run in the directory RUN, at the step of its last checkpoint that is whole.
 
     The experiment is read where it was read before, with the same --set; where that file is gone, from its copy in RUN.
@@ -41,10 +41,19 @@ def command(context: click.Context, run: str, device: str, allow_changed: bool, 
     checked = check_path(file, origin.overrides if home.is_file() else ())
     if checked.program is not None:
         checked = replace(checked, program=replace(checked.program, data_root=origin.data))
-    if context.get_parameter_source("device") is click.core.ParameterSource.DEFAULT:
-        device = _device_of(Path(run))
+    if where.device is None:
+        where = replace(where, device=_device_of(Path(run)))
+    flags = [flag for flag, is_on in (("--strict", strict), ("--allow-changed", allow_changed)) if is_on]
     return carry_out(
-        checked, file, started, strict, device=device, resume=run, allow_changed=allow_changed, option="expc resume"
+        checked,
+        file,
+        started,
+        strict,
+        where=where,
+        again=["resume", *flags, "--", run],
+        resume=run,
+        allow_changed=allow_changed,
+        option="expc resume",
     )
 
 

@@ -5,8 +5,9 @@ import gc
 import click
 
 from expc.cli import FAILED, INTERRUPTED, OK
+from expc.cli.processes import device_option
 from expc.cli.reading import show
-from expc.cli.run import device_option, named
+from expc.cli.run import named
 
 
 @click.command("test", short_help="Measure the weights of a run on its test data.")

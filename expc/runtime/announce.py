@@ -30,6 +30,9 @@ def announce(training: Training, prepared: Prepared, directory: Path) -> Iterato
     guessed = prepared.train.precision == "auto" and not training.precision.measured
     chosen = " (`auto`, not measured)" if guessed else ""
     yield _line("device", f"{name_of(training.device)}{cores}, {training.precision}{chosen}")
+    if prepared.world.size > 1:
+        noise = ", the same random numbers as one process" if prepared.train.deterministic else ""
+        yield _line("world", f"{prepared.world.size} processes, {prepared.strategy.name}{noise}")
     yield _line("run", str(directory))
 
 

@@ -1,10 +1,15 @@
-"""Evaluation: one pass over a role's data, in evaluation mode and without gradients."""
+"""Evaluation: one pass over a role's data, in evaluation mode and without gradients.
+
+Processes take whole batches in turn: what is computed of a batch is the same however many there are.
+"""
 
 import torch
+from torch import Tensor
 
 from expc.frozen import dataclass, field
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
+from expc.runtime.distributed.world import World
 from expc.runtime.gallery import Gallery
 from expc.runtime.interrupts import Interrupts
 from expc.runtime.means import Means
@@ -12,7 +17,7 @@ from expc.runtime.metrics import Metrics
 from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress
 from expc.runtime.seeds import drawing_from
-from expc.runtime.task import Task, samples_in
+from expc.runtime.task import Batch, Task, samples_in
 
 
 @dataclass(frozen=True)
@@ -28,32 +33,46 @@ class Evaluator:
     progress: Progress
     gallery: Gallery = field(default_factory=Gallery)
     """What keeps some samples of `val` to be drawn."""
+    world: World = field(default_factory=World)
 
     def measure(self, role: str, loader: Loader) -> dict[str, float] | None:
         """The losses and metrics over all samples, each counting the same; none when a signal came before the end.
 
-        Random numbers of the model come from `seed`, and training goes on as if nothing had been drawn.
+        Random numbers of the model come from `seed` and the number of the batch, and training goes on as if nothing
+        had been drawn.
         """
-        means = Means()
+        means = Means(self.world)
+        means.samples = loader.samples
         self.metrics.reset()
         self.gallery.begin(role)
         self.progress.begin_steps(role, len(loader))
+        self.world.share_buffers(self.task.model)
         self.task.eval()
         try:
             with torch.inference_mode(), drawing_from(self.seed, self.device):
-                for cpu_batch in self.interrupts.until_one(loader.epoch(0)):
-                    batch = move(cpu_batch, self.device)
-                    samples = samples_in(batch)
-                    with self.precision.autocast():
-                        named = self.task.named(batch)
-                        losses = self.task.losses(named, samples)
-                    means.add(losses, samples)
-                    named = {**named, **self.task.measured(named, samples)}
-                    self.metrics.update(named, samples)
-                    self.gallery.take(named, samples)
-                    self.progress.step(samples)
-                if self.interrupts.received:
-                    return None
+                mine = self.interrupts.until_one(loader.epoch(0, self.world.rank, every=self.world.size))
+                for first in range(0, len(loader), self.world.size):
+                    number = first + self.world.rank
+                    batch = next(mine, None) if number < len(loader) else None
+                    if batch is not None:
+                        torch.manual_seed(self.seed + number)
+                        means.add(*self._take(move(batch, self.device)), again=True)
+                    self.world.at(self.world.step, "measuring")
+                    self.interrupts.agree()
+                    if self.interrupts.received:
+                        return None
                 return {**means.read(), **self.metrics.read()}
         finally:
             self.task.train()
+
+    def _take(self, batch: Batch) -> tuple[dict[str, Tensor], int]:
+        """Measure a batch; gives its losses, and of how many samples they are the mean."""
+        samples = samples_in(batch)
+        with self.precision.autocast():
+            named = self.task.named(batch)
+            losses = self.task.losses(named, samples)
+        named = {**named, **self.task.measured(named, samples)}
+        self.metrics.update(named, samples)
+        self.gallery.take(named, samples)
+        self.progress.step(samples)
+        return losses, samples

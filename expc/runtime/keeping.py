@@ -11,8 +11,9 @@ from expc.frozen import dataclass, field
 from expc.runtime.average import Average
 from expc.runtime.checkpoint.loading import Saved
 from expc.runtime.checkpoint.packing import State
-from expc.runtime.checkpoint.saving import BEST, Snapshot, copied, folder_of, snapshot, write
+from expc.runtime.checkpoint.saving import BEST, Snapshot, copied, snapshot, write
 from expc.runtime.checkpoint.writer import Writer
+from expc.runtime.distributed.world import World
 from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory, now, writing
 from expc.runtime.watch import Every, Watcher
@@ -41,8 +42,10 @@ class Keeping:
     """Which must be on the disk before a checkpoint counts that refers to them."""
     facts: Mapping[str, Any]
     """What the manifests say of the run."""
+    world: World = field(default_factory=World)
+    """The first of whose processes writes."""
     begun: list[int] = field(default_factory=list)
-    """The steps of which a checkpoint is being written, or was."""
+    """The steps of which there is a checkpoint, or will be."""
 
     @property
     def folder(self) -> Path:
@@ -66,11 +69,14 @@ class Keeping:
 
     def checkpoint(self, step: int, state: Callable[[], State]) -> None:
         """Save everything from which the run could go on after `step`, unless that was done."""
-        if (self.folder / folder_of(step)).exists() or step in self.begun:
+        if step in self.begun:
+            return
+        self.begun.append(step)
+        whole = state()
+        if not self.world.is_first:
             return
         facts = {**self.facts, "step": step, "saved": now()}
-        taken = snapshot(step, state(), 0 if self.best is None else self.best.best_step, facts)
-        self.begun.append(step)
+        taken = snapshot(step, whole, 0 if self.best is None else self.best.best_step, facts)
         self.writer.do(partial(self._write, taken))
 
     def finish(self, step: int, state: Callable[[], State]) -> None:
@@ -80,13 +86,18 @@ class Keeping:
         if not self.has_best:
             self._save(BEST, self.average.measured.model)
         self.writer.finish()
+        self.world.wait()
 
     def load_best(self) -> None:
-        """Give what is measured the best weights."""
+        """Give what is measured the best weights. All processes see the file that the first one has written."""
         self.average.measured.model.load_state_dict(read_weights(self.directory.path / BEST))
 
     def restore_best(self, saved: Saved | None) -> None:
         """Put the best weights back that belong to a checkpoint; those of later steps go. Raises KeyError."""
+        if saved is not None:
+            self.begun.append(saved.step)
+        if not self.world.is_first:
+            return
         if saved is None or self.best is None or self.best.best is None:
             with writing(self.directory.path / BEST):
                 (self.directory.path / BEST).unlink(missing_ok=True)
@@ -96,6 +107,8 @@ class Keeping:
         self.directory.write(BEST, weights_as_bytes(weights))
 
     def _save(self, name: str, model: nn.Module) -> None:
+        if not self.world.is_first:
+            return
         weights = copied(model.state_dict())
         self.writer.do(lambda: self.directory.write(name, weights_as_bytes(weights)))
 

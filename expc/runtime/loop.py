@@ -14,8 +14,10 @@ from expc.compiler.program import TrainPlan
 from expc.frozen import dataclass, field
 from expc.runtime.accumulate import Gradients
 from expc.runtime.average import Average
-from expc.runtime.data.loader import Loader
+from expc.runtime.data.loader import Loader, Share
 from expc.runtime.device import move
+from expc.runtime.distributed.draws import Draws
+from expc.runtime.distributed.world import World
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.histograms import Histograms
 from expc.runtime.interrupts import Interrupts
@@ -27,7 +29,7 @@ from expc.runtime.precision import Precision
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import Records
 from expc.runtime.soundness import finite, sound_state
-from expc.runtime.task import Batch, Task, samples_in
+from expc.runtime.task import Batch, Task
 from expc.runtime.turns import Turn
 from expc.runtime.watch import Deadline, Every, Watcher
 
@@ -63,11 +65,13 @@ class Training:
     histograms: Histograms
     progress: Progress
     interrupts: Interrupts
+    world: World = field(default_factory=World)
+    draws: Draws = field(default_factory=Draws)
     step: int = 0
     """Optimizer steps taken."""
-    window: Means = field(default_factory=Means)
+    window: Means = field(init=False)
     """Losses since the last log point."""
-    whole: Means = field(default_factory=Means)
+    whole: Means = field(init=False)
     """Losses since the epoch began, up to the last log point."""
     window_start: int = 0
     epoch_start: float = field(default_factory=time.monotonic)
@@ -75,6 +79,9 @@ class Training:
     """What was measured last, by the names that are watched: `val.accuracy`."""
     epoch_is_open: bool = False
     """Whether all steps of the epoch are taken, and a signal came before it was measured."""
+
+    def __post_init__(self) -> None:
+        self.window, self.whole = Means(self.world), Means(self.world)
 
     def is_over(self) -> bool:
         """Whether no step is left to take."""
@@ -85,6 +92,11 @@ class Training:
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
         return len(self.loader)
+
+    @property
+    def share(self) -> Share:
+        """What this process has of the batch of the present step."""
+        return self.loader.share((self.step - 1) % self.steps_per_epoch)
 
     @property
     def rates(self) -> dict[str, float]:
@@ -112,7 +124,9 @@ def train(run: Training) -> None:
             run.records.graph(run.task.model, run.task.inputs(batch))
         run.histograms.expect(run.step)
         learn(run, batch)
-        run.progress.step(samples_in(batch))
+        run.world.at(run.step, "training")
+        run.interrupts.agree()
+        run.progress.step(run.share.whole)
         if run.log_every.due(run.step):
             log(run)
         over = run.step == run.total_steps or run.deadline.reached()
@@ -180,9 +194,9 @@ def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tens
         if measure and first and run.plan.measures_training:
             run.metrics.update({**named, **run.task.measured(named, samples)}, samples)
 
-    losses = run.gradients.add(batch, turn.index, see)
+    losses = run.gradients.add(batch, turn.index, see, run.share)
     if measure:
-        run.window.add(losses, samples_in(batch), again=not first)
+        run.window.add(losses, run.share.whole, again=not first)
     if turn.limits:
         run.precision.unscale(turn.plain)
         for (kind, limit, _), parameters in turn.limits:

@@ -10,6 +10,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from expc.runtime.distributed.world import World
+
 MANY: Final = 1024
 """Numbers that wait, at most, until they become one tensor."""
 
@@ -18,10 +20,12 @@ class Means:
     """Means over samples of scalars by name.
 
     They wait on the device until they are read, and are added up in double precision, one by one: the sum is the same
-    however often it was read in between.
+    however often it was read in between. Of several processes each takes in what it has computed, and all read the
+    same: the sum over all of them, by the number of samples, which is that of all together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World | None = None) -> None:
+        self._world: Final = world or World()
         self._waiting: list[tuple[str, int, Tensor]] = []
         self._packed: list[tuple[list[tuple[str, int]], Tensor]] = []
         self._sums: dict[str, float] = {}
@@ -48,13 +52,18 @@ class Means:
 
     @property
     def sums(self) -> Mapping[str, float]:
-        """Sums over samples, by name; waits for the device once, if anything came since the last time."""
+        """Sums of this process over samples, by name; waits for the device once, if anything came since."""
         self._settle()
         return self._sums
 
     def read(self) -> dict[str, float]:
-        """The means so far; waits for the device as `sums` does."""
-        return {name: total / self.samples for name, total in self.sums.items()}
+        """The means so far; waits for the device as `sums` does, and for the other processes."""
+        return {name: total / self.samples for name, total in self._of_all().items()}
+
+    def gather(self) -> None:
+        """Let the first process have the sums of all: what it goes on with, and what a checkpoint holds."""
+        total = self._of_all()
+        self._sums = total if self._world.is_first else {}
 
     def reset(self) -> None:
         """Start again."""
@@ -69,6 +78,19 @@ class Means:
         """Go on from what a checkpoint held."""
         self.reset()
         self._sums, self.samples = dict(state["sums"]), state["samples"]
+
+    def _of_all(self) -> dict[str, float]:
+        """The sums of all processes; `first_not_finite` is that of all of them, too."""
+        everyones = self._world.everyones([dict(self.sums), self.first_not_finite])
+        total: dict[str, float] = {}
+        for sums, bad in everyones:
+            for name, value in sums.items():
+                total[name] = total.get(name, 0.0) + value
+            for name, (number, value) in bad.items():
+                known = self.first_not_finite.get(name)
+                if known is None or number < known[0]:
+                    self.first_not_finite[name] = (number, value)
+        return total
 
     def _pack(self) -> None:
         """One tensor for many."""

@@ -13,6 +13,7 @@ import torch
 from expc.diagnostics import ProblemError
 from expc.runtime.data.loader import Loader
 from expc.runtime.device import move
+from expc.runtime.distributed.world import World
 from expc.runtime.precision import Precision
 from expc.runtime.seeds import drawing_from
 from expc.runtime.task import Batch, Task, split
@@ -24,11 +25,13 @@ WORTH: Final = 0.95
 """What a step in another precision than f32 may take of f32's time to be worth it."""
 
 
-def choose_precision(train: Train, task: Task, loader: Loader, device: torch.device) -> Precision:
+def choose_precision(
+    train: Train, task: Task, loader: Loader, device: torch.device, world: World | None = None
+) -> Precision:
     """The precision that a run asks for. `auto` is the fastest in which loss and gradients of a few batches are finite.
 
     It is what the hardware suggests where measuring would not say the same each time (`deterministic`), or nothing
-    of a model that is compiled first.
+    of a model that is compiled first. All processes take what the first one has found.
     """
     if train.precision != "auto":
         return Precision(train.precision, device)
@@ -37,8 +40,8 @@ def choose_precision(train: Train, task: Task, loader: Loader, device: torch.dev
     names = ["f32", "bf16", *(["f16"] if device.type == "cuda" and _suggested(device) == "f32" else [])]
     seconds = measured(names, task, loader, device, parts=train.accumulate)
     best = min(seconds, key=lambda name: seconds[name])
-    name = best if seconds[best] < WORTH * seconds["f32"] else "f32"
-    return Precision(name, device, {name: 1e3 * taken for name, taken in seconds.items()})
+    chosen = best if seconds[best] < WORTH * seconds["f32"] else "f32"
+    return Precision((world or World()).firsts(chosen), device, {name: 1e3 * taken for name, taken in seconds.items()})
 
 
 def measured(

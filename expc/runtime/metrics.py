@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from expc.compiler.graph import Apply, Container
 from expc.compiler.ops.declare import PythonCode
 from expc.compiler.program import MetricPlan
+from expc.runtime.distributed.scores import can_be_added, together
+from expc.runtime.distributed.world import World
 from expc.runtime.externs import ExternMetric
 
 Scores = Literal["probabilities", "logits"] | None
@@ -35,7 +37,10 @@ LOGITS: Final = frozenset(
 
 
 class Metrics:
-    """The metrics of a plan over the batches of one phase. `remark` takes what a person should know of a number."""
+    """The metrics of a plan over the batches of one phase. `remark` takes what a person should know of a number.
+
+    Of several processes each takes in its own batches, and all read what was measured over those of all.
+    """
 
     def __init__(
         self,
@@ -43,8 +48,10 @@ class Metrics:
         device: torch.device,
         scores: Scores,
         remark: Callable[[str], None] = lambda _: None,
+        world: World | None = None,
     ) -> None:
-        self._measures: Final = {plan.name: _measure(plan, device, scores) for plan in plans}
+        self._world: Final = world or World()
+        self._measures: Final = {plan.name: _measure(plan, device, scores, self._world) for plan in plans}
         self._plans: Final = plans
         self._remark: Final = remark
         self.matrices: dict[str, Tensor] = {}
@@ -59,8 +66,8 @@ class Metrics:
     def read(self, *, quick: bool = False) -> dict[str, float]:
         """Every metric over what was taken in so far; waits for the device once.
 
-        `quick` leaves out what looks at all samples again, and matrices. What is measured in the end is the same, to
-        the last bit, however often it is asked for.
+        `quick` leaves out what looks at all samples again, matrices, and what other processes have. What is measured
+        in the end is the same, to the last bit, however often it is asked for.
         """
         found: dict[str, Tensor] = {}
         for plan in self._plans:
@@ -77,6 +84,12 @@ class Metrics:
         """Start again."""
         for measure in self._measures.values():
             measure.reset()
+
+    def gather(self) -> None:
+        """Let the first process have what all have taken in: what it goes on with, and what a checkpoint holds."""
+        if self._world.size > 1:
+            for measure in self._measures.values():
+                measure.gather()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -104,7 +117,13 @@ class _Measure(Protocol):
         """Take in a batch."""
 
     def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:
-        """What was measured, and what is to be said about it; `going_on`: so far, leaving all as it is."""
+        """What all processes have measured, and what is to be said about it.
+
+        `going_on`: what this one has so far, leaving all as it is.
+        """
+
+    def gather(self) -> None:
+        """Let the first process have what all have taken in."""
 
     def reset(self) -> None:
         """Start again."""
@@ -121,7 +140,8 @@ class _Mean:
 
     is_quick: Final = True
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    def __init__(self, name: str, device: torch.device, world: World) -> None:
+        self._world: Final = world
         self._name: Final = name
         self._device: Final = device
         self.reset()
@@ -131,9 +151,24 @@ class _Mean:
         self._sum += named[self._name].detach().double() * samples
         self._samples += samples
 
-    def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:  # noqa: ARG002 - it changes nothing
+    def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:
         """The mean so far."""
-        return self._sum / self._samples, ()
+        total, samples = (self._sum, self._samples) if going_on else self._of_all()
+        return total / samples, ()
+
+    def gather(self) -> None:
+        """As `_Measure` says."""
+        total, samples = self._of_all()
+        self.reset()
+        if self._world.is_first:
+            self._sum, self._samples = total, samples
+
+    def _of_all(self) -> tuple[Tensor, int]:
+        if self._world.size == 1:
+            return self._sum, self._samples
+        everyones = self._world.everyones([float(self._sum), self._samples])
+        total = torch.tensor(sum(each for each, _ in everyones), dtype=torch.float64, device=self._device)
+        return total, sum(samples for _, samples in everyones)
 
     def reset(self) -> None:
         """Start again."""
@@ -150,11 +185,16 @@ class _Mean:
 
 
 class _Foreign:
-    """A metric that is Python code of an `extern`: it sees every batch as it comes."""
+    """A metric that is Python code of an `extern`: it sees every batch as it comes.
+
+    Nobody can add up what the code of several processes holds: there it sees everything when it is read.
+    """
 
     is_quick: Final = False
 
-    def __init__(self, plan: MetricPlan, code: PythonCode, device: torch.device) -> None:
+    def __init__(self, plan: MetricPlan, code: PythonCode, device: torch.device, world: World) -> None:
+        self._world: Final = world
+        self._kept: Final[list[tuple[Tensor, ...]]] = []
         self._pair: Final = plan.output, plan.target
         self._device: Final = device
         self._metric: Final = ExternMetric(code, plan.arguments).to(device)
@@ -162,23 +202,47 @@ class _Foreign:
     def update(self, named: Mapping[str, Tensor], samples: int) -> None:  # noqa: ARG002 - it counts them itself
         """Take in a batch."""
         output, target = (named[name].detach() for name in self._pair)
-        self._metric.update(output.float(), target)
+        if self._world.size > 1:
+            self._kept.append((output.float(), target.clone()))
+        else:
+            self._metric.update(output.float(), target)
 
     def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:  # noqa: ARG002 - it is never quick
         """What the code says."""
+        if self._world.size > 1:
+            self._metric.reset()
+            for output, target in self._of_all():
+                self._metric.update(output, target)
         return torch.tensor(self._metric.compute(), dtype=torch.float64, device=self._device), ()
+
+    def gather(self) -> None:
+        """As `_Measure` says."""
+        everything = self._of_all()
+        self._kept[:] = everything if self._world.is_first else []
+
+    def _of_all(self) -> list[tuple[Tensor, ...]]:
+        """What all processes have kept, each process's in one piece."""
+        sides = [torch.cat(side) for side in zip(*self._kept, strict=True)] if self._kept else [None, None]
+        return list(zip(*(self._world.of_those_who_have(side) for side in sides), strict=True))
 
     def reset(self) -> None:
         """Start again."""
+        self._kept.clear()
         self._metric.reset()
 
     def state(self) -> Mapping[str, Any]:
         """What a checkpoint must hold."""
-        return self._metric.state()
+        return {"kept": list(self._kept)} if self._world.size > 1 else self._metric.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint held."""
-        self._metric.restore(state)
+        """Go on from what a checkpoint held; where that was of one process and this is not, or the reverse, anew."""
+        if self._world.size == 1 and "kept" not in state:
+            self._metric.restore(state)
+        elif self._world.size > 1 and self._world.is_first:
+            self._kept[:] = [(output, target) for output, target in state.get("kept", ())]
+        else:
+            for output, target in state.get("kept", ()) if self._world.is_first else ():
+                self._metric.update(output, target)
 
 
 HELD: Final = 2**18
@@ -188,15 +252,16 @@ HELD: Final = 2**18
 class _Compared:
     """A class of torchmetrics over all pairs of output and target, which it takes in many batches at a time."""
 
-    def __init__(self, plan: MetricPlan, device: torch.device, scores: Scores) -> None:
+    def __init__(self, plan: MetricPlan, device: torch.device, scores: Scores, world: World) -> None:
+        self._world: Final = world
         self._pair: Final = plan.output, plan.target
         self._path: Final = plan.torchmetrics_class
         self._scores: Final = scores
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it keeps all samples: what is exact has to
-            self._metric: Final = _make(plan).to(device)
+            self._metric = _make(plan).to(device)
         self.is_quick: Final = not any(isinstance(state, list) for state in self._metric.metric_state.values())
-        self._held: Final[list[tuple[Tensor, Tensor]]] = []
+        self._held: list[tuple[Tensor, Tensor]] = []
         self._numbers = 0
 
     def update(self, named: Mapping[str, Tensor], samples: int) -> None:  # noqa: ARG002 - it counts them itself
@@ -216,15 +281,31 @@ class _Compared:
         Sums are rounded by what is taken in together. So what waits goes on waiting, and a copy takes it in.
         """
         if going_on:
-            return deepcopy(self).read()
+            return deepcopy(self)._alone()  # noqa: SLF001 - a copy of itself
         self._take_held()
+        return self._computed(self._metric if self._world.size == 1 else together(self._metric, self._world))
+
+    def _alone(self) -> tuple[Tensor, Sequence[str]]:
+        self._take_held()
+        return self._computed(self._metric)
+
+    def _computed(self, metric: Any) -> tuple[Tensor, Sequence[str]]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                value: Tensor = self._metric.compute()
+                value: Tensor = metric.compute()
             except ValueError as error:  # R2Score of one sample
-                return torch.tensor(torch.nan, device=self._metric.device), (str(error),)
+                return torch.tensor(torch.nan, device=metric.device), (str(error),)
         return value, [str(warning.message) for warning in caught]
+
+    def gather(self) -> None:
+        """As `_Measure` says; what cannot be added up stays where it is."""
+        self._take_held()
+        if can_be_added(self._metric):
+            everything = together(self._metric, self._world)
+            self._metric.reset()
+            if self._world.is_first:
+                self._metric = everything
 
     def reset(self) -> None:
         """Start again."""
@@ -263,12 +344,12 @@ class _Compared:
         self._numbers = 0
 
 
-def _measure(plan: MetricPlan, device: torch.device, scores: Scores) -> _Measure:
+def _measure(plan: MetricPlan, device: torch.device, scores: Scores, world: World) -> _Measure:
     if not plan.target:
-        return _Mean(plan.output, device)
+        return _Mean(plan.output, device, world)
     if plan.python is not None:
-        return _Foreign(plan, plan.python, device)
-    return _Compared(plan, device, scores)
+        return _Foreign(plan, plan.python, device, world)
+    return _Compared(plan, device, scores, world)
 
 
 def scores_of(losses: Sequence[Container]) -> Scores:
@@ -294,7 +375,7 @@ def _make(plan: MetricPlan) -> Any:
     with suppress(ModuleNotFoundError):
         import_torchvision()  # torchmetrics imports it where it is installed
     module, _, name = plan.torchmetrics_class.rpartition(".")
-    arguments = dict(plan.arguments)
+    arguments = {**plan.arguments, "sync_on_compute": False}  # `together` does it, when all are there
     if module == "classification":
         # The checker has compared the types; looking at the numbers of each batch would make the device wait.
         arguments["validate_args"] = False

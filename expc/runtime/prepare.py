@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from expc.compiler.library.schedules import steps_of
+from expc.compiler.plans.reach import unreached
 from expc.compiler.program import Program, TrainPlan, Watch
 from expc.diagnostics import Span
 from expc.frozen import dataclass
-from expc.runtime.accumulate import make_gradients
+from expc.runtime.accumulate import Splitting, make_gradients
 from expc.runtime.average import Average
 from expc.runtime.checkpoint.writer import Writer
 from expc.runtime.comparing import digest, values_of
@@ -19,7 +20,14 @@ from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.data.roles import open_roles
 from expc.runtime.device import choose_device
+from expc.runtime.distributed.batchnorm import synchronise
+from expc.runtime.distributed.bystanders import BystandersRecords
+from expc.runtime.distributed.draws import Alike, Apart, Draws
+from expc.runtime.distributed.joining import settings_of
+from expc.runtime.distributed.strategies import Copies, Strategy
+from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError
+from expc.runtime.errors.distributed import NotShared
 from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.gallery import Gallery
@@ -56,13 +64,23 @@ class Prepared:
     loaders: Mapping[str, Loader]
     """By role: `train`, and `val` and `test` where the file has them."""
     task: Task
+    world: World
+    strategy: Strategy
+    draws: Draws
 
 
-def prepare(program: Program, device: str, given: Given | None = None, precision: str | None = None) -> Prepared:
+def prepare(
+    program: Program,
+    device: str,
+    given: Given | None = None,
+    precision: str | None = None,
+    world: World | None = None,
+) -> Prepared:
     """Open the data, `given` for `Tensors`, and build the model. Raises `RunError` where something is missing.
 
     `precision` is what an earlier part of the run has chosen for `auto`.
     """
+    world = world or World()
     experiment, plan = program.experiment, program.train
     refuse_what_comes_later(program)
     if program.model is None:
@@ -77,7 +95,9 @@ def prepare(program: Program, device: str, given: Given | None = None, precision
     train = experiment.train if precision is None else experiment.train.model_copy(update={"precision": precision})
     refuse_precision(train.precision, where, experiment.places.get("train.precision"))
     task = Task(program, where, experiment.train.seed)
-    loaders = open_roles(program, root=root_of(program), device=where, given=given)
+    with world.first_here():  # which downloads what others find
+        loaders = open_roles(program, root=root_of(program), device=where, given=given, world=world)
+    strategy, draws = shared(program, task, where, world)
     return Prepared(
         program=program,
         plan=with_python(plan, program.model, task.model),
@@ -85,10 +105,29 @@ def prepare(program: Program, device: str, given: Given | None = None, precision
         checkpoint=experiment.checkpoint or Checkpoint(),
         log=experiment.log or Log(),
         device=where,
-        precision=choose_precision(train, task, loaders["train"], where),
+        precision=choose_precision(train, task, loaders["train"], where, world),
         loaders=loaders,
         task=task,
+        world=world,
+        strategy=strategy,
+        draws=draws,
     )
+
+
+def shared(program: Program, task: Task, device: torch.device, world: World) -> tuple[Strategy, Draws]:
+    """How the processes share the model, and who draws its random numbers. Raises `RunError` (E0612)."""
+    settings, train = settings_of(program), program.experiment.train
+    assert train is not None  # noqa: S101 - a run has checked it
+    if world.size == 1:
+        return Strategy(), Draws()
+    if settings.strategy == "none":
+        span = program.experiment.places["distributed.strategy"]
+        raise RunError(NotShared(span=span, size=world.size))
+    if settings.sync_batchnorm:
+        synchronise(task.model, world.group)
+    unused = settings.find_unused_parameters or (settings.strategy == "auto" and bool(unreached(program)))
+    draws = Alike(task.model, task.loss_modules) if train.deterministic else Apart(world, train.seed)
+    return Copies(task, settings, device, find_unused=unused), draws
 
 
 def make_training(
@@ -114,6 +153,7 @@ def make_training(
         if run.plan.freeze.duration is not None:
             thaws_after = steps_of(run.plan.freeze.duration, steps_per_epoch)
     average = Average(run.task, run.train.ema)
+    world = run.world
     directions = {metric.name: bool(metric.higher_is_better) for metric in run.plan.metrics}
     schedules = Chains(
         [Schedules(each.schedule, each.optimizer, steps_per_epoch, total_steps, directions) for each in moving]
@@ -121,20 +161,26 @@ def make_training(
     best = _best(run)
     early_stop = None if run.plan.early_stop is None else Watcher(run.plan.early_stop)
     scores = scores_of([loss.body for loss in run.plan.losses])
-    measuring = Metrics(run.plan.metrics, run.device, scores, progress.remark)
+    measuring = Metrics(run.plan.metrics, run.device, scores, progress.remark, world)
     gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics, progress.remark)
-    records = Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph, after=after)
+    records = (
+        Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph, after=after)
+        if world.is_first
+        else BystandersRecords()
+    )
     keeping = Keeping(
         directory=directory,
         writer=writer,
         keep=run.checkpoint.keep,
-        every=Every(run.checkpoint.every, steps_per_epoch),
+        every=Every(run.checkpoint.every, steps_per_epoch, world),
         model=run.task.model,
         average=average,
         best=None if best is None else Watcher(best),
         records=records,
         facts=facts_of(run),
+        world=world,
     )
+    measured = run.plan.metrics if run.plan.measures_training else ()
     drawn = records.events if run.log.histograms else None
     return Training(
         plan=run.plan,
@@ -147,23 +193,31 @@ def make_training(
         schedules=schedules,
         average=average,
         precision=run.precision,
-        metrics=Metrics(run.plan.metrics if run.plan.measures_training else (), run.device, scores, progress.remark),
+        metrics=Metrics(measured, run.device, scores, progress.remark, world),
         evaluator=Evaluator(
-            average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress, gallery
+            average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress, gallery, world
         ),
         device=run.device,
         total_steps=total_steps,
         thaws_after=thaws_after,
-        gradients=make_gradients(run.program, run.task, run.precision, run.device),
-        log_every=Every(run.log.every, steps_per_epoch),
+        gradients=make_gradients(
+            run.program,
+            run.task,
+            run.precision,
+            run.device,
+            Splitting(run.train.accumulate, world, run.strategy, run.draws),
+        ),
+        log_every=Every(run.log.every, steps_per_epoch, world),
         rate_names=rate_names(optimizers, run.task.model, run.plan.groups),
         early_stop=early_stop,
-        deadline=Deadline(run.train.max_time),
+        deadline=Deadline(run.train.max_time, world),
         keeping=keeping,
         records=records,
         histograms=Histograms(drawn, run.task.model, optimizers, total_steps),
         progress=progress,
         interrupts=interrupts,
+        world=world,
+        draws=run.draws,
     )
 
 
@@ -175,7 +229,7 @@ def facts_of(run: Prepared) -> dict[str, Any]:
         "versions": dict(versions()),
         "device": str(run.device),
         "precision": run.precision.name,
-        "world": {"processes": 1, "threads": torch.get_num_threads()},
+        "world": {"processes": run.world.size, "threads": torch.get_num_threads()},
     }
 
 

@@ -29,6 +29,10 @@ class Progress:
         self._spoke = time.monotonic()
         self._remarked: Final[set[str]] = set()
 
+    def hush(self) -> None:
+        """Show nothing: another process does."""
+        self._shown = self.has_bars = False
+
     def line(self, text: str) -> None:
         """One line, above the bars."""
         self._spoke = time.monotonic()

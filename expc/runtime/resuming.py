@@ -14,6 +14,8 @@ from expc.runtime.checkpoint.loading import Saved, newest
 from expc.runtime.checkpoint.manifest import Damaged, read_plain
 from expc.runtime.checkpoint.saving import folder_of, step_of
 from expc.runtime.comparing import LEARNING, LENGTH, differences, is_harmless, values_of
+from expc.runtime.distributed.joining import launch_id
+from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.checkpoints import (
     CheckpointUnfit,
@@ -22,6 +24,7 @@ from expc.runtime.errors.checkpoints import (
     NoWholeCheckpoint,
     ShapesChanged,
 )
+from expc.runtime.errors.distributed import OtherCheckpoints
 from expc.runtime.keeping import CHECKPOINTS
 from expc.runtime.loop import Training
 from expc.runtime.optim import follows_length, schedules_of
@@ -94,6 +97,26 @@ def last_run(program: Program, out: Path | None) -> Path | None:
         return None
     *_, path, status = max(found)
     return None if status == "finished" else path
+
+
+def earlier_part(program: Program, out: Path | None, world: World) -> Resume | None:
+    """The run that was begun by this launch before torch's launcher had to restart it, perhaps on other machines."""
+    launch = launch_id()
+    if launch is None:
+        return None
+    found: str | None = None
+    if world.is_first:
+        paths = [out] if out is not None else sorted(Path("runs").glob(f"{program.name}-*"))
+        found = next((str(path) for path in paths if _facts(path).get("launch") == launch), None)
+    path = world.firsts(found)
+    return None if path is None else Resume(Path(path))
+
+
+def refuse_other_checkpoints(start: Start, resume: Resume, world: World) -> None:
+    """Raise `RunError` (E0613) where the processes do not see the same checkpoint."""
+    steps = world.everyones(0 if start.saved is None else start.saved.step)
+    if len(set(steps)) > 1:
+        raise RunError(OtherCheckpoints(span=resume.span, path=str(resume.path), steps=", ".join(map(str, steps))))
 
 
 def home_of(program: Program) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,10 @@ from expc.runtime.checkpoint.saving import steps_in
 from expc.runtime.checkpoint.writer import Writer
 from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
+from expc.runtime.distributed.bystanders import BystandersDirectory
+from expc.runtime.distributed.environment import Place
+from expc.runtime.distributed.joining import device_of, joined, launch_id
+from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError
 from expc.runtime.errors.checkpoints import CheckpointUnfit
 from expc.runtime.errors.data import WorkerDied
@@ -31,7 +35,18 @@ from expc.runtime.origin import explained
 from expc.runtime.prepare import Prepared, make_training, prepare, root_of
 from expc.runtime.progress import Progress, numbers
 from expc.runtime.records import finite
-from expc.runtime.resuming import Resume, Start, go_on, home_of, refuse_other_network, reopen, start_of_run, tidy
+from expc.runtime.resuming import (
+    Resume,
+    Start,
+    earlier_part,
+    go_on,
+    home_of,
+    refuse_other_checkpoints,
+    refuse_other_network,
+    reopen,
+    start_of_run,
+    tidy,
+)
 from expc.runtime.rundir import RunDirectory, now, refuse_used, versions
 from expc.runtime.seeds import algorithms, seed_all
 from expc.runtime.soundness import sound_state
@@ -59,30 +74,45 @@ def run(
     command: Sequence[str] | None = None,
     data: Given | None = None,
     resume: Resume | None = None,
+    place: Place | None = None,
 ) -> RunResult:
     """Train, validate and test what `program` says, and leave a run directory: `out`, or a new one under `runs/`.
 
     `data` has the tensors of the experiment's `Tensors`, by name and field. `progress` shows lines and bars on standard
     error. `command` is noted in `run.json`. `resume` names a run to go on in, from its last checkpoint that is whole.
+    `place` says which of several processes this is; the others run the same, and the first one writes and shows.
     Ctrl-C, SIGTERM and SIGUSR1 end the run cleanly: at the next step, or at once where it waits for data. Raises
     `RunError` where the run cannot go on; what was saved before stays.
     """
     path = None if out is None else Path(out)
-    with _as_run_errors(), closing(Progress(shown=progress)) as shown:
+    where = device_of(place, device)
+    with _as_run_errors(), joined(place, program, where) as world, closing(Progress(shown=progress)) as shown:
+        if not world.is_first:
+            shown.hush()
         if resume is None:
-            if path is not None:
+            resume = earlier_part(program, path, world)
+        if resume is None:
+            if path is not None and world.is_first:
                 refuse_used(path)
-            prepared = prepare(program, device, data)
-            with closing(RunDirectory.create(program.name, path)) as directory:
+            prepared = prepare(program, where, data, world=world)
+            with closing(_directory(world, partial(RunDirectory.create, program.name, path))) as directory:
                 return _run(prepared, directory, shown, command, None, None)
-        with closing(reopen(resume)) as directory:
+        with closing(_directory(world, partial(reopen, resume))) as directory:
             start = start_of_run(directory, program, resume)
-            if directory.facts.get("status") == "finished" and not start.changed:
+            refuse_other_checkpoints(start, resume, world)
+            if world.firsts(directory.facts.get("status")) == "finished" and not start.changed:
                 shown.line(f"{directory.path} is finished: there is nothing left to do")
                 return _finished(directory)
-            prepared = prepare(program, device, data, start.precision)
+            prepared = prepare(program, where, data, start.precision, world)
             refuse_other_network(start, prepared.task.model, resume)
             return _run(prepared, directory, shown, command, start, resume)
+
+
+def _directory(world: World, make: Callable[[], RunDirectory]) -> RunDirectory:
+    """The run directory, which the first process makes or opens, and the others see."""
+    mine = make() if world.is_first else None
+    path = world.firsts(None if mine is None else str(mine.path))
+    return mine or BystandersDirectory(Path(path))
 
 
 def _run(
@@ -94,20 +124,24 @@ def _run(
     resume: Resume | None,
 ) -> RunResult:
     try:
-        if start is not None:
+        if start is not None and prepared.world.is_first:
             tidy(directory, start)
         _describe(prepared, directory, sys.argv if command is None else command, start)
+        world = prepared.world
+        if world.is_first:
+            world.begun(directory.path)
         writer = Writer(background=prepared.checkpoint.async_)
         with (
             exhaustion_told(prepared.program, prepared.device),
             algorithms(deterministic=prepared.train.deterministic),
-            Interrupts() as interrupts,
+            Interrupts(world) as interrupts,
         ):
             after = start.saved.state.plain.get("records") if start is not None and start.saved is not None else None
             training = make_training(prepared, directory, shown, interrupts, writer, after)
             with closing(training.records), writer:
                 shown.lines(announce(training, prepared, directory.path))
                 seed_all(prepared.train.seed)
+                prepared.draws.begin(0)
                 if start is not None and resume is not None:
                     go_on(training, start, resume, shown.line)
                 return _train_and_test(training, prepared.loaders.get("test"), directory, prepared.program)
@@ -207,6 +241,7 @@ def _best_so_far(training: Training) -> dict[str, float] | None:
 def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str], start: Start | None) -> None:
     if start is not None:
         gone_on = {"at": now(), "step": 0 if start.saved is None else start.saved.step, "changed": dict(start.changed)}
+        directory.record(processes=prepared.world.size, launch=launch_id())
         directory.record(status="running", resumed=[*directory.facts.get("resumed", []), gone_on])
         if start.changed:
             directory.describe(prepared.program, root_of(prepared.program), prepared.precision.name)
@@ -220,6 +255,9 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         device=name_of(prepared.device),
         precision=prepared.precision.name,
         precision_measured=finite(prepared.precision.measured),
+        processes=prepared.world.size,
+        strategy=prepared.strategy.name,
+        launch=launch_id(),
         command=list(command),
     )
     directory.describe(prepared.program, root_of(prepared.program), prepared.precision.name)

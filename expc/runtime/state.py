@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 
 def state_of(run: "Training") -> State:
-    """Everything that decides how the run goes on. Its tensors are those that training goes on to change."""
+    """Everything that decides how the run goes on. Its tensors are those that training goes on to change.
+
+    The first process has all of it: what others have measured since is given to it, here as well as in a run that goes
+    on. All processes call this.
+    """
+    run.world.share_buffers(run.task.model)
+    for measured in (run.window, run.whole, run.metrics):
+        measured.gather()
+    run.draws.begin(run.step)
     optimizer: dict[str, Tensor] = {}
     random: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
@@ -91,12 +99,16 @@ def restore(run: "Training", saved: State, *, settings: bool) -> list[str]:
         if watcher is not None and plain[name] is not None:
             watcher.restore(sums(name))
     run.values = dict(sums("values"))
-    run.window.restore(sums("window"))
-    run.whole.restore(sums("whole"))
+    if run.world.is_first:
+        run.window.restore(sums("window"))
+        run.whole.restore(sums("whole"))
+        run.metrics.restore(sums("metrics"))
+    else:
+        run.window.samples, run.whole.samples = plain["window"]["samples"], plain["whole"]["samples"]
     run.window_start, run.epoch_is_open = run.step, bool(plain["epoch_is_open"])
     run.deadline.restore(float(plain["seconds"]))
-    run.metrics.restore(sums("metrics"))
     restore_generators(unpack(plain["random"], tensors["random"], torch.device("cpu")), run.device)
+    run.draws.begin(run.step)
     lost = [f"what the optimizer knew of `{key}`: another kind of optimizer moved it before" for key in forgotten]
     lost += [f"{place}, an object of Python code" for name in plain for place in lost_in(plain[name], name)]
     return lost

@@ -47,10 +47,23 @@ class Task:
         self._resting: tuple[nn.Parameter, ...] = ()
 
     def _runner(self) -> Callable[..., Any]:
+        return self.compiled(self.model)
+
+    def compiled(self, model: nn.Module) -> Callable[..., Any]:
+        """What runs `model`: itself, or what torch compiles of it where the file asks for that."""
         if not self._compiled:
-            return self.model
+            return model
         mode = None if self._compiled is True else str(self._compiled)
-        return torch.compile(self.model, mode=mode)
+        return torch.compile(model, mode=mode)
+
+    @contextmanager
+    def run_by(self, run: Callable[..., Any]) -> Iterator[None]:
+        """Meanwhile the model runs by `run`, which wraps it."""
+        before, self._run = self._run, run
+        try:
+            yield
+        finally:
+            self._run = before
 
     def with_model(self, model: nn.Module) -> "Task":
         """The same task with other weights."""

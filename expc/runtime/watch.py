@@ -1,11 +1,11 @@
 """Watching: whether a measured number has become better, and whether it is time again."""
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from expc.compiler.program import Watch
+from expc.runtime.distributed.world import World
 from expc.spec.values import Quantity
 
 SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
@@ -65,10 +65,11 @@ class Watcher:
 class Deadline:
     """The time that a run may take, all its parts together; without a limit it never passes."""
 
-    def __init__(self, limit: Quantity | None) -> None:
+    def __init__(self, limit: Quantity | None, world: World | None = None) -> None:
+        self._world: Final = world or World()
         self.limit: Final = limit
         self._seconds: Final = math.inf if limit is None else limit.number * SECONDS[limit.unit]
-        self._begun = time.monotonic()
+        self._begun = self._world.now
         self.passed = False
         """Whether the time was over when last asked."""
 
@@ -79,7 +80,7 @@ class Deadline:
 
     def spent(self) -> float:
         """Seconds until now: what a checkpoint must hold."""
-        return time.monotonic() - self._begun
+        return self._world.now - self._begun
 
     def restore(self, spent: float) -> None:
         """Count what earlier parts of the run have taken."""
@@ -89,20 +90,21 @@ class Deadline:
 class Every:
     """Says when an interval (`50 steps`, `2 epochs`, `30 min`) has passed; never, for none."""
 
-    def __init__(self, interval: Quantity | None, steps_per_epoch: int) -> None:
+    def __init__(self, interval: Quantity | None, steps_per_epoch: int, world: World | None = None) -> None:
+        self._world: Final = world or World()
         self._steps = 0
         self._seconds = math.inf
         if interval is not None and interval.unit in SECONDS:
             self._seconds = interval.number * SECONDS[interval.unit]
         elif interval is not None:
             self._steps = max(1, round(interval.number * (steps_per_epoch if interval.unit == "epoch" else 1)))
-        self._last = time.monotonic()
+        self._last = self._world.now
 
     def due(self, step: int) -> bool:
         """Whether it is time after `step` optimizer steps."""
         if self._steps:
             return step % self._steps == 0
-        if time.monotonic() - self._last < self._seconds:
+        if self._world.now - self._last < self._seconds:
             return False
-        self._last = time.monotonic()
+        self._last = self._world.now
         return True

@@ -11,6 +11,7 @@ from expc.compiler.library.datasets import datasets, split_fractions
 from expc.compiler.library.transforms import transforms
 from expc.compiler.program import DataPlan, SplitUse, Step, Use
 from expc.diagnostics import Source, Span
+from expc.runtime.distributed.world import World
 
 SPAN = Span(Source("net.exp", "train = ..."), 0, 5)
 
@@ -77,3 +78,10 @@ def write_cifar(root: Path, reader, patch, count=4):
     patch.setattr(reader, "test_list", [write("test_batch", batch())])
     meta = write("batches.meta", {"label_names": [str(i) for i in range(10)]})
     patch.setattr(reader, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
+
+
+def one_of(rank, size):
+    """The world of one of several processes, as far as data goes."""
+    world = World()
+    world.rank, world.size = rank, size
+    return world

@@ -12,6 +12,7 @@ from expc.compiler.library.optimizers import optimizers
 from expc.compiler.program import DataPlan, LossPlan, MetricPlan, Program, SampleField, TrainPlan, Use, Watch
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
+from expc.runtime.data.loader import Share
 from expc.runtime.data.ways import Way
 from expc.runtime.run import run
 from expc.spec.experiment import Experiment
@@ -48,11 +49,15 @@ class FakeLoader:
     def __len__(self):
         return self.steps
 
-    def epoch(self, epoch, start_step=0):
+    def share(self, step):
+        count = min(self.batch, self.samples - step * self.batch)
+        return Share(0, count, count)
+
+    def epoch(self, epoch, start_step=0, every=1):
         order = torch.arange(self.samples)
         if self.shuffle:
             order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(self.seed * 1000 + epoch))
-        for step in range(start_step, self.steps):
+        for step in range(start_step, self.steps, every):
             chosen = order[step * self.batch : (step + 1) * self.batch]
             yield {name: value[chosen] for name, value in self.fields.items()}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import expc
-from expc.runtime.accumulate import OfOutputs, OfParts, OfWhole, make_gradients
+from expc.runtime.accumulate import OfOutputs, OfParts, OfWhole, Splitting, make_gradients
 from expc.runtime.precision import Precision
 from expc.runtime.task import Task
 
@@ -200,7 +200,7 @@ def test_a_second_pass_draws_what_the_first_drew_and_takes_in_statistics_once():
         way(task, Precision("f32", CPU)).add(batch, None, lambda named, count: None)
         return [*(p.grad for p in task.model.parameters()), *task.model.buffers(), torch.rand(1)]
 
-    twice = after(lambda task, precision: OfOutputs(task, precision, 1, {"output": 0}, CPU))
+    twice = after(lambda task, precision: OfOutputs(task, precision, Splitting(1), {"output": 0}, CPU))
     assert all(map(torch.equal, twice, after(OfWhole)))
 
 

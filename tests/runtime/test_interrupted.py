@@ -180,11 +180,12 @@ class Endless:
 
     def __init__(self, loader: Loader, missing: int) -> None:
         self._loader, self._missing = loader, missing
+        self.samples, self.share = loader.samples, loader.share
 
     def __len__(self) -> int:
         return len(self._loader)
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[dict[str, Tensor]]:
+    def epoch(self, epoch: int, start_step: int = 0, every: int = 1) -> Iterator[dict[str, Tensor]]:
         for step, batch in enumerate(self._loader.epoch(epoch, start_step)):
             if step == self._missing:
                 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
@@ -196,8 +197,8 @@ class Endless:
 def test_a_run_that_waits_for_data_ends_at_once(role: str, missing: int, steps: int, tmp_path: Path) -> None:
     real = prepare.prepare
 
-    def endless(*arguments: Any) -> prepare.Prepared:
-        prepared = real(*arguments)
+    def endless(*arguments: Any, **settings: Any) -> prepare.Prepared:
+        prepared = real(*arguments, **settings)
         return replace(prepared, loaders={**prepared.loaders, role: Endless(prepared.loaders[role], missing)})
 
     begun = time.monotonic()

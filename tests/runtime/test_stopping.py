@@ -10,7 +10,8 @@ import torch
 from by_hand import by_hand, plain, program, same, trained
 
 from expc.compiler.program import Watch
-from expc.runtime import loop, watch
+from expc.runtime import loop
+from expc.runtime.distributed import world
 from expc.runtime.watch import Watcher
 
 
@@ -77,7 +78,7 @@ def test_a_run_ends_when_its_time_is_over_as_if_that_had_been_its_last_step(tmp_
         learn(run, batch)
 
     monkeypatch.setattr(loop, "learn", for_a_second)
-    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(world, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     checked = program(f"epochs = 3, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1), max_time = {limit}")
     found, directory = trained(checked, tmp_path / "run")
 

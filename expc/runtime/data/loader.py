@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from expc.runtime.data.randomness import Indices
 from expc.runtime.data.resident import Resident
 from expc.runtime.data.ways import Way, choose, follow
 from expc.runtime.data.workers import Request, Workers
+from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import TooLittleData
 
@@ -24,10 +25,23 @@ AT_ONCE: Final = 1 << 19
 """Bytes of batches that are made in one go: for small batches, calling operators takes longer than their work."""
 
 
+class Share(NamedTuple):
+    """What a process has of a global batch: its samples from `start` to `stop`, of `whole` in all."""
+
+    start: int
+    stop: int
+    whole: int
+
+    @property
+    def samples(self) -> int:
+        """How many of them count: none, where there are fewer samples than processes."""
+        return self.stop - self.start
+
+
 class Loader:
     """The batches of one role.
 
-    `batch` is the number of samples of one global batch; rank `rank` of `world` gets its slice of it. Other settings
+    `batch` is the number of samples of one global batch; each process of `world` gets its slice of it. Other settings
     are those of `torch.utils.data.DataLoader`. `root` is where relative paths start, `given` the tensors that a program
     gives for `Tensors`. With `memory`, samples may live on `device` as `path` says; `passes` gives for the steps of an
     epoch how often the run goes through the data. Raises `RunError` where the data cannot be opened or is not what the
@@ -49,8 +63,7 @@ class Loader:
         prefetch_factor: int | None = None,
         timeout: float = 0,
         multiprocessing_context: str | None = None,
-        rank: int = 0,
-        world: int = 1,
+        world: World | None = None,
         given: Given | None = None,
         path: str = "auto",
         device: torch.device | None = None,
@@ -59,7 +72,7 @@ class Loader:
     ) -> None:
         pipeline, chosen = open_pipeline(plan, root, seed, given)
         self._order = Order(plan, pipeline.samples, chosen, seed, shuffle=shuffle)
-        self._batch, self._rank, self._world = batch, rank, world
+        self._batch, self._world = batch, world or World()
         self.samples = len(self._order)
         """The number of samples in an epoch, those of an incomplete last batch included."""
         self._steps = self.samples // batch if drop_last else -(-self.samples // batch)
@@ -103,10 +116,14 @@ class Loader:
         """The number of batches in an epoch."""
         return self._steps
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """The batches of `epoch` from `start_step` on, each `{field: tensor [B, ...]}`. Raises `RunError`."""
+    def epoch(self, epoch: int, start_step: int = 0, every: int = 1) -> Iterator[Batch]:
+        """The batches of `epoch`: that of `start_step`, and then each `every`-th one, `{field: tensor [B, ...]}`.
+
+        A process that gets no sample of a batch is given one of them, which does not count (`share`). Raises
+        `RunError`.
+        """
         order = self._order.of(epoch)
-        requests = [(epoch, *self._slice(order, step)) for step in range(start_step, self._steps)]
+        requests = [(epoch, *self._slice(order, step)) for step in range(start_step, self._steps, every)]
         if self._workers is not None and self._missing is None:
             yield from self._workers.answers(requests)
             return
@@ -123,12 +140,19 @@ class Loader:
         """End persistent workers now; without this they end with the loader."""
         self._workers = None
 
+    def share(self, step: int) -> Share:
+        """How many samples the batch of a step of an epoch has, and which of them are this process's."""
+        whole = min(self._batch, self.samples - step * self._batch)
+        mine = self._world.slice_of(whole)
+        return Share(mine.start, mine.stop, whole)
+
     def _slice(self, order: Indices, step: int) -> tuple[Indices, slice]:
-        """The global batch of a step, and this rank's part of it."""
+        """The global batch of a step, and this process's part of it."""
         whole = order[step * self._batch : (step + 1) * self._batch]
-        if self._world == 1:
+        if self._world.size == 1:
             return whole, EVERYTHING
-        return whole, slice(len(whole) * self._rank // self._world, len(whole) * (self._rank + 1) // self._world)
+        mine = self._world.slice_of(len(whole))
+        return whole, mine if mine.stop > mine.start else slice(0, 1)
 
     def _kept(self, requests: Sequence[Request], workers: Workers, samples: Resident) -> Iterator[Request]:
         """The requests, each when workers have made what it needs that was not there yet."""

@@ -11,18 +11,30 @@ from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.data.memory import Memory
 from expc.runtime.data.ways import described
+from expc.runtime.distributed.world import World
 from expc.runtime.watch import SECONDS
 from expc.spec.sections import Data
 
 ROLES: Final = ("train", "val", "test")
 
 
-def open_roles(program: Program, *, root: Path, device: torch.device, given: Given | None = None) -> dict[str, Loader]:
-    """The open data of `program`, by role. `root` is where relative paths start. Raises `RunError`."""
+def open_roles(
+    program: Program,
+    *,
+    root: Path,
+    device: torch.device,
+    given: Given | None = None,
+    world: World | None = None,
+) -> dict[str, Loader]:
+    """The open data of `program`, by role. `root` is where relative paths start. Raises `RunError`.
+
+    Of `world` each process gets its slice of every batch of `train`, and whole batches of the others.
+    """
+    world = world or World()
     data, train = program.experiment.data, program.experiment.train
     assert data is not None  # noqa: S101 - a run has checked it
     assert train is not None  # noqa: S101
-    memory = Memory(data.memory)
+    memory = Memory(data.memory / world.local_size)
     found: dict[str, Loader] = {}
     for role in ROLES:
         if role not in program.data:
@@ -42,6 +54,7 @@ def open_roles(program: Program, *, root: Path, device: torch.device, given: Giv
             device=device,
             memory=memory,
             passes=passes,
+            world=world if role == "train" else None,
             **_settings(data),
         )
     return found

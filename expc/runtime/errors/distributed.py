@@ -86,3 +86,162 @@ class TooFewGpus(Problem):
     asked: int | str
     found: str
     """In words: `this machine has 2 GPUs`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendUnfit(Problem):
+    """The backend that the file asks for does not carry data between devices of this kind.
+
+    `nccl` is for GPUs, `gloo` for the CPU. `auto` takes the one that fits where the run starts.
+
+    ```exp wrong
+    # expc run net.exp --cpus 4
+    distributed { backend = nccl }
+    ```
+
+    ```exp right
+    # expc run net.exp --cpus 4
+    distributed { backend = auto }
+    ```
+    """
+
+    code: ClassVar[str] = "E0610"
+    name: ClassVar[str] = "backend-unfit"
+    template: ClassVar[str] = "`{backend}` does not carry data between processes on `{device}`: write `backend = auto`"
+
+    backend: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotMet(Problem):
+    """The processes of a run did not find each other.
+
+    Each needs to reach the first one's address, and all must come within `distributed.timeout`. A firewall between
+    machines, another address in one of them, or a process that has ended before may be to blame.
+
+    ```exp wrong
+    # expc run net.exp --gpus 4 --nodes 2 --rdzv login-node:29400
+    distributed { timeout = 1 s }
+    ```
+
+    ```exp right
+    # expc run net.exp --gpus 4 --nodes 2 --rdzv first-node:29400
+    distributed { timeout = 10 min }
+    ```
+    """
+
+    code: ClassVar[str] = "E0611"
+    name: ClassVar[str] = "not-met"
+    template: ClassVar[str] = "process {rank} of {size} did not meet the others at {address}: {reason}"
+
+    rank: int
+    size: int
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotShared(Problem):
+    """The file says that nothing is shared between devices, and the run was started as several processes.
+
+    Take `--gpus`, `--cpus` or the launcher away, or let the processes share the work.
+
+    ```exp wrong
+    # expc run net.exp --gpus 4
+    distributed { strategy = none }
+    ```
+
+    ```exp right
+    # expc run net.exp --gpus 4
+    distributed { strategy = ddp }
+    ```
+    """
+
+    code: ClassVar[str] = "E0612"
+    name: ClassVar[str] = "not-shared"
+    template: ClassVar[str] = "`strategy = none` shares nothing between {size} processes: write `strategy = auto`"
+
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherCheckpoints(Problem):
+    """The processes of a run that goes on do not see the same checkpoint.
+
+    The run directory must lie where every machine sees the same files: on a disk that they share.
+
+    ```exp wrong
+    # expc run net.exp --gpus 4 --nodes 2 --rdzv first-node:29400 --resume /tmp/run
+    checkpoint { every = 1 epochs }
+    ```
+
+    ```exp right
+    # expc run net.exp --gpus 4 --nodes 2 --rdzv first-node:29400 --resume /shared/run
+    checkpoint { every = 1 epochs }
+    ```
+    """
+
+    code: ClassVar[str] = "E0613"
+    name: ClassVar[str] = "other-checkpoints"
+    template: ClassVar[str] = (
+        "the processes see other checkpoints in {path}, process by process: those of steps {steps}"
+    )
+
+    path: str
+    steps: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerLost(Problem):
+    """A process waited for another one, which has died, or does not go on.
+
+    A process that was killed, a machine that is gone, or one that hangs: the run ends, and goes on from its last
+    checkpoint with `expc resume`. How long a process waits is `distributed.timeout`.
+
+    ```exp wrong
+    # a process was stopped in the middle of a step
+    distributed { timeout = 10 s }
+    ```
+
+    ```exp right
+    distributed { timeout = 10 min }
+    ```
+    """
+
+    code: ClassVar[str] = "E0614"
+    name: ClassVar[str] = "peer-lost"
+    template: ClassVar[str] = "process {rank} of {size} lost another one {where}: {reason}"
+
+    rank: int
+    size: int
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessEnded(Problem):
+    """A process of the run was killed, or ended without a word.
+
+    The system may have needed its memory (signal 9), or code that is not Python has failed (signal 11). The other
+    processes are ended too. `--max-restarts 3` lets torch's launcher start all of them again, from the last checkpoint.
+
+    ```exp wrong
+    # kill -9 PID
+    checkpoint { every = none }
+    ```
+
+    ```exp right
+    # expc run net.exp --gpus 4 --max-restarts 3
+    checkpoint { every = 1 epochs }
+    ```
+    """
+
+    code: ClassVar[str] = "E0615"
+    name: ClassVar[str] = "process-ended"
+    template: ClassVar[str] = "process {rank} of {size} {how}{where}"
+
+    rank: int
+    size: int
+    how: str
+    where: str

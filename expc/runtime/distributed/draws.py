@@ -1,0 +1,54 @@
+"""The random numbers of the network in several processes: each draws its own, or all draw the same.
+
+With `deterministic = true` the noise of a batch is that of one process: all have generators in the same state, draw for
+the whole batch, and take their rows (`expc.runtime.distributed.noise`). That costs each process the drawing of all.
+Else each draws from a seed of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
+
+from torch import nn
+
+from expc.runtime.distributed.noise import WholeDraws
+from expc.runtime.distributed.world import World
+from expc.runtime.seeds import seed_all
+
+
+class Draws:
+    """One process: it draws as torch does."""
+
+    def begin(self, step: int) -> None:
+        """Where a run starts, goes on or is saved, after `step`: what a checkpoint does not hold starts anew."""
+
+    def rows(self, start: int, stop: int, whole: int) -> AbstractContextManager[None]:  # noqa: ARG002 - for others
+        """Around a pass over some samples of a batch of `whole`."""
+        return nullcontext()
+
+
+class Apart(Draws):
+    """Each process draws its own. A checkpoint holds where the first one's generators stand."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world: Final = world
+        self._seed: Final = seed
+
+    def begin(self, step: int) -> None:
+        """As `Draws` says."""
+        if not self._world.is_first:
+            # Far from the seeds that people choose, and from those of other processes and steps.
+            seed_all(hash((self._seed, self._world.rank, step)) % 2**63)
+
+
+class Alike(Draws):
+    """All processes draw the same for a whole batch."""
+
+    def __init__(self, model: nn.Module, losses: Sequence[nn.Module]) -> None:
+        self._whole: Final = WholeDraws(model, losses)
+
+    @contextmanager
+    def rows(self, start: int, stop: int, whole: int) -> Iterator[None]:
+        """As `Draws` says."""
+        with self._whole.drawing(start, stop, whole):
+            yield

@@ -1,0 +1,93 @@
+"""Becoming one of several processes, and parting from them whatever happens."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+import torch
+import torch.distributed as dist
+
+from expc.compiler.program import Program
+from expc.diagnostics import Span
+from expc.runtime.device import choose_device
+from expc.runtime.distributed.environment import Place
+from expc.runtime.distributed.world import Many, World
+from expc.runtime.errors import RunError, option_span
+from expc.runtime.errors.distributed import BackendUnfit, NotMet, PeerLost
+from expc.runtime.watch import SECONDS
+from expc.spec.sections import Distributed
+
+_LOST: Final = re.compile(
+    r"closed by peer|reset by peer|[Tt]imed out|[Tt]imeout|pair closure|[Bb]roken pipe|NCCL|[Ss]ocket|gloo|FullMesh"
+)
+"""What torch says where another process does not answer, in one of many ways."""
+
+
+def settings_of(program: Program) -> Distributed:
+    """What the file says about several processes."""
+    return program.experiment.distributed or Distributed()
+
+
+def device_of(place: Place | None, device: str) -> str:
+    """The device of this process: each process of a machine has a GPU of its own, where there are GPUs."""
+    if place is None or device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return device if place is None else "cpu"
+    return f"cuda:{place.local_rank}" if device in ("auto", "cuda") else device
+
+
+@contextmanager
+def joined(place: Place | None, program: Program, device: str) -> Iterator[World]:
+    """The processes of the run, of which this one has `place`, until the run is over.
+
+    Raises `RunError`: E0601 where the device is not there, E0610 where the backend is not for it, E0611 where the
+    others do not come.
+    """
+    if place is None:
+        yield World()
+        return
+    settings = settings_of(program)
+    where = choose_device(device)
+    backend = settings.backend if settings.backend != "auto" else "nccl" if where.type == "cuda" else "gloo"
+    if (backend == "nccl") != (where.type == "cuda"):
+        span = program.experiment.places.get("distributed.backend") or option_span("--device", str(where))
+        raise RunError(BackendUnfit(span=span, backend=backend, device=str(where)))
+    timeout = timedelta(seconds=settings.timeout.number * SECONDS[settings.timeout.unit])
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    # The launcher of torch has a store of its own, where the processes find each other.
+    meeting = "env://" if place.launched_by == "torchrun" else f"tcp://{place.address}:{place.port}"
+    try:
+        dist.init_process_group(
+            backend,
+            init_method=meeting,
+            rank=place.rank,
+            world_size=place.size,
+            timeout=timeout,
+            device_id=where if where.type == "cuda" else None,
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        at = f"{place.address}:{place.port}"
+        span = option_span("--rdzv", at)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunError(NotMet(span=span, rank=place.rank, size=place.size, address=at, reason=reason)) from error
+    world = Many(local_rank=place.local_rank, local_size=place.local_size, timeout=timeout)
+    try:
+        yield world
+    except RuntimeError as error:
+        if _LOST.search(str(error)) is None:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        when = f"at step {world.step:,}"
+        span = program.experiment.places.get("distributed.timeout") or Span(program.source, 0, 0)
+        raise RunError(PeerLost(span=span, rank=world.rank, size=world.size, where=when, reason=reason)) from error
+    finally:
+        world.close()
+
+
+def launch_id() -> str | None:
+    """What torch's launcher calls this launch, in all its processes and after each restart; none without one."""
+    given = os.environ.get("TORCHELASTIC_RUN_ID")
+    return None if given in (None, "none") else given
