@@ -19,6 +19,10 @@ HARMLESS: Final = frozenset(
     }
 )
 """Settings that change nothing that is learnt, nor what is measured. Those of `log` are such too."""
+ABSENT: Final = {"distributed.sync_batchnorm": show(False)}
+"""What counts as said where its section is not there. The rest of `distributed` is about where a run runs: what it
+learns is the same to rounding.
+"""
 LEARNING: Final = ("train.optimizer", "train.schedule", "train.group")
 """What the settings of optimizers and schedules follow from."""
 LENGTH: Final = ("train.epochs", "train.steps")
@@ -32,17 +36,18 @@ def values_of(program: Program) -> dict[str, str]:
 
 def digest(values: Mapping[str, str]) -> str:
     """The SHA-256 of what decides what is learnt."""
-    deciding = {name: value for name, value in values.items() if not is_harmless(name)}
+    deciding = {name: value for name, value in (ABSENT | dict(values)).items() if not is_harmless(name)}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def is_harmless(name: str) -> bool:
     """Whether a value decides nothing that is learnt or measured."""
-    return name in HARMLESS or name.startswith("log.")
+    return name in HARMLESS or name.startswith("log.") or (name.startswith("distributed.") and name not in ABSENT)
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """What is another value now than it was, in words by name, the harmless ones included."""
+    then, now = {**ABSENT, **then}, {**ABSENT, **now}
     names = dict.fromkeys([*now, *then])
     return {name: _difference(then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)}
 

@@ -176,6 +176,12 @@ def test_before_the_first_checkpoint_a_run_begins_again(tmp_path):
         (lambda: plain(net=NET.replace("ReLU", "GELU")), "E0833", "model is another: `%4 = 3: GELU("),
         (lambda: plain(net=NET.replace("Linear(8)", "Linear(9)")), "E0833", "model is another"),
         (lambda: plain(data=DATA.replace("keep = 3", "keep = 2").replace("3 steps", "none")), None, ""),
+        (lambda: plain(data=DATA + "distributed { strategy = ddp, timeout = 1 min }\n"), None, ""),
+        (
+            lambda: plain(data=DATA + "distributed { sync_batchnorm = true }\n"),
+            "E0833",
+            "distributed.sync_batchnorm is true, and was false",
+        ),
     ],
 )
 def test_an_experiment_that_has_changed_is_told_by_its_values(changed, code, words, tmp_path):
