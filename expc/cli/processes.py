@@ -156,7 +156,8 @@ def start(where: Where, again: Sequence[str], program: "Program") -> int:
         show([error.problem], err=True)
         return FAILED
     if ended.status is not None:
-        click.echo(ended.shown)
+        if ended.shown:
+            click.echo(ended.shown)
         return ended.status
     show(ended.problems, err=True)
     same = len({failure.text for failure in ended.failures}) == 1 and not ended.problems
@@ -206,8 +207,8 @@ class Process:
     def ended(self, status: int, shown: str) -> int:
         """Say how the run ended, which all processes agree on. Returns the exit status of this one."""
         if self._report is not None and self._is_read:
-            if self.place is not None and self.place.rank == 0:
-                self._report.ended(status, shown)
+            if self.place is not None and self.place.local_rank == 0:  # each machine has a launcher, and a folder
+                self._report.ended(status, shown if self.place.rank == 0 else "")
             return OK  # or its launcher would take it for a failure
         if self.shows:
             click.echo(shown)
