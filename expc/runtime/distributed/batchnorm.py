@@ -96,7 +96,7 @@ class _OnCpu(_BatchNorm):
         dims, shape = [0, *range(2, x.dim())], (1, -1, *(1,) * (x.dim() - 2))
         count = x.new_tensor([x.numel() // max(x.shape[1], 1)])
         sums = _summed(torch.cat([x.sum(dims), count]), group)
-        mean, total = sums[:-1] / sums[-1], float(sums[-1])
+        mean, total = sums[:-1] / sums[-1], float(sums[-1].detach())
         if total <= 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         centred = x - mean.view(shape)

@@ -2,7 +2,7 @@
 
 Every process holds the same generators, draws for the whole batch of all of them, and takes the rows of its samples:
 `with whole.drawing(start, stop, total): ...` around forward and backward pass of the rows `start` to `stop`. A process
-without samples runs one row that is thrown away, `drawing(0, 0, total)`: its generators move as those of the others.
+without samples (`start` equals `stop`) runs one row that is thrown away: its generators move as those of the others.
 
 How: each step that draws is first run without numbers (torch's fake tensors), once with this process's rows and once
 with all rows. That tells how large each of its draws is here, and in one process. When the step runs, each operation
@@ -62,8 +62,11 @@ class WholeDraws:
 
     @contextmanager
     def drawing(self, start: int, stop: int, total: int) -> Iterator[None]:
-        """Inside, the rows `start` to `stop` of `total` go through the network, and draw as they would among all."""
-        rows = Rows(start, max(stop - start, 1), total)
+        """Inside, the rows `start` to `stop` of `total` go through the network, and draw as they would among all.
+
+        Where these are none, one row goes through it, and draws as any does.
+        """
+        rows = Rows(min(start, total - 1), max(stop - start, 1), total)
         if rows.count == total:
             yield
             return
@@ -226,7 +229,7 @@ class _Look:
     """What the steps of a network draw with all rows, found by running all of it without numbers.
 
     Torch fills a tensor in the order of its memory, and a tensor of one row does not show which dimension is the outer
-    one. So a process with one row cannot tell from a step's inputs how they lie in memory with all rows. It has to guess
+    one. So a process with one row cannot tell from a step's inputs how they lie in memory with all rows. It must guess
     where parameters are gathered (`fsdp`), and where a step cannot do without numbers.
     """
 

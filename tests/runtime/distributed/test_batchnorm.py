@@ -1,6 +1,8 @@
 """Batch norm over processes: that of one process with the whole batch."""
 
+from contextlib import nullcontext
 from copy import deepcopy
+from warnings import simplefilter
 
 import pytest
 import torch
@@ -9,8 +11,10 @@ from torch import multiprocessing, nn
 from torch.nn.functional import batch_norm
 
 from expc.compiler.lower import lower
+from expc.compiler.lower.block import Block
 from expc.compiler.session import check_text
 from expc.runtime.distributed.batchnorm import counting, synchronise
+from expc.runtime.distributed.noise import WholeDraws
 from expc.runtime.recompute import recompute
 
 SIZES = {
@@ -26,7 +30,7 @@ LAYERS = {nn.BatchNorm1d: (), nn.BatchNorm2d: (4, 3), nn.BatchNorm3d: (2, 3, 2)}
 STEPS = 2
 NET = """
 model Net(x: f32[N, 2, 4, 4]) {
-  body: { Conv2d(3, 3) -> norm: BatchNorm2d -> ReLU } -> Flatten -> BatchNorm1d -> Linear(2)
+  body: { Conv2d(3, 3) -> norm: BatchNorm2d -> ReLU -> Dropout(0.3) } -> Flatten -> BatchNorm1d -> Linear(2)
 }
 """
 
@@ -50,11 +54,15 @@ def networks():
 def steps(module, shape, rows, samples, *, phantom=False):
     """What some steps on `rows` of batches of `samples` leave: outputs and gradients of each, and the buffers."""
     module = module.double().train()
+    # A network draws too, and what it looks at beforehand must not wait for other processes.
+    whole_draws = WholeDraws(module) if isinstance(module, Block) else None
+    place = (rows.start or 0, samples if rows.stop is None else rows.stop, samples)
     for step in range(STEPS):
+        torch.manual_seed(step)
         generator = torch.Generator().manual_seed(step)
         whole = torch.randn(samples, *shape, generator=generator, dtype=torch.float64) * 3 + 100
         x = (whole[:1] if phantom else whole[rows]).clone().requires_grad_()
-        with counting(module, not phantom):
+        with counting(module, not phantom), whole_draws.drawing(*place) if whole_draws else nullcontext():
             output = module(x)
             wanted = torch.randn(samples, *output.shape[1:], generator=generator, dtype=torch.float64)
             # A loss that is no constant of the normalised values.
@@ -69,6 +77,7 @@ def steps(module, shape, rows, samples, *, phantom=False):
 
 def rank(number, store):
     torch.set_num_threads(1)
+    simplefilter("error")
     dist.init_process_group("gloo", store=dist.FileStore(store, 4), rank=number, world_size=4)
     try:
         groups = {len(ranks): dist.new_group(ranks) for ranks in ([0, 1], [0, 1, 2, 3])}

@@ -13,6 +13,7 @@ from expc.compiler.ops.table import operators
 from expc.compiler.session import check_text
 from expc.runtime.distributed.noise import WholeDraws, not_repeatable
 from expc.runtime.recompute import recompute
+from expc.runtime.task import Task
 
 ROOT = Path(__file__).parents[3]
 TOTAL = 7
@@ -24,8 +25,10 @@ LISTED = {"rrelu", "RReLU", "poisson", "binomial", "DropBlock2d", "DropBlock3d"}
 class Drawing(TorchDispatchMode):
     """Whether something draws."""
 
+    seen = False
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.seen = getattr(self, "seen", False) or torch.Tag.nondeterministic_seeded in func.tags
+        self.seen = self.seen or torch.Tag.nondeterministic_seeded in func.tags
         return func(*args, **(kwargs or {}))
 
 
@@ -123,17 +126,29 @@ def example(name):
     return f"model Net({inputs}) {{\n  {EXAMPLES.get(name, operator.example)}\n}}"
 
 
+def draws(name):
+    """Whether the example of an operator draws."""
+    model = network(example(name))
+    inputs = list(inputs_of(model))
+    with Drawing() as drawing:
+        model(*inputs)
+    return drawing.seen
+
+
+def test_the_table_says_what_draws():
+    # Of the numbers here nothing is a length.
+    others = [name for name in operators() if name not in (*RANDOM, "ctc_loss") and operators()[name].kind != "loss"]
+    assert len(others) > 400
+    assert [name for name in others if draws(name)] == []
+
+
 @pytest.mark.parametrize("name", RANDOM)
 def test_every_operator_that_draws_is_repeatable_or_listed(name):
     text = example(name)
     if name in LISTED:
         assert len(not_repeatable(network(text))) == 1
         return
-    with Drawing() as drawing:
-        model = network(text)
-        drawing.seen = False
-        model(*inputs_of(model))
-    assert drawing.seen
+    assert draws(name)
     # What multiplies matrices rounds otherwise where there are fewer rows.
     check(text, exact=not operators()[name].weights)
 
@@ -198,6 +213,39 @@ LISTS = {
 @pytest.mark.parametrize("body", LISTS)
 def test_what_cannot_be_followed_is_named(body):
     assert not_repeatable(network(f"model Net(x: f32[N, 3, 4]) {{\n  {body}\n}}")) == (LISTS[body],)
+
+
+LOSS = """
+data {{ train = Tensors("given") -> as (x: f32[3], y: f32[4]), batch = 7 }}
+model Net(x: f32[N, 3]) {{ Linear(4) -> Dropout(0.4) }}
+train {{ epochs = 1, optimizer = SGD(lr=0.1), loss = {} }}
+"""
+
+
+@pytest.mark.parametrize("loss", ["sum(dropout(output - y, 0.4) ** 2)", "sum(abs(output + randn([N, 4]) - y))"])
+def test_losses_that_draw_and_batches_in_parts(loss):
+    """A sum over samples is the sum of the losses of slices, also where one process takes the batch in parts."""
+    checked = check_text(LOSS.format(loss))
+    assert not checked.has_errors, checked.problems
+    task = Task(checked.program, torch.device("cpu"), 0)
+    task.train()
+    batch = {"x": torch.rand(TOTAL, 3), "y": torch.rand(TOTAL, 4)}
+    whole = WholeDraws(task.model, task.loss_modules)
+
+    def total(parts):
+        torch.manual_seed(5)
+        losses = []
+        for part, start, stop in parts:
+            mine = {name: value[part][start:stop] for name, value in batch.items()}
+            with whole.drawing(start, stop, len(range(TOTAL)[part])):
+                losses.append(task.losses(task.named(mine), stop - start)["loss"])
+        return torch.stack(losses), torch.get_rng_state()
+
+    first, second = slice(0, 4), slice(4, 7)
+    expected, state = total([(first, 0, 4), (second, 0, 3)])
+    slices = [total([(first, *a), (second, *b)]) for a, b in (((0, 1), (0, 1)), ((1, 3), (1, 2)), ((3, 4), (2, 3)))]
+    torch.testing.assert_close(sum(found for found, _ in slices), expected, rtol=1e-5, atol=0)
+    assert all(torch.equal(after, state) for _, after in slices)
 
 
 EXAMPLES_OF_MODELS = {
