@@ -78,7 +78,7 @@ def _held(program: Program, found: Summary, shares: Shares) -> dict[str, str]:
         **dict.fromkeys(_holds(shares.ddp), ""),
         "optimizer": found.optimizers,
         "average": "ema",
-        "buckets": "gradients that are sent",
+        "buckets": "gradients on their way",
         "gathered": "weights of a unit and the next, and of what is in none" if several else "all weights",
         "unreduced": "all gradients" if adds_up or not several else "gradients of a unit, and of what is in none",
         "kept by the network": found.recomputed,

@@ -26,7 +26,7 @@ from expc.compiler.cost.training_memory import (
 from expc.compiler.dimensions import Size
 from expc.compiler.graph import Apply, Container, Invoke, Leaf, weights
 from expc.compiler.model.body import tensors
-from expc.compiler.ops.kept import size_of
+from expc.compiler.ops.kept import I64_BYTES, size_of
 from expc.compiler.plans.parts import in_parts
 from expc.compiler.plans.units import units_of
 from expc.compiler.program import Program
@@ -70,7 +70,7 @@ class Share:
     memory: Memory
     sent: tuple[Sent, ...]
     buckets: int = 0
-    """The copies of gradients that ddp sends."""
+    """The copies of gradients that are sent: of all of them by ddp, of a unit's by fsdp."""
     gathered: int = 0
     """The parameters that fsdp has whole at once: of a unit, of the next, and of what is in none."""
     unreduced: int = 0
@@ -108,8 +108,8 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
     whole = int(str(sizes.get(batch or "", 1)))
     at_once = ceil(whole / devices)
     here = {**sizes, **({} if batch is None else {batch: at_once})}
-    ways = tuple(_ways(program)) or (_Way(1, 1, (), ()),)
     in_a_step = ceil(_step(program, whole) / devices)
+    ways = tuple(_ways(program, ceil(in_a_step / at_once))) or (_Way(1, 1, (), ()),)
     common = (
         *_of_batchnorm(program, ways, devices),
         *_of_losses(ways, in_a_step, {**here, batch or "": in_a_step}, devices),
@@ -131,6 +131,7 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
     part = Share(
         training_memory(program, here, cut.held),
         (*_of_units(units, ways, cut), *common),
+        buckets=devices * F32_BYTES * max(rest.learning, learning),
         gathered=devices * cut.width * (rest.part + min(2, len(inner)) * largest),
         unreduced=devices * unreduced,
     )
@@ -222,12 +223,12 @@ def _all_gather(what: str, payload: Size, devices: int) -> Sent:
 
 
 def _of_units(units: tuple[Unit, ...], ways: Sequence["_Way"], cut: _Cut) -> Iterator[Sent]:
-    """A unit is gathered to go forward, and again to go back; what is in no unit stays gathered between."""
+    """A unit is gathered each time that it runs, and again to go back; what is in no unit stays gathered between."""
     forward, back = sum(way.forward for way in ways), sum(way.back for way in ways)
     *inner, rest = units
     gathered = sum(unit.part * unit.runs * (forward + back) for unit in inner) + rest.part * back
     yield _all_gather("weights", cut.width * gathered, cut.devices)
-    reduced = F32_BYTES * (sum(unit.learning * unit.runs for unit in inner) + rest.learning)
+    reduced = F32_BYTES * sum(unit.learning for unit in units)
     yield Sent("gradients", "reduce_scatter", reduced, reduced * (cut.devices - 1))
     whole = F32_BYTES * sum(unit.whole for unit in units)
     if whole:
@@ -244,8 +245,8 @@ class _Way:
     fields: tuple[TensorType, ...]
 
 
-def _ways(program: Program) -> Iterator[_Way]:
-    parts = _accumulates(program)
+def _ways(program: Program, parts: int) -> Iterator[_Way]:
+    """The way of each loss, for a device's samples in so many parts."""
     fields = {field.name: field.type for field in program.data["train"].fields} if "train" in program.data else {}
     for loss in () if program.train is None else program.train.losses:
         linear = in_parts(loss, frozenset(fields))
@@ -265,9 +266,11 @@ def _outputs(program: Program) -> Iterator[TensorType]:
 
 
 def _of_losses(ways: Sequence[_Way], samples: int, sizes: Mapping[str, Size], devices: int) -> Iterator[Sent]:
-    """What losses need to know of the samples of other devices. `samples` are those that a device has in a step."""
-    given = [size_of(at(type_, dict(sizes))) for way in ways for type_ in way.outputs]
-    fields = [size_of(at(type_, dict(sizes))) * samples for way in ways for type_ in way.fields]
+    """What losses need to know of the samples of other devices, each tensor with its length. `samples` are those that a
+    device has in a step.
+    """
+    given = [size_of(at(type_, dict(sizes))) + I64_BYTES for way in ways for type_ in way.outputs]
+    fields = [size_of(at(type_, dict(sizes))) * samples + I64_BYTES for way in ways for type_ in way.fields]
     for what, bytes_ in (("outputs", given), ("data", fields)):
         if bytes_:
             yield _all_gather(what, sum(bytes_[1:], bytes_[0]), devices)
