@@ -114,6 +114,8 @@ EXAMPLES = {
     "RNN": "x -> transpose(0, 1) -> RNN(6, num_layers=3, dropout=0.4)",
     "LSTM": "LSTM(6, num_layers=3, dropout=0.4, batch_first=true)",
     "GRU": "GRU(6, num_layers=3, dropout=0.4, batch_first=true, bidirectional=true)",
+    "TransformerEncoderLayer": "x -> transpose(0, 1) -> TransformerEncoderLayer(2, dim_feedforward=8, norm_first=true)",
+    "Transformer": "(x, y) -> Transformer(2, num_encoder_layers=1, num_decoder_layers=1, batch_first=true)",
     "MultiheadAttention": "MultiheadAttention(2, dropout=0.3, batch_first=true)",
     "scaled_dot_product_attention": "scaled_dot_product_attention(q, k, v, is_causal=true, dropout_p=0.3)",
     "StochasticDepth": 'x -> StochasticDepth(0.4, "row")',
