@@ -25,7 +25,7 @@ def _sizes(_: click.Context, __: click.Parameter, given: "Sequence[str]") -> dic
 @click.argument("file")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a `let` or a setting.")
 @click.option("--at", "sizes", multiple=True, callback=_sizes, metavar="NAME=SIZE", help="Count at this size: H=224.")
-@click.option("--devices", type=click.IntRange(1), metavar="N", help="What each of N devices holds and sends.")
+@click.option("--devices", type=click.IntRange(2), metavar="N", help="What each of N devices holds and sends.")
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", help="For people (the default), or tools."
 )

@@ -32,7 +32,8 @@ def table(program: Program, found: Summary, shares: Shares) -> list[str]:
         f"{name:<{widths[0]}}  {ddp:>{widths[1]}}  {fsdp:>{widths[2]}}  {why}".rstrip()
         for name, ddp, fsdp, why in cells
     ]
-    return [*rows, "", _units(shares), STRATEGIES[_asked(program)]]
+    idle = [f"a batch is too small: {shares.idle} of the devices have no sample in it"] if shares.idle else []
+    return [*rows, "", _units(shares), STRATEGIES[_asked(program)], *idle]
 
 
 def as_data(program: Program, shares: Shares) -> dict[str, Any]:

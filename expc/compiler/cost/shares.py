@@ -94,6 +94,8 @@ class Shares:
     devices: int
     samples: int
     """How many samples go through the network of one device at once."""
+    idle: int
+    """How many devices a batch has no sample for."""
     ddp: Share
     fsdp: Share
     units: tuple[Unit, ...]
@@ -108,7 +110,8 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
     whole = int(str(sizes.get(batch or "", 1)))
     at_once = ceil(whole / devices)
     here = {**sizes, **({} if batch is None else {batch: at_once})}
-    in_a_step = ceil(_step(program, whole) / devices)
+    step = _step(program, whole)
+    in_a_step = ceil(step / devices)
     ways = tuple(_ways(program, ceil(in_a_step / at_once))) or (_Way(1, 1, (), ()),)
     common = (
         *_of_batchnorm(program, ways, devices),
@@ -135,7 +138,7 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
         gathered=devices * cut.width * (rest.part + min(2, len(inner)) * largest),
         unreduced=devices * unreduced,
     )
-    return Shares(devices, at_once, copy, part, units)
+    return Shares(devices, at_once, max(0, devices - step), copy, part, units)
 
 
 def _step(program: Program, at_once: int) -> int:

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,3 +97,81 @@ def test_as_data(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_size_that_the_model_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["summary", str(EXAMPLES / "resnet18.exp"), "--at", "T=4"]) == 2
     assert "no size called T; its sizes are N, H, W" in capsys.readouterr().err
+
+
+SHARED = """
+data {
+  train = Npz("none.npz") -> as (x: f32[6], y: f32[6])
+  batch = 10
+}
+block Layer(x: f32[N, C]) { flow + (Linear(9) -> ReLU -> Linear(C)) }
+model Net(x: f32[N, 6]) -> f32[N, 6] { repeat 3 { Layer } -> Linear(6) }
+train { epochs = 1, optimizer = SGD(lr=0.1, momentum=0.9), loss = mse_loss(output, y) }
+"""
+UNIT = 3 * 6 + 3 + 2 * 9 + 2
+"""The numbers of a `Layer` that the first of four devices has: 3 of 9 rows, 2 of 6."""
+REST = 2 * 6 + 2
+
+
+def _of_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    (tmp_path / "net.exp").write_text(SHARED)
+    assert invoke(["summary", str(tmp_path / "net.exp"), "--devices", "4", "--format", "json", *options]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["devices"]
+    return found
+
+
+def test_what_each_of_several_devices_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = _of_devices(tmp_path, capsys)
+    ddp, fsdp = found["ddp"], found["fsdp"]
+    assert (found["samples"], found["strategy"]) == (3, "auto")
+    assert [ddp[key] for key in ("weights", "gradients", "optimizer", "buckets")] == [4 * 411] * 4
+    assert [fsdp[key] for key in ("weights", "gradients", "optimizer")] == [4 * (3 * UNIT + REST)] * 3
+    assert fsdp["gathered"] == 4 * 4 * (2 * UNIT + REST)
+    assert fsdp["unreduced"] == 4 * 4 * (UNIT + REST)
+    assert fsdp["buckets"] == 4 * 4 * UNIT
+    assert [unit["parameters"] for unit in fsdp["units"]] == [123, 123, 123, 42]
+    for way in (ddp, fsdp):
+        parts = ("weights", "gradients", "optimizer", "buckets", "gathered", "unreduced", "kept", "kept_by_loss")
+        assert way["total"] == sum(way[part] for part in parts)
+
+
+def test_what_each_of_several_devices_sends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = _of_devices(tmp_path, capsys)
+    assert found["ddp"]["sends"] == 2 * 3 / 4 * 4 * 411
+    # Units are gathered on both ways, the rest once; three others have what a device lacks of a sum.
+    assert found["fsdp"]["sends"] == 3 * 4 * (2 * 3 * UNIT + REST) + 3 * 4 * (3 * UNIT + REST)
+
+
+def test_settings_of_shared_runs_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    views = _of_devices(tmp_path, capsys, "--set", "distributed.gradient_as_bucket_view=true")
+    assert views["ddp"]["buckets"] == 0
+    parts = _of_devices(tmp_path, capsys, "--set", "train.accumulate=3")
+    assert (parts["samples"], parts["ddp"]["sends"]) == (1, 2 * 3 / 4 * 4 * 411)
+    half = _of_devices(tmp_path, capsys, "--set", "train.precision=bf16")
+    assert half["fsdp"]["gathered"] == 2 * 4 * (2 * (3 * 6 + 2 * 9) + 2 * 6)
+    assert half["fsdp"]["weights"] == 4 * (3 * (3 * 6 + 9 + 2 * 9 + 6) + 2 * 6 + 6)
+
+
+def test_statistics_that_are_shared_are_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--devices", "4", "--set", "distributed.sync_batchnorm=true", "--at", "H=32", "--at", "W=32"]
+    assert invoke(["summary", str(EXAMPLES / "unet.exp"), *asked, "--format", "json"]) == 0
+    sent = json.loads(capsys.readouterr().out)["devices"]["ddp"]["sent"]
+    channels = [64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 512, 512, 256, 256, 128, 128, 64, 64]
+    payloads = {one["by"]: one["payload"] for one in sent if one["what"] == "batch statistics"}
+    assert payloads == {
+        "all_gather": 4 * sum(2 * number + 1 for number in channels),
+        "all_reduce": 4 * sum(2 * number for number in channels),
+    }
+
+
+def test_devices_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.exp").write_text(SHARED)
+    asked = ["summary", str(tmp_path / "net.exp"), "--set", "distributed.strategy=fsdp", "--devices"]
+    assert invoke([*asked, "16"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^each of 16 devices, as f32, for N=1 at once +ddp +fsdp$", out, re.MULTILINE)
+    assert re.search(r"^  weights +1\.6 KiB +232 B$", out, re.MULTILINE)
+    assert "fsdp gathers 3 units, `0` to `2`, of 123 parameters at most; 42 are in none\n" in out
+    assert "the file asks for fsdp\n" in out
+    assert "6 of the devices have no sample" in out
+    assert invoke([*asked, "1"]) == 2
