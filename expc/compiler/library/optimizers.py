@@ -23,6 +23,14 @@ FOREACH: Final = Param(
 FUSED: Final = Param("fused", optional(BOOL), None, "move all parameters in one call; none: where torch can")
 FUSED_TOO: Final = frozenset({"SGD", "Adam", "AdamW", "Adagrad"})
 """The optimizers that torch has fused."""
+FUSED_WHOLE: Final = frozenset({"SGD", "Adagrad"})
+"""Those of them that torch has for whole weights only, and not for weights of which each device has a part."""
+WHOLE: Final = {
+    "LBFGS": "it joins all gradients into one vector",
+    "Adafactor": "it takes means over whole rows and columns",
+    "Rprop": "torch has it for whole weights only",
+}
+"""The optimizers that torch has for whole weights only, however they compute, and why."""
 IN_ONE_WAY: Final = frozenset({"LBFGS", "Muon", "SparseAdam"})
 """Those that compute in one way only."""
 

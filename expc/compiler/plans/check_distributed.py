@@ -1,10 +1,11 @@
 """Checking `distributed`: its settings against each other, and against what `train` asks for."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from expc.compiler.errors.training import FsdpUnfit, SettingsContradict
 from expc.compiler.graph import Container, Leaf, Model
+from expc.compiler.library import optimizers
 from expc.compiler.lints.statistics import is_batch_norm
 from expc.compiler.model.elaborate import Elaborator
 from expc.compiler.plans.check_sections import Place
@@ -14,16 +15,6 @@ from expc.diagnostics import Label, Span
 
 if TYPE_CHECKING:
     from expc.spec.sections import Distributed, Train
-
-_WHOLE: Final = {
-    "LBFGS": "it joins all gradients into one vector",
-    "Adafactor": "it takes means over whole rows and columns",
-    "Rprop": "torch has it for whole weights only",
-}
-"""The optimizers that torch refuses for weights in parts; tried with two processes for every one there is."""
-
-_NOT_FUSED: Final = ("SGD", "Adagrad")
-"""Those that it refuses where they are fused."""
 
 
 def check_distributed(
@@ -106,9 +97,9 @@ def _with_parts(
     for use in dict.fromkeys((plan.optimizer, *(group.optimizer for group in plan.groups))):
         if use is None or use.declaration.python is not None:
             continue
-        if use.name in _WHOLE:
-            yield use.span, f"`{use.name}`", f"{_WHOLE[use.name]}; take another one, or write `ddp`"
-        elif use.name in _NOT_FUSED and use.settings.get("fused"):
+        if use.name in optimizers.WHOLE:
+            yield use.span, f"`{use.name}`", f"{optimizers.WHOLE[use.name]}; take another one, or write `ddp`"
+        elif use.name in optimizers.FUSED_WHOLE and use.settings.get("fused"):
             yield use.span, f"`{use.name}(fused=true)`", "torch has it for whole weights only; leave out `fused`"
 
 
