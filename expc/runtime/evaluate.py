@@ -34,6 +34,8 @@ class Evaluator:
     gallery: Gallery = field(default_factory=Gallery)
     """What keeps some samples of `val` to be drawn."""
     world: World = field(default_factory=World)
+    in_step: bool = False
+    """Whether processes run the network at the same time only."""
 
     def measure(self, role: str, loader: Loader) -> dict[str, float] | None:
         """The losses and metrics over all samples, each counting the same; none when a signal came before the end.
@@ -49,7 +51,9 @@ class Evaluator:
         self.world.share_buffers(self.task.model)
         self.task.eval()
         try:
-            with torch.inference_mode(), drawing_from(self.seed, self.device):
+            # What fsdp gathers must be usable in training again.
+            quick = torch.no_grad() if self.in_step else torch.inference_mode()
+            with quick, drawing_from(self.seed, self.device):
                 mine = self.interrupts.until_one(loader.epoch(0, self.world.rank, every=self.world.size))
                 for first in range(0, len(loader), self.world.size):
                     number = first + self.world.rank
@@ -57,6 +61,8 @@ class Evaluator:
                     if batch is not None:
                         torch.manual_seed(self.seed + number)
                         means.add(*self._take(move(batch, self.device)), again=True)
+                    elif self.in_step:
+                        self._keep_company(loader)
                     self.world.at(self.world.step, "measuring")
                     self.interrupts.agree()
                     if self.interrupts.received:
@@ -64,6 +70,12 @@ class Evaluator:
                 return {**means.read(), **self.metrics.read()}
         finally:
             self.task.train()
+
+    def _keep_company(self, loader: Loader) -> None:
+        """Run the network where others do, on a batch that counts elsewhere."""
+        batch = next(iter(loader.epoch(0)))
+        with self.precision.autocast():
+            self.task.named(move(batch, self.device))
 
     def _take(self, batch: Batch) -> tuple[dict[str, Tensor], int]:
         """Measure a batch; gives its losses, and of how many samples they are the mean."""

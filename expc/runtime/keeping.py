@@ -11,8 +11,9 @@ from expc.frozen import dataclass, field
 from expc.runtime.average import Average
 from expc.runtime.checkpoint.loading import Saved
 from expc.runtime.checkpoint.packing import State
-from expc.runtime.checkpoint.saving import BEST, Snapshot, copied, snapshot, write
+from expc.runtime.checkpoint.saving import BEST, Snapshot, snapshot, write
 from expc.runtime.checkpoint.writer import Writer
+from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.distributed.world import World
 from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory, now, writing
@@ -44,6 +45,7 @@ class Keeping:
     """What the manifests say of the run."""
     world: World = field(default_factory=World)
     """The first of whose processes writes."""
+    strategy: Strategy = field(default_factory=Strategy)
     begun: list[int] = field(default_factory=list)
     """The steps of which there is a checkpoint, or will be."""
 
@@ -90,7 +92,7 @@ class Keeping:
 
     def load_best(self) -> None:
         """Give what is measured the best weights. All processes see the file that the first one has written."""
-        self.average.measured.model.load_state_dict(read_weights(self.directory.path / BEST))
+        self.strategy.load(self.average.measured.model, read_weights(self.directory.path / BEST))
 
     def restore_best(self, saved: Saved | None) -> None:
         """Put the best weights back that belong to a checkpoint; those of later steps go. Raises KeyError."""
@@ -107,10 +109,11 @@ class Keeping:
         self.directory.write(BEST, weights_as_bytes(weights))
 
     def _save(self, name: str, model: nn.Module) -> None:
-        if not self.world.is_first:
+        if not (self.world.is_first or self.strategy.in_step):
             return
-        weights = copied(model.state_dict())
-        self.writer.do(lambda: self.directory.write(name, weights_as_bytes(weights)))
+        weights = self.strategy.whole(model)
+        if self.world.is_first:
+            self.writer.do(lambda: self.directory.write(name, weights_as_bytes(weights)))
 
     def _write(self, taken: Snapshot) -> None:
         best = None

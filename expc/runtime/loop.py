@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.nn.utils import clip_grad_value_
 from torch.optim import Optimizer
 
 from expc.compiler.program import TrainPlan
@@ -17,6 +17,7 @@ from expc.runtime.average import Average
 from expc.runtime.data.loader import Loader, Share
 from expc.runtime.device import move
 from expc.runtime.distributed.draws import Draws
+from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.distributed.world import World
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.histograms import Histograms
@@ -66,6 +67,7 @@ class Training:
     progress: Progress
     interrupts: Interrupts
     world: World = field(default_factory=World)
+    strategy: Strategy = field(default_factory=Strategy)
     draws: Draws = field(default_factory=Draws)
     step: int = 0
     """Optimizer steps taken."""
@@ -200,16 +202,11 @@ def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tens
     if turn.limits:
         run.precision.unscale(turn.plain)
         for (kind, limit, _), parameters in turn.limits:
-            clip(kind, limit, parameters)
+            if kind == "norm":
+                run.strategy.clip_norm(parameters, limit)
+            else:
+                clip_grad_value_(parameters, limit)
     return losses["loss"].detach()
-
-
-def clip(kind: str, limit: float, parameters: Sequence[Tensor]) -> None:
-    """Limit the norm of all gradients together, or each value of them."""
-    if kind == "norm":
-        clip_grad_norm_(parameters, limit)
-    else:
-        clip_grad_value_(parameters, limit)
 
 
 def log(run: Training) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from expc.compiler.library.schedules import steps_of
-from expc.compiler.plans.reach import unreached
 from expc.compiler.program import Program, TrainPlan, Watch
 from expc.diagnostics import Span
 from expc.frozen import dataclass
@@ -20,14 +19,12 @@ from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.data.roles import open_roles
 from expc.runtime.device import choose_device
-from expc.runtime.distributed.batchnorm import synchronise
 from expc.runtime.distributed.bystanders import BystandersRecords
-from expc.runtime.distributed.draws import Alike, Apart, Draws
-from expc.runtime.distributed.joining import settings_of
-from expc.runtime.distributed.strategies import Copies, Strategy
+from expc.runtime.distributed.draws import Draws
+from expc.runtime.distributed.sharing import shared
+from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError
-from expc.runtime.errors.distributed import NotShared
 from expc.runtime.errors.training import NothingToTrain
 from expc.runtime.evaluate import Evaluator
 from expc.runtime.gallery import Gallery
@@ -94,10 +91,9 @@ def prepare(
     where = choose_device(device)
     train = experiment.train if precision is None else experiment.train.model_copy(update={"precision": precision})
     refuse_precision(train.precision, where, experiment.places.get("train.precision"))
-    task = Task(program, where, experiment.train.seed)
+    task, strategy, draws = shared(program, where, world, train.precision)
     with world.first_here():  # which downloads what others find
         loaders = open_roles(program, root=root_of(program), device=where, given=given, world=world)
-    strategy, draws = shared(program, task, where, world)
     return Prepared(
         program=program,
         plan=with_python(plan, program.model, task.model),
@@ -112,22 +108,6 @@ def prepare(
         strategy=strategy,
         draws=draws,
     )
-
-
-def shared(program: Program, task: Task, device: torch.device, world: World) -> tuple[Strategy, Draws]:
-    """How the processes share the model, and who draws its random numbers. Raises `RunError` (E0612)."""
-    settings, train = settings_of(program), program.experiment.train
-    assert train is not None  # noqa: S101 - a run has checked it
-    if world.size == 1:
-        return Strategy(), Draws()
-    if settings.strategy == "none":
-        span = program.experiment.places["distributed.strategy"]
-        raise RunError(NotShared(span=span, size=world.size))
-    if settings.sync_batchnorm:
-        synchronise(task.model, world.group)
-    unused = settings.find_unused_parameters or (settings.strategy == "auto" and bool(unreached(program)))
-    draws = Alike(task.model, task.loss_modules) if train.deterministic else Apart(world, train.seed)
-    return Copies(task, settings, device, find_unused=unused), draws
 
 
 def make_training(
@@ -146,6 +126,7 @@ def make_training(
     total_steps = run.train.steps or (run.train.epochs or 0) * steps_per_epoch
     moving = make_optimizers(run.plan, run.task.model)
     optimizers = [each.optimizer for each in moving]
+    run.strategy.moved_by(optimizers)
     turns = make_turns(run.plan, run.task.model, optimizers)
     thaws_after = None
     if run.plan.freeze is not None:
@@ -163,8 +144,9 @@ def make_training(
     scores = scores_of([loss.body for loss in run.plan.losses])
     measuring = Metrics(run.plan.metrics, run.device, scores, progress.remark, world)
     gallery = Gallery(run.log.images, run.program.data.get("val"), run.plan.metrics, progress.remark)
+    graph = run.log.graph and not run.strategy.in_step  # which one process cannot draw alone
     records = (
-        Records(directory, tensorboard=run.log.tensorboard, graph=run.log.graph, after=after)
+        Records(directory, tensorboard=run.log.tensorboard, graph=graph, after=after)
         if world.is_first
         else BystandersRecords()
     )
@@ -179,6 +161,7 @@ def make_training(
         records=records,
         facts=facts_of(run),
         world=world,
+        strategy=run.strategy,
     )
     measured = run.plan.metrics if run.plan.measures_training else ()
     drawn = records.events if run.log.histograms else None
@@ -195,7 +178,16 @@ def make_training(
         precision=run.precision,
         metrics=Metrics(measured, run.device, scores, progress.remark, world),
         evaluator=Evaluator(
-            average.measured, measuring, run.precision, run.device, run.train.seed, interrupts, progress, gallery, world
+            average.measured,
+            measuring,
+            run.precision,
+            run.device,
+            run.train.seed,
+            interrupts,
+            progress,
+            gallery,
+            world,
+            in_step=run.strategy.in_step,
         ),
         device=run.device,
         total_steps=total_steps,
@@ -217,6 +209,7 @@ def make_training(
         progress=progress,
         interrupts=interrupts,
         world=world,
+        strategy=run.strategy,
         draws=run.draws,
     )
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from expc.runtime.checkpoint.packing import State
+from expc.runtime.distributed.parts import gathered, local
 from expc.runtime.errors import RunError
 from expc.runtime.errors.training import LossNotFinite
 from expc.runtime.state import state_of
@@ -43,17 +44,21 @@ def sound_state(run: "Training") -> State:
     """The state of the run for a checkpoint. Raises `RunError` (E0809) where nothing could be learnt from it."""
     finite(run, run.window.read())
     named = {key: weight for key, weight in run.task.model.named_parameters() if weight.is_floating_point()}
-    bad = unsound(named)
+    bad = next(filter(None, run.world.everyones(unsound(named))), None)
     if bad is not None:
         span = run.plan.losses[0].body.span
-        value = str(named[bad].detach().flatten()[~named[bad].detach().flatten().isfinite()][0].item())
+        numbers = gathered(named[bad]).flatten()
+        value = str(numbers[~numbers.isfinite()][0].item())
         when = f"after step {run.step}"
         raise RunError(LossNotFinite(span=span, what=f"the weight `{bad}`", value=value, when=when, step=run.step))
     return state_of(run)
 
 
 def unsound(tensors: "Mapping[str, Tensor]") -> str | None:
-    """The first of these tensors that holds something infinite or not a number; waits for the device once."""
-    sound = [tensor.detach().isfinite().all() for tensor in tensors.values()]
+    """The first of these tensors that holds something infinite or not a number; waits for the device once.
+
+    Of tensors in parts, each process looks at its own.
+    """
+    sound = [local(tensor.detach()).isfinite().all() for tensor in tensors.values()]
     verdicts = torch.stack(sound).tolist() if sound else []
     return next((name for name, verdict in zip(tensors, verdicts, strict=True) if not verdict), None)

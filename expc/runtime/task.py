@@ -25,14 +25,22 @@ class Task:
 
     `named` gives what a loss or a metric may speak of: the fields of the batch, the outputs of the model (`output`, or
     `output0`, `output1` and so on, where they have no names), and `target`, the first field that feeds no input.
-    Without `start`, parameters wait for weights to be loaded.
+    Without `start`, parameters wait for weights to be loaded. `model` is the network, where it is built already.
     """
 
-    def __init__(self, program: Program, device: torch.device, seed: int, *, start: bool = True) -> None:
+    def __init__(
+        self,
+        program: Program,
+        device: torch.device,
+        seed: int,
+        *,
+        start: bool = True,
+        model: nn.Module | None = None,
+    ) -> None:
         assert program.model is not None  # noqa: S101 - a run has checked it
         assert program.train is not None  # noqa: S101
         plan, settings = program.train, program.experiment.train
-        self.model = lower(program.model, device=device, seed=seed, inits=plan.inits, start=start)
+        self.model = model or lower(program.model, device=device, seed=seed, inits=plan.inits, start=start)
         recompute(self.model, plan.recompute)
         if plan.segments is not None:
             recompute_in_segments(self.model, plan.segments)

@@ -5,13 +5,17 @@ the mean instead, so that losses are multiplied by the number of processes befor
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 import torch
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
+from expc.runtime.checkpoint.saving import copied
 from expc.runtime.task import Task
 from expc.spec.sections import Distributed
 
@@ -20,10 +24,27 @@ class Strategy:
     """One process: nothing is shared."""
 
     name: str = "none"
+    in_step: bool = False
+    """Whether no process can run the network alone: what one runs, all run at the same time."""
 
     def passing(self, turn: int | None, *, last: bool) -> AbstractContextManager[None]:  # noqa: ARG002 - for others
         """Around a pass forward and backward for a loss: in the `last` one of a step gradients meet those of others."""
         return nullcontext()
+
+    def clip_norm(self, parameters: Sequence[Tensor], limit: float) -> None:
+        """Limit the norm of all gradients together."""
+        clip_grad_norm_(parameters, limit)
+
+    def whole(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The `state_dict` of the model, copied to the CPU; of a model in parts only in the first process."""
+        return copied(model.state_dict())
+
+    def load(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Give the model a whole `state_dict`."""
+        model.load_state_dict(weights)
+
+    def moved_by(self, optimizers: Sequence[Optimizer]) -> None:
+        """Take note of what moves the weights."""
 
 
 class Copies(Strategy):
