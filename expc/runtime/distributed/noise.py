@@ -14,27 +14,29 @@ process. Where a process takes its rows in parts (`accumulate`), it does so if t
 and the total of the k-th part of one process. `not_repeatable` names what is not so: what draws as often as the values
 of other rows make it, or scales by what they have drawn; what has its rows where they cannot be followed; Python code,
 which may draw; on a GPU what draws inside of a kernel (attention and recurrent layers with dropout); layers of torch
-that `fsdp` gathers by themselves. Where a network is compiled, its blocks that draw run uncompiled meanwhile, and draw
-as an uncompiled network does.
+that `fsdp` gathers by themselves. There each process draws numbers of its own, and the generators stay alike. Where a
+network is compiled, its blocks that draw run uncompiled meanwhile, and draw as an uncompiled network does.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from expc.compiler.errors.python import ExecutionError
-from expc.compiler.graph import Apply, Container
+from expc.compiler.graph import Apply, Container, Step
 from expc.compiler.lower.block import Block
 from expc.compiler.lower.steps import Origin, Plan, Run
 from expc.compiler.lower.values import Getter
 from expc.compiler.model.body import tensors
 from expc.runtime.distributed.drawn_large import Call, Draw, DrawnLarge, Recording, Rows, faked, without_numbers
 from expc.runtime.distributed.placing import Place, Placing
+from expc.runtime.seeds import drawing_from, generator_state
 
 _BY_VALUE: Final = frozenset(("rrelu", "RReLU", "poisson", "binomial"))
 """How many numbers they draw depends on the values of all rows."""
@@ -53,7 +55,7 @@ class WholeDraws:
         for root in (model, *losses):
             assert isinstance(root, Block)  # noqa: S101 - what is lowered is one
             placing = Placing(root)
-            drawing, look = list(filter(_draws, placing.places)), _Look(placing)
+            drawing, look = list(filter(_draws, placing.places)), _Look(root, placing)
             for place in drawing:
                 drawers = self._drawers.setdefault(place.block, {})
                 drawers.setdefault(place.container, _Drawer(placing, look)).add(place)
@@ -90,25 +92,27 @@ def not_repeatable(model: nn.Module, losses: Sequence[nn.Module] = ()) -> tuple[
     for root in (model, *losses):
         assert isinstance(root, Block)  # noqa: S101 - what is lowered is one
         placing = Placing(root)
-        for place in placing.places:
-            python = isinstance(place.step, Apply) and place.step.operator.python is not None
-            if python or (_draws(place) and not _repeatable(place, placing)):
+        for place in filter(_draws, placing.places):
+            if not _repeatable(place, placing):
                 span = place.step.span
                 found.append(f"`{' '.join(span.text.split())}` in line {span.line}")
     return tuple(dict.fromkeys(found))
 
 
 def _draws(place: Place) -> bool:
-    return isinstance(place.step, Apply) and place.step.operator.random
+    """Whether a step draws, or may."""
+    return isinstance(place.step, Apply) and (place.step.operator.random or place.step.operator.python is not None)
 
 
 def _repeatable(place: Place, placing: Placing) -> bool:
     step = place.step
     assert isinstance(step, Apply)  # noqa: S101 - it draws
     name = step.operator.name
+    if step.operator.python is not None or name in _BY_VALUE | _TOGETHER:
+        return False
     if name == "randperm" and any(map(placing.growing, tensors(step.result))):
         return False
-    return name not in _BY_VALUE | _TOGETHER and place.outer is not None and not _closed(place)
+    return place.outer is not None and not _closed(place)
 
 
 def _closed(place: Place) -> bool:
@@ -154,13 +158,12 @@ class _Drawer:
     def __init__(self, placing: Placing, look: "_Look") -> None:
         self._placing: Final = placing
         self._look: Final = look
-        self._outers: Final[dict[Any, int]] = {}
+        self._outers: Final[dict[Step, int | None]] = {}
         self._known: Final[dict[Any, list[Draw]]] = {}
 
     def add(self, place: Place) -> None:
-        """One more step. Where its samples lie must be known, and one must be able to look inside."""
-        if place.outer is not None and not _closed(place):
-            self._outers[place.step] = place.outer
+        """One more step: how many batches it has one after the other; none where each process draws its own."""
+        self._outers[place.step] = place.outer if _repeatable(place, self._placing) else None
 
     def planned(self, plan: Plan, rows: Rows, runs: Sequence[Run]) -> tuple[Plan, list[Run]]:
         """The plan, and some of its runs, with steps that draw for all rows."""
@@ -171,7 +174,9 @@ class _Drawer:
             if origin is None or origin.step not in self._outers:
                 changed.append((get, slot))
                 continue
-            drawn = partial(self._drawn, get, origin, slots, rows)
+            outer = self._outers[origin.step]
+            apart = partial(_drawn_apart, get, rows)
+            drawn = apart if outer is None else partial(self._drawn, get, origin, slots, rows, outer)
             origins[drawn] = origin
             changed.append((drawn, slot))
         return Plan(plan.container, plan.in_training, plan.in_evaluation, plan.added, plan.result, origins), changed
@@ -183,14 +188,14 @@ class _Drawer:
         return [slot for name, slot in at.items() if name in self._placing.names]
 
     def _drawn(
-        self, get: Getter, origin: Origin, slots: list[int], rows: Rows, module: nn.Module, env: list[Any]
+        self, get: Getter, origin: Origin, slots: list[int], rows: Rows, outer: int, module: nn.Module, env: list[Any]
     ) -> Any:
         if self._look.looking:
             return self._look.noted(get, module, env)
         draws = self._draws(get, origin, slots, rows, module, env)
         if not draws:
             return get(module, env)
-        with DrawnLarge(draws, rows, self._outers[origin.step]):
+        with DrawnLarge(draws, rows, outer):
             return get(module, env)
 
     def _draws(
@@ -225,16 +230,34 @@ class _Drawer:
         return make
 
 
+def _drawn_apart(get: Getter, rows: Rows, module: nn.Module, env: list[Any]) -> Any:
+    """What a step makes that draws numbers of its own in each process. The generators go on alike in all."""
+    tensors = (value for value in (*env, *module.parameters(), *module.buffers()) if isinstance(value, Tensor))
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+    before = b"".join(state.numpy().tobytes() for state in generator_state(device).values())
+    with drawing_from(crc32(before) + rows.start, device):
+        begun = generator_state(device)
+        made = get(module, env)
+        ended = generator_state(device)
+    for name, state in ended.items():
+        if not torch.equal(state, begun[name]):
+            torch.rand((), device=name)
+    return made
+
+
 class _Look:
     """What the steps of a network draw with all rows, found by running all of it without numbers.
 
     Torch fills a tensor in the order of its memory, and a tensor of one row does not show which dimension is the outer
     one. So a process with one row cannot tell from a step's inputs how they lie in memory with all rows. It must guess
-    where parameters are gathered (`fsdp`), and where a step cannot do without numbers.
+    where parameters are gathered (`fsdp`), where there is Python code, and where a step cannot do without numbers.
     """
 
-    def __init__(self, placing: Placing) -> None:
+    def __init__(self, root: Block, placing: Placing) -> None:
         self._placing: Final = placing
+        steps = [place.step for place in placing.places]
+        python = any(isinstance(step, Apply) and step.operator.python is not None for step in steps)
+        self._blind: Final = python or _gathers(root)
         self._over: Final[set[Any]] = set()
         self._seen: Final[dict[Getter, list[list[Call]]]] = {}
         self.looking = False
@@ -244,7 +267,7 @@ class _Look:
         """Look, where `inputs` of these sizes are new."""
         values = root.plan.container.inputs
         key = (rows.total, tuple(given.shape if isinstance(given, Tensor) else given for given in inputs))
-        if key in self._over or len(inputs) != len(values) or _gathers(root):
+        if key in self._over or len(inputs) != len(values) or self._blind:
             return
         self._over.add(key)
         self._seen.clear()

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from expc.compiler.lower import lower
 from expc.compiler.ops.table import operators
-from expc.compiler.session import check_text
+from expc.compiler.session import check_file, check_text
 from expc.runtime.distributed.noise import WholeDraws, not_repeatable
 from expc.runtime.recompute import recompute
 from expc.runtime.task import Task
@@ -155,6 +155,18 @@ def test_every_operator_that_draws_is_repeatable_or_listed(name):
     check(text, exact=not operators()[name].weights)
 
 
+OWN = """
+import torch
+
+class Noise(torch.nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        return x + self.p * torch.rand_like(x) if self.p else x
+"""
+EXTERN = 'extern layer Noise(p: float): f32[N, *D] -> f32[N, *D] = "own:Noise"\n'
 PART = """block Part(x: f32[N, L, C]) {
   h = x -> Linear(4) -> Dropout(0.4)
   return h * rand_like(h)
@@ -206,15 +218,51 @@ def test_batches_one_after_the_other_are_told_apart():
 
 
 LISTS = {
-    "x[randperm(N)]": "`randperm(N)` in line 2",
-    'rearrange("n t c -> (t n) c") -> dropout(0.4)': "`dropout(0.4)` in line 2",
-    "x + randn([2 * N, 3, 4])[:N]": "`randn([2 * N, 3, 4])` in line 2",
+    "x[randperm(N)]": "randperm(N)",
+    'rearrange("n t c -> (t n) c") -> dropout(0.4)': "dropout(0.4)",
+    "x + randn([2 * N, 3, 4])[:N]": "randn([2 * N, 3, 4])",
+    "poisson(x)": "poisson(x)",
+    "x - 0.5 -> RReLU": "RReLU",
+    "Noise(1.0)": "Noise(1.0)",
 }
 
 
 @pytest.mark.parametrize("body", LISTS)
-def test_what_cannot_be_followed_is_named(body):
-    assert not_repeatable(network(f"model Net(x: f32[N, 3, 4]) {{\n  {body}\n}}")) == (LISTS[body],)
+def test_what_cannot_be_repeated_is_named_and_draws_apart(body, tmp_path):
+    """And what follows draws as if nothing were the matter."""
+    (tmp_path / "own.py").write_text(OWN)
+    text = f"{EXTERN}model Net(x: f32[N, 3, 4]) {{\n  {body}\n}}"
+    (tmp_path / "net.exp").write_text(text)
+    checked = check_file(str(tmp_path / "net.exp"))
+    assert not checked.has_errors, checked.problems
+    model = lower(checked.program.model, seed=0).train()
+    assert not_repeatable(model) == (f"`{LISTS[body]}` in line 3",)
+    whole, x = WholeDraws(model), torch.rand(1, 3, 4).expand(TOTAL, 3, 4)
+
+    def drawn(start, stop):
+        torch.manual_seed(5)
+        with whole.drawing(start, stop, TOTAL):
+            return torch.stack([model(x[start:stop]), model(x[start:stop])]), torch.get_rng_state()
+
+    (first, state), (second, after) = drawn(0, 3), drawn(3, 6)
+    assert torch.equal(after, state)
+    assert not torch.equal(state, torch.random.manual_seed(5).get_state())
+    if "randperm" not in body:
+        assert not torch.equal(first, second)
+        assert not torch.equal(*first)
+
+
+def test_python_code_that_draws_nothing_moves_no_generator(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "net.exp").write_text(EXTERN + "model Net(x: f32[N, 4]) { Noise(0.0) -> Dropout(0.4) }")
+    model = lower(check_file(str(tmp_path / "net.exp")).program.model, seed=0).train()
+    whole, x = WholeDraws(model), torch.rand(TOTAL, 4)
+    torch.manual_seed(5)
+    expected = model(x)
+    for start, stop in pairwise(SLICES):
+        torch.manual_seed(5)
+        with whole.drawing(start, stop, TOTAL):
+            assert torch.equal(model(x[start:stop]), expected[start:stop])
 
 
 LOSS = """
