@@ -4,16 +4,17 @@ Every value has a place in the environment, a list. A place is free again after 
 that no tensor outlives its use; what takes several tensors apart are steps of their own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import torch
 from torch import nn
 
-from expc.compiler.graph import Apply, Cast, Container, Invoke, Read, Record, Result, SliceOf, Step, Subscript, Value
+from expc.compiler.graph import Apply, Cast, Container, Invoke, Read, Record, Result, Step, Subscript, Value
 from expc.compiler.lower.externs import checked
 from expc.compiler.lower.record import CannotRecord, Recorded, record
+from expc.compiler.lower.uses import for_training_only, last_uses, reads
 from expc.compiler.lower.values import (
     Computed,
     Getter,
@@ -26,7 +27,6 @@ from expc.compiler.lower.values import (
     placed,
     torch_dtype,
 )
-from expc.compiler.model.in_training import declared, in_training_only
 from expc.compiler.ops.building import function_call
 from expc.compiler.types import TensorType
 from expc.frozen import dataclass, field
@@ -110,19 +110,19 @@ def plan(container: Container, *, again: bool = False) -> Plan:
     places = _Places(slots, len(container.inputs))
     runs: list[tuple[Run, int | None]] = [(run, None) for run in _entry(container, places)]
     origins: dict[Getter, Origin] = {}
-    last = _last_uses(container)
+    last = last_uses(container)
     for number, step in enumerate(container.steps):
         get = _step(step, places.slots, _planned(step, container) if again else None)
-        reads = tuple((name, value, slots[value]) for name, value in _reads(step))
-        origins[get] = Origin(step, reads)
-        for slot in {slot for _, value, slot in reads if last[value] == number}:
+        read = tuple((name, value, slots[value]) for name, value in reads(step))
+        origins[get] = Origin(step, read)
+        for slot in {slot for _, value, slot in read if last[value] == number}:
             places.release(slot)
         bound = [(get, places.take())]
         bound += _bind(_expected(step, container), bound[0][1], last, places)
         runs += [(run, number) for run in bound]
         runs += [((_nothing, slot), None) for slot in sorted(places.stale)]
         places.stale.clear()
-    skipped = _for_training_only(container)
+    skipped = for_training_only(container)
     return Plan(
         container,
         tuple(run for run, _ in runs),
@@ -346,61 +346,3 @@ def _needs_device(step: Step) -> bool:
     if not isinstance(step, Apply) or step.module is not None:
         return False
     return step.operator.creates or any(param.constant for param in step.operator.arguments)
-
-
-def _reads(step: Step) -> list[tuple[str, Value]]:
-    """The values that a step reads, with names for people."""
-    match step:
-        case Apply():
-            return [(name, value) for name, argument in step.arguments.items() for value in _values(argument)]
-        case Invoke():
-            return [(value.name or "input", value) for value in _values(step.arguments)]
-        case Subscript():
-            index = [("index", value) for value in _values(step.items)]
-            return [(step.value.name or "input", step.value), *index]
-        case Cast():
-            return [(step.value.name or "input", step.value)]
-        case Read():
-            return []
-
-
-def _values(argument: Any) -> Iterator[Value]:
-    if isinstance(argument, Value):
-        yield argument
-    elif isinstance(argument, Record):
-        yield from argument.fields.values()
-    elif isinstance(argument, SliceOf):
-        yield from _values((argument.start, argument.stop, argument.step))
-    elif isinstance(argument, Mapping):
-        yield from _values(tuple(argument.values()))
-    elif isinstance(argument, Sequence) and not isinstance(argument, str):
-        for item in argument:
-            yield from _values(item)
-
-
-def _last_uses(container: Container) -> dict[Value, int]:
-    """The number of the last step that reads a value; one more than all for results."""
-    last = {value: number for number, step in enumerate(container.steps) for _, value in _reads(step)}
-    return last | dict.fromkeys(_values(container.result), len(container.steps))
-
-
-def _for_training_only(container: Container) -> set[int | None]:
-    """The steps that need, or serve nothing but, results which exist in training only."""
-    absent = in_training_only(container.steps)
-    skipped: set[int | None] = {
-        number for number, step in enumerate(container.steps) if any(value in absent for _, value in _reads(step))
-    }
-    result = container.result
-    if not isinstance(result, Record) or not result.training_only:
-        return skipped
-    optional = set(declared(result))
-    always = set(result.fields.values()) - optional
-    for number, step in reversed(list(enumerate(container.steps))):
-        made = set(_values(step.result))
-        if made & optional and not made & always:
-            skipped.add(number)
-            optional |= {value for _, value in _reads(step)}
-        else:
-            # Steps whose result nothing needs run as well: they may still act on what they hold.
-            always |= {value for _, value in _reads(step)}
-    return skipped
