@@ -43,6 +43,7 @@ def not_finite(run: "Training", term: str, value: float) -> RunError:
 def sound_state(run: "Training") -> State:
     """The state of the run for a checkpoint. Raises `RunError` (E0809) where nothing could be learnt from it."""
     finite(run, run.window.read())
+    run.strategy.settle(run.task.model)
     named = {key: weight for key, weight in run.task.model.named_parameters() if weight.is_floating_point()}
     bad = next(filter(None, run.world.everyones(unsound(named))), None)
     if bad is not None:

@@ -43,6 +43,9 @@ class Strategy:
         """Give the model a whole `state_dict`."""
         model.load_state_dict(weights)
 
+    def settle(self, model: nn.Module) -> None:
+        """Let the model's parameters be those that optimizers know: an evaluation may have left others."""
+
     def moved_by(self, optimizers: Sequence[Optimizer]) -> None:
         """Take note of what moves the weights."""
 
