@@ -13,8 +13,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from expc.compiler.graph import Apply
-from expc.compiler.library.optimizers import SPARSE
+from expc.compiler.library.optimizers import FUSED_WHOLE, SPARSE
 from expc.compiler.lower.block import Block
+from expc.runtime.distributed.parts import is_split
 
 TOGETHER: Final = frozenset({"RAdam"})
 """The classes that `foreach` makes faster on the CPU, whatever the sizes."""
@@ -34,10 +35,16 @@ def chosen(
 
 
 def can_fuse(kind: type[Optimizer], parameters: Iterable[nn.Parameter], model: nn.Module) -> bool:
-    """Whether torch has a fused `kind` for these parameters of `model`; sparse gradients it refuses."""
+    """Whether torch has a fused `kind` for these parameters of `model`.
+
+    It refuses sparse gradients, and for some kinds parameters in parts.
+    """
     if "fused" not in signature(kind).parameters:
         return False
     if kind.__name__ in SPARSE and any(map(_has_sparse_gradients, model.modules())):
+        return False
+    parameters = list(parameters)
+    if kind.__name__ in FUSED_WHOLE and any(map(is_split, parameters)):
         return False
     return all(parameter.is_floating_point() and parameter.device.type in DEVICES for parameter in parameters)
 

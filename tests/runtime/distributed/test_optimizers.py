@@ -9,6 +9,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from expc.compiler.library.optimizers import FUSED_TOO, FUSED_WHOLE, MATRICES, WHOLE, optimizers
+from expc.runtime.fused import chosen
 
 
 def ways():
@@ -43,6 +44,7 @@ def test_torch_moves_weights_in_parts(mesh, name, settings, refused):
         for _ in range(2):
             optimizer.step(loss) if name == "LBFGS" else (loss(), optimizer.step())
 
+    assert chosen(type(optimizer), {}, moved, model).get("fused") is (name in FUSED_TOO - FUSED_WHOLE or None)
     if refused:
         with pytest.raises((RuntimeError, NotImplementedError)):
             step()
