@@ -5,10 +5,11 @@ from typing import Any, Final
 from expc.compiler.cost.shares import Share, Shares
 from expc.compiler.cost.summary import Summary, sizes_text, value
 from expc.compiler.dimensions import Size
+from expc.compiler.plans.check_distributed import needs_whole
 from expc.compiler.program import Program
 
 STRATEGIES: Final = {
-    "auto": "`strategy = auto` takes ddp where that fits on a device, and else fsdp",
+    "auto": "`strategy = auto` takes ddp: write `strategy = fsdp` where a device has not room for that",
     "ddp": "the file asks for ddp",
     "fsdp": "the file asks for fsdp",
     "none": "the file says `strategy = none`, which takes one device: leave it out, or write ddp or fsdp",
@@ -32,8 +33,9 @@ def table(program: Program, found: Summary, shares: Shares) -> list[str]:
         f"{name:<{widths[0]}}  {ddp:>{widths[1]}}  {fsdp:>{widths[2]}}  {why}".rstrip()
         for name, ddp, fsdp, why in cells
     ]
+    refused = [f"fsdp does not go with {' and '.join(_refused(program))}"] if _refused(program) else []
     idle = [f"a batch is too small: {shares.idle} of the devices have no sample in it"] if shares.idle else []
-    return [*rows, "", _units(shares), STRATEGIES[_asked(program)], *idle]
+    return [*rows, "", _units(shares), STRATEGIES[_asked(program)], *refused, *idle]
 
 
 def as_data(program: Program, shares: Shares) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def as_data(program: Program, shares: Shares) -> dict[str, Any]:
         "ddp": _share(shares.ddp),
         "fsdp": {
             **_share(shares.fsdp),
+            "refused": _refused(program),
             "units": [{"name": unit.path, "parameters": unit.parameters} for unit in shares.units],
         },
     }
@@ -53,6 +56,13 @@ def as_data(program: Program, shares: Shares) -> dict[str, Any]:
 def _asked(program: Program) -> str:
     distributed = program.experiment.distributed
     return "auto" if distributed is None else distributed.strategy
+
+
+def _refused(program: Program) -> list[str]:
+    """What the file has that fsdp cannot do."""
+    assert program.model is not None  # noqa: S101 - what is counted is one
+    span = program.model.body.span
+    return [what for _, what, _ in needs_whole(program.experiment.train, program.train, program.model, lambda *_: span)]
 
 
 def _holds(share: Share) -> dict[str, Size | None]:

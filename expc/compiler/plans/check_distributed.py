@@ -10,6 +10,7 @@ from expc.compiler.lints.statistics import is_batch_norm
 from expc.compiler.model.elaborate import Elaborator
 from expc.compiler.plans.check_sections import Place
 from expc.compiler.plans.check_selected import modules
+from expc.compiler.plans.units import Whole, read_by_losses
 from expc.compiler.program import TrainPlan
 from expc.diagnostics import Label, Span
 
@@ -34,10 +35,13 @@ def check_distributed(
         elaborator.add(SettingsContradict(span=place("distributed", "static_graph"), reason=reason))
     if settings.strategy == "fsdp":
         labels = (Label(place("distributed", "strategy"), "each device has a part of every weight"),)
-        for span, what, reason in _with_parts(asked, plan, model, place):
+        for span, what, reason in needs_whole(asked, plan, model, place):
             elaborator.add(FsdpUnfit(span=span, what=what, reason=reason, labels=labels))
     if settings.shard is not None and model is not None:
-        modules(elaborator, settings.shard, model, place("distributed", "shard"))
+        found = modules(elaborator, settings.shard, model, place("distributed", "shard"))
+        whole = Whole(model.body, read_by_losses(plan))
+        for reason in filter(None, map(whole.why_not, found)):
+            elaborator.add(SettingsContradict(span=place("distributed", "shard"), reason=f"{reason}: leave it out"))
 
 
 def _among_themselves(settings: "Distributed") -> Iterator[tuple[str, str]]:
@@ -70,7 +74,7 @@ def _changing(train: "Train | None", plan: TrainPlan | None) -> Iterator[str]:
         yield "only the last part of `accumulate` meets the other devices"
 
 
-def _with_parts(
+def needs_whole(
     train: "Train | None", plan: TrainPlan | None, model: Model | None, place: Place
 ) -> Iterator[tuple[Span, str, str]]:
     """What needs whole weights: where it is said, what it is, and why it does."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from expc.compiler.graph import Container, Invoke, Leaf, Model, Read, weights
 from expc.compiler.plans.selectors import matching_modules
-from expc.compiler.program import Program
+from expc.compiler.program import Program, TrainPlan
 from expc.spec.values import Word
 
 if TYPE_CHECKING:
@@ -43,10 +43,14 @@ def units_of(program: Program) -> tuple[str, ...]:
     """The units of a program's model, as its file asks for them."""
     if program.model is None:
         return ()
-    distributed, train = program.experiment.distributed, program.train
+    distributed = program.experiment.distributed
     selectors = None if distributed is None else distributed.shard
-    read = {key for loss in train.losses for key in loss.weights.values()} if train is not None else ()
-    return units(program.model, selectors, read)
+    return units(program.model, selectors, read_by_losses(program.train))
+
+
+def read_by_losses(plan: TrainPlan | None) -> frozenset[str]:
+    """The keys of the parameters that losses read besides the model's outputs."""
+    return frozenset(key for loss in plan.losses for key in loss.weights.values()) if plan is not None else frozenset()
 
 
 class Whole:
@@ -71,13 +75,13 @@ class Whole:
         inside = f"{path}."
         for key, other in self._tied:
             if key.startswith(inside) != other.startswith(inside):
-                return f"`{other}` is tied to `{key}`"
+                return f"`{path}` is not gathered by itself, since `{other}` is tied to `{key}`"
         for reader, key in self._read:
             if key in self._keys and key.startswith(inside) and not reader.startswith(inside):
-                return f"`{key}` is read outside of `{path}`"
+                return f"`{path}` is not gathered by itself, since `{key}` is read outside of it"
         for again in self._again:
             if inside.startswith(f"{again}."):
-                return f"`{again}` runs again on tensors of other sizes"
+                return f"`{path}` is not gathered by itself, since `{again}` runs again on tensors of other sizes"
         return None
 
 

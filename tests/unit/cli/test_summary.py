@@ -172,6 +172,13 @@ def test_devices_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert re.search(r"^each of 16 devices, as f32, for N=1 at once +ddp +fsdp$", out, re.MULTILINE)
     assert re.search(r"^  weights +1\.6 KiB +232 B$", out, re.MULTILINE)
     assert "fsdp gathers 3 units, `0` to `2`, of 123 parameters at most; 42 are in none\n" in out
-    assert "the file asks for fsdp\n" in out
-    assert "6 of the devices have no sample" in out
+    assert out.endswith("the file asks for fsdp\na batch is too small: 6 of the devices have no sample in it\n")
     assert invoke([*asked, "1"]) == 2
+
+
+def test_what_fsdp_cannot_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.exp").write_text(SHARED)
+    asked = ["--set", "train.ema=0.9", "--set", "train.compile=true", "--devices", "2"]
+    assert invoke(["summary", str(tmp_path / "net.exp"), *asked]) == 0
+    assert capsys.readouterr().out.endswith("\nfsdp does not go with `ema` and `compile`\n")
+    assert _of_devices(tmp_path, capsys)["fsdp"]["refused"] == []

@@ -4,7 +4,7 @@ import pytest
 
 import expc
 from expc.compiler.graph import Model
-from expc.compiler.plans.units import Whole, units, units_of
+from expc.compiler.plans.units import units, units_of
 
 FEED_FORWARD = """
 block Layer(x: f32[N, C]) { flow + (Linear(2 * C) -> ReLU -> Linear(C)) }
@@ -51,7 +51,13 @@ def test_what_is_selected_is_a_unit_inner_ones_first() -> None:
     assert units(model, ("h.0.*",)) == ("h.0.ln_1", "h.0.attn", "h.0.ln_2", "h.0.mlp")
     # Each of them has a parameter that the other has; `0` holds none at all.
     assert units(model, ("wte", "lm_head", "wpe", "2")) == ("wpe",)
-    assert Whole(model.body).why_not("wte") == "`wte.weight` is tied to `lm_head.weight`"
+
+
+def test_what_cannot_be_selected_is_said() -> None:
+    asked = {"distributed.strategy": "fsdp", "distributed.shard": ["h.*", "wte"]}
+    (problem,) = expc.load("examples/gpt.exp", set=asked).problems
+    assert problem.code == "E0505"
+    assert "`wte` is not gathered by itself, since `wte.weight` is tied to `lm_head.weight`" in problem.message
 
 
 @pytest.mark.parametrize(
