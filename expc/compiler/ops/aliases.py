@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from expc.compiler.ops import arithmetic, joining, pointwise, products, reshaping, statistics
+from expc.compiler.ops import arithmetic, joining, neighbours, pointwise, products, reshaping, statistics
 from expc.compiler.ops.arguments import dim
 from expc.compiler.ops.declare import Call, Operator
 from expc.compiler.ops.rules import INPUT
@@ -43,7 +43,7 @@ def _again(operator: Operator, name: str) -> Operator:
     return replace(operator, name=name, doc=f"The same as {operator.name}.", example=example)
 
 
-_FAMILIES: Final = (arithmetic, joining, pointwise, products, reshaping, statistics)
+_FAMILIES: Final = (arithmetic, joining, neighbours, pointwise, products, reshaping, statistics)
 _ORIGINALS: Final[dict[str, Operator]] = {op.name: op for family in _FAMILIES for op in family.OPERATORS}
 
 

@@ -28,6 +28,7 @@ FAMILIES: Final = (
     "binary",
     "reduction",
     "statistics",
+    "neighbours",
     "reshaping",
     "enlarging",
     "selecting",
