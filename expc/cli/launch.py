@@ -60,9 +60,9 @@ def slurm(
     show(checked.problems, err=True)
     if checked.program is None or refused(checked.problems, strict=False):
         return FAILED
-    missing = _missing(checked.program)
-    if missing is not None:
-        click.echo(f"expc: {text.printable(file)} has no {missing}, so there is nothing to run", err=True)
+    reason = _refused(checked.program, nodes * gpus)
+    if reason is not None:
+        click.echo(f"expc: {text.printable(file)} {reason}", err=True)
         return FAILED
 
     from expc.cli.slurm import Job, batch_file
@@ -84,13 +84,21 @@ def slurm(
     return OK
 
 
-def _missing(program: "Program") -> str | None:
-    """What a file must have to be run, and has not."""
+def _refused(program: "Program", devices: int) -> str | None:
+    """Why a job would end as soon as it starts, as far as the file tells."""
+    missing = None
     if program.model is None:
-        return "model"
-    if "train" not in program.data:
-        return "`data` with `train`"
-    return "`train` section with a loss, an optimizer and a length" if program.train is None else None
+        missing = "model"
+    elif "train" not in program.data:
+        missing = "`data` with `train`"
+    elif program.train is None:
+        missing = "`train` section with a loss, an optimizer and a length"
+    if missing is not None:
+        return f"has no {missing}, so there is nothing to run"
+    settings = program.experiment.distributed
+    if devices > 1 and settings is not None and settings.strategy == "none":
+        return f"says `strategy = none`, with which {devices} GPUs share nothing: write `strategy = auto`"
+    return None
 
 
 def _workers(program: "Program") -> int:

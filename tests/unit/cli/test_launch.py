@@ -155,8 +155,14 @@ def test_nothing_is_written_over_and_nothing_wrong_is_queued(cluster: Path, caps
     assert Path("batch.sh").read_text() == text
     Path("wrong.exp").write_text(Path(MNIST).read_text().replace("AdamW", "AdamWW"))
     Path("model.exp").write_text("model Net(x: f32[N, 8]) -> f32[N, 2] { Linear(2) }")
-    for file, said in (("wrong.exp", "AdamW"), ("model.exp", "nothing to run")):
-        assert invoke(["launch", "slurm", file, "--out-file", "other.sh"]) == 1
+    Path("alone.exp").write_text(Path(MNIST).read_text() + "\ndistributed { strategy = none }\n")
+    assert written(capsys, file="alone.exp")
+    for file, said in (
+        ("wrong.exp", "AdamW"),
+        ("model.exp", "nothing to run"),
+        ("alone.exp", "2 GPUs share nothing: write `strategy = auto`"),
+    ):
+        assert invoke(["launch", "slurm", file, "--gpus-per-node", "2", "--out-file", "other.sh"]) == 1
         out, err = capsys.readouterr()
         assert out == ""
         assert said in err
