@@ -8,36 +8,39 @@ and costs one more forward pass (Gao et al., Scaling Deep Contrastive Learning B
 numbers that it draws.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from expc.compiler.plans.parts import InParts, batch_axes, in_parts
 from expc.compiler.program import LossPlan, Program
 from expc.frozen import dataclass, field
-from expc.runtime.data.loader import Share
+from expc.runtime.data.loader import Share, shares_of
+from expc.runtime.distributed.batchnorm import counting
 from expc.runtime.distributed.draws import Draws
 from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.distributed.world import World
 from expc.runtime.precision import Precision
 from expc.runtime.seeds import generator_state, set_generator_state
-from expc.runtime.task import Batch, Fed, Task, samples_in, split
+from expc.runtime.task import Batch, Fed, Task, samples_in
 
 See = Callable[[Mapping[str, Any], int], None]
 """Takes what a loss or a metric may speak of, and of how many samples."""
+Shares = Sequence[Share] | None
+"""Which samples of each part of a global batch a process has; none: all."""
 
 
 class Gradients(Protocol):
     """A way to the gradients of a batch."""
 
-    def add(self, batch: Batch, turn: int | None, see: See, share: Share | None = None) -> dict[str, Tensor]:
+    def add(self, batch: Batch, turn: int | None, see: See, shares: Shares = None) -> dict[str, Tensor]:
         """Add the gradients of a loss to the parameters, scaled by the precision; gives the loss and its terms.
 
-        With a `share`, the batch is this process's part of a larger one, and what it gives is a part of the loss: the
-        loss is the sum over all processes.
+        The batch is what this process has of a global one, part by part, as `shares` says; without, it is all of it.
+        Of several processes each gives a part of the loss: the loss is the sum over all of them.
         """
 
 
@@ -48,7 +51,7 @@ class OfWhole:
         self._task: Final = task
         self._precision: Final = precision
 
-    def add(self, batch: Batch, turn: int | None, see: See, share: Share | None = None) -> dict[str, Tensor]:  # noqa: ARG002 - it is all
+    def add(self, batch: Batch, turn: int | None, see: See, shares: Shares = None) -> dict[str, Tensor]:  # noqa: ARG002 - it is all
         """As `Gradients` says."""
         samples = samples_in(batch)
         with self._precision.autocast():
@@ -61,17 +64,21 @@ class OfWhole:
 
 @dataclass(frozen=True)
 class Splitting:
-    """Into how many parts each process splits its samples, and how the processes share the model."""
+    """Into how many parts a batch goes, and how the processes share the model."""
 
     parts: int
     world: World = field(default_factory=World)
     strategy: Strategy = field(default_factory=Strategy)
     draws: Draws = field(default_factory=Draws)
 
-    def of(self, batch: Batch, share: Share | None) -> tuple[list[Batch], Share]:
-        """The parts of a batch, and which samples of the whole they are."""
-        samples = samples_in(batch)
-        return split(batch, self.parts), share or Share(0, samples, samples)
+    def of(self, batch: Batch, shares: Shares) -> tuple[list[Batch], Sequence[Share]]:
+        """The parts of a batch, and which samples of each part of the global batch they are."""
+        shares = shares or shares_of(samples_in(batch), self.parts, World())
+        if len(shares) == 1:
+            return [batch], shares
+        sizes = [share.run for share in shares]
+        pieces = {name: torch.split(value, sizes) for name, value in batch.items()}
+        return [dict(zip(pieces, values, strict=True)) for values in zip(*pieces.values(), strict=True)], shares
 
     def weight(self, share: Share) -> int:
         """What the loss of a part is multiplied by: torch takes the mean of what the processes compute.
@@ -80,10 +87,17 @@ class Splitting:
         """
         return self.world.size if share.samples else 0
 
-    def rows(self, share: Share, parts: Sequence[Batch], number: int) -> AbstractContextManager[None]:
-        """Around a pass over one of the parts."""
-        start = share.start + sum(map(samples_in, parts[:number]))
-        return self.draws.rows(start, start + (samples_in(parts[number]) if share.samples else 0), share.whole)
+    @contextmanager
+    def forward(self, model: nn.Module, share: Share) -> Iterator[None]:
+        """Around a pass forward over a part, and the pass back, which may run it again."""
+        with counting(model, share.samples > 0), self.draws.rows(share.start, share.stop, share.whole):
+            yield
+
+    @contextmanager
+    def passing(self, model: nn.Module, share: Share, turn: int | None, *, last: bool) -> Iterator[None]:
+        """Around a pass forward and back, whose gradients are wanted: of a step the `last` one, or one before."""
+        with self.strategy.passing(turn, last=last), self.forward(model, share):
+            yield
 
 
 class OfParts:
@@ -99,35 +113,38 @@ class OfParts:
         self._ahead: Final = ahead
         self._loss: Final = loss
 
-    def add(self, batch: Batch, turn: int | None, see: See, share: Share | None = None) -> dict[str, Tensor]:
+    def add(self, batch: Batch, turn: int | None, see: See, shares: Shares = None) -> dict[str, Tensor]:
         """As `Gradients` says."""
-        parts, share = self._splitting.of(batch, share)
-        weight, known = self._splitting.weight(share), self._known(batch, share)
+        parts, shares = self._splitting.of(batch, shares)
+        whole, known = sum(share.whole for share in shares), self._known(parts, shares)
         total: dict[str, Tensor] = {}
-        for number, part in enumerate(parts, 1):
-            size = samples_in(part)
-            shares = {f"share.{power}": (size / share.whole) ** power for power in self._plan.powers}
-            with self._splitting.strategy.passing(turn, last=number == len(parts)):
-                with self._precision.autocast(), self._splitting.rows(share, parts, number - 1):
+        for number, (part, share) in enumerate(zip(parts, shares, strict=True), 1):
+            weight, size = self._splitting.weight(share), share.run
+            portions = {f"share.{power}": (size / whole) ** power for power in self._plan.powers}
+            with self._splitting.passing(self._task.model, share, turn, last=number == len(parts)):
+                with self._precision.autocast():
                     named = self._task.named(part)
-                    losses = self._task.losses({**named, **known, **shares}, size, turn, by=self._loss)
+                    losses = self._task.losses({**named, **known, **portions}, size, turn, by=self._loss)
                 self._precision.backward(losses["loss"] if weight == 1 else losses["loss"] * weight)
             if weight:
                 see(named, size)
             else:
-                losses = {name: value * 0 for name, value in losses.items()}
+                losses = {name: torch.zeros_like(value) for name, value in losses.items()}
             total = {name: total.get(name, 0) + value.detach() for name, value in losses.items()}
             # Or the outputs of one part would be there while the next one makes its own.
             del named, losses
         return total
 
-    def _known(self, batch: Batch, share: Share) -> dict[str, Any]:
+    def _known(self, parts: Sequence[Batch], shares: Sequence[Share]) -> dict[str, Any]:
         """What is known of the loss ahead, from the data of all processes."""
         if not self._plan.names:
             return {}
-        names = [name for name in self._plan.ahead.input_names if name in batch]
-        whole = {name: _of_all(batch[name], share, self._splitting.world) for name in names}
-        return dict(zip(self._plan.names, self._ahead(whole, share.whole, self._task.model), strict=True))
+        names = [name for name in self._plan.ahead.input_names if name in parts[0]]
+        fields = {
+            name: _Joined([part[name] for part in parts], 0, shares, self._splitting.world).whole for name in names
+        }
+        count = sum(share.whole for share in shares)
+        return dict(zip(self._plan.names, self._ahead(fields, count, self._task.model), strict=True))
 
 
 class OfOutputs:
@@ -147,100 +164,93 @@ class OfOutputs:
         self._axes: Final = axes
         self._device: Final = device
 
-    def add(self, batch: Batch, turn: int | None, see: See, share: Share | None = None) -> dict[str, Tensor]:
+    def add(self, batch: Batch, turn: int | None, see: See, shares: Shares = None) -> dict[str, Tensor]:
         """As `Gradients` says."""
-        parts, share = self._splitting.of(batch, share)
-        world, weight = self._splitting.world, self._splitting.weight(share)
-        made, lengths, drawn = self._made(parts, share)
-        outputs = {
-            name: _of_all(value, share, world, self._axes.get(name)).requires_grad_(value.is_floating_point())
-            for name, value in made.items()
+        parts, shares = self._splitting.of(batch, shares)
+        world, count = self._splitting.world, sum(share.whole for share in shares)
+        made, drawn = self._made(parts, shares)
+        joined = {
+            name: _Joined([each.pop(name) for each in made], self._axes.get(name), shares, world)
+            for name in list(made[0])
         }
-        whole = {name: _of_all(value, share, world) for name, value in batch.items()}
+        outputs = {name: each.whole.requires_grad_(each.whole.is_floating_point()) for name, each in joined.items()}
+        fields = {name: _Joined([part[name] for part in parts], 0, shares, world).whole for name in batch}
         with self._precision.autocast():
-            named = self._task.seen(whole, outputs)
-            losses = self._task.losses(named, share.whole, turn)
+            named = self._task.seen(fields, outputs)
+            losses = self._task.losses(named, count, turn)
         self._precision.backward(losses["loss"])
         if world.is_first:
-            see({name: value.detach() for name, value in named.items()}, share.whole)
+            see({name: value.detach() for name, value in named.items()}, count)
         after = generator_state(self._device)
-        grads = {
-            name: _split(
-                _own(output.grad, made[name], share, world, self._axes.get(name)), self._axes.get(name), lengths[name]
-            )
-            for name, output in outputs.items()
-            if output.grad is not None
-        }
-        for number, part in enumerate(parts):
+        for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
             set_generator_state(drawn[number], self._device)
-            with self._splitting.strategy.passing(turn, last=number + 1 == len(parts)):
-                with self._precision.autocast(), self._splitting.rows(share, parts, number):
+            weight = self._splitting.weight(share)
+            with self._splitting.passing(self._task.model, share, turn, last=number + 1 == len(parts)):
+                with self._precision.autocast():
                     again = self._task.outputs(part)
-                pairs = [(again[name], grad[number]) for name, grad in grads.items() if again[name].requires_grad]
+                pairs = [
+                    (again[name], joined[name].own(output.grad, number) * weight)
+                    for name, output in outputs.items()
+                    if output.grad is not None and again[name].requires_grad
+                ]
                 if pairs:
-                    torch.autograd.backward([value for value, _ in pairs], [grad * weight for _, grad in pairs])
+                    torch.autograd.backward([value for value, _ in pairs], [grad for _, grad in pairs])
         set_generator_state(after, self._device)
-        return losses if world.is_first else {name: value * 0 for name, value in losses.items()}
+        return losses if world.is_first else {name: torch.zeros_like(value) for name, value in losses.items()}
 
     def _made(
-        self, parts: Sequence[Batch], share: Share
-    ) -> tuple[dict[str, Tensor], dict[str, list[int]], list[dict[str, Tensor]]]:
-        """The outputs of all parts together, how long each part's are, and where random numbers stood before each.
+        self, parts: Sequence[Batch], shares: Sequence[Share]
+    ) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+        """The outputs of each part, and where random numbers stood before it.
 
         Nothing else is changed: what layers count, such as batch statistics, they count when they run again.
         """
         before = [(buffer, buffer.clone()) for buffer in self._task.model.buffers()]
         made, drawn = [], []
-        for number, part in enumerate(parts):
+        for part, share in zip(parts, shares, strict=True):
             drawn.append(generator_state(self._device))
-            rows = self._splitting.rows(share, parts, number)
-            with torch.no_grad(), self._precision.autocast(), rows:
+            forward = self._splitting.forward(self._task.model, share)
+            with torch.no_grad(), self._precision.autocast(), forward:
                 made.append(self._task.outputs(part))
         for buffer, value in before:
             buffer.copy_(value)
-        sizes = list(map(samples_in, parts))
-        outputs, lengths = {}, {}
-        for name in list(made[0]):
-            axis, values = self._axes.get(name), [each.pop(name) for each in made]
-            lengths[name] = sizes if axis is None else [value.shape[axis] for value in values]
-            outputs[name] = _joined(values, axis, sizes)
-        return outputs, lengths, drawn
+        return made, drawn
 
 
-def _of_all(value: Tensor, share: Share, world: World, axis: int | None = 0) -> Tensor:
-    """A tensor of samples, of all processes together; where the network has reduced them itself, their mean."""
-    if world.size == 1:
-        return value
-    if axis is None:
-        everyones = world.joined((value * (share.samples / share.whole))[None])
-        return torch.cat(everyones).sum(0)
-    return torch.cat(world.joined(value if share.samples else value.narrow(axis, 0, 0), axis), axis)
+class _Joined:
+    """One tensor of those of all parts and processes, in the order of the global batch.
 
+    Samples lie along `axis`; where there is none the network has reduced them itself: then it is their mean.
+    """
 
-def _own(grad: Tensor, mine: Tensor, share: Share, world: World, axis: int | None) -> Tensor:
-    """Of the gradient of what `_of_all` has made, the part that belongs to this process's `mine`."""
-    if world.size == 1:
-        return grad
-    if not share.samples:
-        return torch.zeros_like(mine)
-    if axis is None:
-        return grad * (share.samples / share.whole)
-    rows = mine.shape[axis] // share.samples
-    return grad.narrow(axis, share.start * rows, mine.shape[axis])
+    def __init__(self, mine: Sequence[Tensor], axis: int | None, shares: Sequence[Share], world: World) -> None:
+        self._axis: Final = axis
+        self._sizes: Final = [value.shape for value in mine]
+        count = sum(share.whole for share in shares)
+        self._portions: Final = [share.samples / count for share in shares]
+        self._starts: Final[list[int]] = []
+        pieces: list[Tensor] = []
+        if axis is None:
+            own = torch.stack([value * portion for value, portion in zip(mine, self._portions, strict=True)]).sum(0)
+            self.whole = torch.stack([each[0] for each in world.joined(own[None])]).sum(0)
+            return
+        start = 0
+        for value, share in zip(mine, shares, strict=True):
+            everyones = world.joined(value if share.samples else value.narrow(axis, 0, 0), axis)
+            lengths = [each.shape[axis] for each in everyones]
+            self._starts.append(start + sum(lengths[: world.rank]))
+            start += sum(lengths)
+            pieces += everyones
+        self.whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces, axis)
 
-
-def _joined(values: Sequence[Tensor], axis: int | None, sizes: Sequence[int]) -> Tensor:
-    """One tensor of those of all parts; their mean over samples, where the network has reduced the samples itself."""
-    if axis is not None:
-        return torch.cat(list(values), axis)
-    return torch.stack([value * (size / sum(sizes)) for value, size in zip(values, sizes, strict=True)]).sum(0)
-
-
-def _split(grad: Tensor, axis: int | None, lengths: Sequence[int]) -> Sequence[Tensor]:
-    """The gradient of each part of what `_joined` has made."""
-    if axis is not None:
-        return torch.split(grad, list(lengths), axis)
-    return [grad * (length / sum(lengths)) for length in lengths]
+    def own(self, grad: Tensor, number: int) -> Tensor:
+        """Of the gradient of the whole what belongs to a part of this process."""
+        size, portion = self._sizes[number], self._portions[number]
+        if not portion:
+            return grad.new_zeros(size)
+        if self._axis is None:
+            return grad * portion
+        return grad.narrow(self._axis, self._starts[number], size[self._axis])
 
 
 class InTurns:
@@ -249,9 +259,9 @@ class InTurns:
     def __init__(self, ways: Sequence[Gradients]) -> None:
         self._ways: Final = ways
 
-    def add(self, batch: Batch, turn: int | None, see: See, share: Share | None = None) -> dict[str, Tensor]:
+    def add(self, batch: Batch, turn: int | None, see: See, shares: Shares = None) -> dict[str, Tensor]:
         """As `Gradients` says."""
-        return self._ways[turn or 0].add(batch, turn, see, share)
+        return self._ways[turn or 0].add(batch, turn, see, shares)
 
 
 def make_gradients(

@@ -96,9 +96,14 @@ class Training:
         return len(self.loader)
 
     @property
-    def share(self) -> Share:
-        """What this process has of the batch of the present step."""
-        return self.loader.share((self.step - 1) % self.steps_per_epoch)
+    def shares(self) -> list[Share]:
+        """What this process has of the batch of the present step, part by part."""
+        return self.loader.shares((self.step - 1) % self.steps_per_epoch)
+
+    @property
+    def samples(self) -> int:
+        """How many samples all processes together have in the present step."""
+        return sum(share.whole for share in self.shares)
 
     @property
     def rates(self) -> dict[str, float]:
@@ -128,7 +133,7 @@ def train(run: Training) -> None:
         learn(run, batch)
         run.world.at(run.step, "training")
         run.interrupts.agree()
-        run.progress.step(run.share.whole)
+        run.progress.step(run.samples)
         if run.log_every.due(run.step):
             log(run)
         over = run.step == run.total_steps or run.deadline.reached()
@@ -182,23 +187,24 @@ def search(run: Training, turn: Turn, batch: Batch) -> None:
         turn.clear()
         loss = gradients(run, turn, batch, measure=not measured)
         measured = True
-        return loss
+        # By the loss it decides how far to go: all must decide the same.
+        return run.world.summed(loss)
 
     for searching in turn.searching:
         searching.step(closure)  # type: ignore[no-untyped-call]
 
 
 def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tensor:
-    """The gradients of a loss, clipped; gives the loss itself."""
+    """The gradients of a loss, clipped; gives this process's part of the loss itself."""
     first = turn is run.turns[0]
 
     def see(named: Mapping[str, Tensor], samples: int) -> None:
         if measure and first and run.plan.measures_training:
             run.metrics.update({**named, **run.task.measured(named, samples)}, samples)
 
-    losses = run.gradients.add(batch, turn.index, see, run.share)
+    losses = run.gradients.add(batch, turn.index, see, run.shares)
     if measure:
-        run.window.add(losses, run.share.whole, again=not first)
+        run.window.add(losses, run.samples, again=not first)
     if turn.limits:
         run.precision.unscale(turn.plain)
         for (kind, limit, _), parameters in turn.limits:

@@ -12,8 +12,9 @@ from expc.compiler.library.optimizers import optimizers
 from expc.compiler.program import DataPlan, LossPlan, MetricPlan, Program, SampleField, TrainPlan, Use, Watch
 from expc.compiler.types import TensorType
 from expc.diagnostics import Source, Span
-from expc.runtime.data.loader import Share
+from expc.runtime.data.loader import shares_of
 from expc.runtime.data.ways import Way
+from expc.runtime.distributed.world import World
 from expc.runtime.run import run
 from expc.spec.experiment import Experiment
 from expc.spec.sections import Checkpoint, Data, Log, Train
@@ -41,17 +42,16 @@ class FakeLoader:
 
     way = Way(reason="these are tensors")
 
-    def __init__(self, plan, *, seed, batch, shuffle, drop_last=False, **_):
-        self.fields, self.batch, self.shuffle, self.seed = plan.dataset, batch, shuffle, seed
+    def __init__(self, plan, *, seed, batch, shuffle, drop_last=False, parts=1, **_):
+        self.fields, self.batch, self.shuffle, self.seed, self.parts = plan.dataset, batch, shuffle, seed, parts
         self.samples = len(self.fields["x"])
         self.steps = self.samples // batch if drop_last else -(-self.samples // batch)
 
     def __len__(self):
         return self.steps
 
-    def share(self, step):
-        count = min(self.batch, self.samples - step * self.batch)
-        return Share(0, count, count)
+    def shares(self, step):
+        return shares_of(min(self.batch, self.samples - step * self.batch), self.parts, World())
 
     def epoch(self, epoch, start_step=0, every=1):
         order = torch.arange(self.samples)

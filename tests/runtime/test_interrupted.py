@@ -180,7 +180,7 @@ class Endless:
 
     def __init__(self, loader: Loader, missing: int) -> None:
         self._loader, self._missing = loader, missing
-        self.samples, self.share = loader.samples, loader.share
+        self.samples, self.shares = loader.samples, loader.shares
 
     def __len__(self) -> int:
         return len(self._loader)

@@ -5,7 +5,7 @@ It holds plain values only, so that it can be sent to a worker whatever way work
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,16 +18,13 @@ from expc.runtime.data.declared import Given, Shape, declaration_of, open_source
 from expc.runtime.data.externs import ExternTransform
 from expc.runtime.data.fields import Values, through
 from expc.runtime.data.mixtures import MIXING, mix
-from expc.runtime.data.randomness import Draws, Indices
+from expc.runtime.data.randomness import Draws, Indices, beside
 from expc.runtime.data.split import select
 from expc.runtime.data.transforms import batched, plain
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import TransformFailed
 
 Batch = dict[str, Tensor]
-
-
-EVERYTHING: Final = slice(None)
 
 
 @dataclass(frozen=True)
@@ -85,21 +82,21 @@ class Pipeline:
         """The first transform that images go through one after the other."""
         return next((step for step in self.transforms if not step.batched), None)
 
-    def batch(self, epoch: int, numbers: Indices, part: slice = EVERYTHING) -> Batch:
-        """`part` of the samples called `numbers`, transformed, as one tensor `[B, ...]` for each field.
+    def batch(self, epoch: int, numbers: Indices, part: Indices | None = None) -> Batch:
+        """The samples called `numbers`, transformed, as one tensor `[B, ...]` for each field; of these those at `part`.
 
         A number is the index of a sample; adding the length of the data set gives the same sample with other random
         numbers, for one that is drawn several times in an epoch. Raises `RunError`.
         """
-        if part != EVERYTHING and self.mixes:
+        if part is not None and self.mixes:
             # What mixes the samples of a batch needs all of them.
-            return {name: values[part] for name, values in self.batch(epoch, numbers).items()}
+            return {name: values[beside(part, values)] for name, values in self.batch(epoch, numbers).items()}
         fields = self.fields(epoch, numbers, part)
         return {name: value if isinstance(value, Tensor) else torch.stack(value) for name, value in fields.items()}
 
-    def fields(self, epoch: int, numbers: Indices, part: slice = EVERYTHING) -> Raw:
+    def fields(self, epoch: int, numbers: Indices, part: Indices | None = None) -> Raw:
         """The same before it is put together: a list of tensors where samples differ in size. Raises `RunError`."""
-        numbers = numbers[part]
+        numbers = numbers if part is None else numbers[part]
         fields = self.samples.fetch(numbers % len(self.samples))
         for stage in self.stages:
             fields = through_stage(stage, fields, Draws(self.seed, epoch, numbers, 0))

@@ -50,6 +50,7 @@ def open_roles(
             seed=train.seed,
             shuffle=data.shuffle and role == "train",
             drop_last=data.drop_last and role == "train",
+            parts=train.accumulate if role == "train" else 1,
             given=given,
             device=device,
             memory=memory,

@@ -14,14 +14,16 @@ from expc.runtime.data.randomness import Indices
 from expc.runtime.errors import RunError
 from expc.runtime.errors.data import WorkerDied, WorkerSlow
 
-Request = tuple[int, Indices, slice]
-"""An epoch, the samples of a batch, and the part of it that is wanted."""
+Request = tuple[int, Indices, Indices | None]
+"""An epoch, the samples of a batch, and which of them are wanted; none: all."""
+Make = Callable[[int, Indices, Indices | None], Any]
+"""Answers a request."""
 
 
 class Workers:
     """Processes that answer requests in order. `settings` are those of `DataLoader`, by its names."""
 
-    def __init__(self, make: Callable[[int, Indices, slice], Any], role: str, span: Span, **settings: Any) -> None:
+    def __init__(self, make: Make, role: str, span: Span, **settings: Any) -> None:
         self._role, self._span = role, span
         self._timeout = float(settings.get("timeout", 0))
         self._requests = _Requests()
@@ -80,7 +82,7 @@ class _Requests:
 class _Answers(Dataset[Any]):
     """A function as DataLoader wants it: one item is one whole batch."""
 
-    def __init__(self, make: Callable[[int, Indices, slice], Any]) -> None:
+    def __init__(self, make: Make) -> None:
         self._make = make
 
     def __getitem__(self, request: Request) -> Any:

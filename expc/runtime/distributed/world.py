@@ -65,6 +65,10 @@ class World:
         """The sums over the processes, number by number, in double precision."""
         return list(numbers)
 
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes, on the device."""
+        return tensor
+
     def everyones(self, value: Any) -> list[Any]:
         """A plain value (what JSON holds) of each process, in their order."""
         return [value]
@@ -154,6 +158,12 @@ class Many(World):
         told = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(told, group=self._group)
         return list(map(float, told))
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """As `World` says."""
+        total = tensor.detach().clone()
+        dist.all_reduce(total)
+        return total
 
     def everyones(self, value: Any) -> list[Any]:
         """As `World` says."""
