@@ -12,7 +12,7 @@ import click
 
 from expc.cli import FAILED, OK
 from expc.cli.reading import show
-from expc.diagnostics import Span, text
+from expc.diagnostics import text
 from expc.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -149,9 +149,8 @@ def start(where: Where, again: Sequence[str], program: "Program") -> int:
     assert count is not None  # noqa: S101 - one of them was given
     wanted = Launch(count, on_gpus, *nodes, where.rdzv, where.max_restarts)
     command, *rest = again
-    span = program.experiment.places.get("distributed") or Span(program.source, 0, 0)
     try:
-        ended = launch(wanted, [command, "--device", "cuda" if on_gpus else "cpu", *rest], span)
+        ended = launch(wanted, [command, "--device", "cuda" if on_gpus else "cpu", *rest], program)
     except RunError as error:
         show([error.problem], err=True)
         return FAILED
@@ -177,6 +176,8 @@ class Process:
         self.place = place
         self._report = None if place is None else Report(place.rank)
         self._is_read = self._report is not None and self._report.is_read
+        if self._report is not None:
+            self._report.begin()
         self.shows = place is None or (place.rank == 0 and not self._is_read)
         """Whether it is the one that tells people things."""
 

@@ -50,6 +50,7 @@ class Evaluator:
         self.progress.begin_steps(role, len(loader))
         self.world.share_buffers(self.task.model)
         self.task.eval()
+        self.world.at(self.world.step, f"measuring {role}")
         try:
             # What fsdp gathers must be usable in training again.
             quick = torch.no_grad() if self.in_step else torch.inference_mode()
@@ -63,12 +64,12 @@ class Evaluator:
                         means.add(*self._take(move(batch, self.device)), again=True)
                     elif self.in_step:
                         self._keep_company(loader)
-                    self.world.at(self.world.step, "measuring")
                     self.interrupts.agree()
                     if self.interrupts.received:
                         return None
                 return {**means.read(), **self.metrics.read()}
         finally:
+            self.world.at(self.world.step, "training")
             self.task.train()
 
     def _keep_company(self, loader: Loader) -> None:

@@ -70,6 +70,9 @@ def _explained(run: Training, program: Program, start: State, problem: LossNotFi
         run.keeping.writer.finish()
     saved = newest(run.keeping.folder).saved
     kept = () if saved is None else (f"the last good checkpoint is that of step {saved.step}",)
+    if run.world.size > 1:
+        # What one process spoils only that one would find, while the others wait for it.
+        return replace(problem, notes=(*kept, "where it comes from is looked for where one process runs alone"))
     if saved is not None and saved.step < problem.step:
         start = saved.state
     elif int(start.plain["step"]) > 0:

@@ -173,6 +173,7 @@ def _finished(directory: RunDirectory) -> RunResult:
 
 def _train_and_test(training: Training, test: Loader | None, directory: RunDirectory, program: Program) -> RunResult:
     training.progress.begin(training.epochs, training.step // training.steps_per_epoch)
+    training.world.at(training.step, "training")
     with explained(training, program):
         with _workers_may_die_of_signals(training.interrupts):
             train(training)
@@ -188,6 +189,7 @@ def _train_and_test(training: Training, test: Loader | None, directory: RunDirec
     if test is not None and training.interrupts.received is None:
         with _workers_may_die_of_signals(training.interrupts):
             _test(training, test)
+    training.world.at(training.step, "ending")
     training.progress.close()
     training.records.settings(hyperparameters(program))
     received = training.interrupts.received

@@ -9,22 +9,38 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from expc.compiler.program import Program
 from expc.diagnostics import Problem, Span
 from expc.frozen import dataclass
 from expc.runtime.distributed.environment import refuse_too_few
-from expc.runtime.distributed.reports import FOLDER, Failure, failures, last_seen, outcome, way_on
+from expc.runtime.distributed.joining import settings_of
+from expc.runtime.distributed.reports import (
+    BEAT,
+    FOLDER,
+    LAUNCHER,
+    PHASES,
+    Failure,
+    Seen,
+    failures,
+    last_seen,
+    outcome,
+    way_on,
+)
 from expc.runtime.errors import RunError, option_span
-from expc.runtime.errors.distributed import NotMet, ProcessEnded
+from expc.runtime.errors.distributed import NotMet, ProcessEnded, ProcessStalled
+from expc.runtime.watch import SECONDS
 
 GRACE: Final = 30
 """Seconds that processes have to end by themselves when they are asked to, until they are killed."""
+_SILENT: Final = 10 * BEAT
+"""Seconds without a sign of life after which a process was stopped: one that computes gives some, if late."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,7 @@ class Ended:
     """The signal that ended it."""
 
 
-def launch(wanted: Launch, arguments: Sequence[str], span: Span) -> Ended:
+def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
     """Start `python -m expc ARGUMENTS` in several processes, and wait for all.
 
     Raises `RunError`: E0608 before anything starts, where there are fewer GPUs; E0611 where machines do not meet.
@@ -73,7 +89,7 @@ def launch(wanted: Launch, arguments: Sequence[str], span: Span) -> Ended:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     with tempfile.TemporaryDirectory(prefix="expc-") as temporary:
         folder = Path(temporary)
-        os.environ[FOLDER] = temporary
+        os.environ |= {FOLDER: temporary, LAUNCHER: str(os.getpid())}
         config = LaunchConfig(
             min_nodes=wanted.min_nodes,
             max_nodes=wanted.max_nodes,
@@ -94,14 +110,14 @@ def launch(wanted: Launch, arguments: Sequence[str], span: Span) -> Ended:
         except SignalException as stopped:
             return _ended(folder, signal=int(stopped.sigval))
         except ChildFailedError as error:
-            return _failed(folder, error, count * wanted.max_nodes, span)
+            return _failed(folder, error.failures, program)
         except (RendezvousError, RuntimeError, OSError) as error:
             at = wanted.meeting or "localhost"
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             problem = NotMet(span=option_span("--rdzv", at), rank=0, size=count, address=at, reason=reason)
             raise RunError(problem) from error
         finally:
-            del os.environ[FOLDER]
+            del os.environ[FOLDER], os.environ[LAUNCHER]
         return _ended(folder)
 
 
@@ -128,20 +144,58 @@ def _ended(folder: Path, signal: int | None = None) -> Ended:
     return Ended(status, shown, (), tuple(failures(folder)), way_on(folder), signal)
 
 
-def _failed(folder: Path, error: Any, size: int, span: Span) -> Ended:
-    """What is to be said of processes that failed: in their own words, and of those that died without any, in ours."""
-    said = failures(folder)
+def _failed(folder: Path, ended: Mapping[int, Any], program: Program) -> Ended:
+    """What is to be said of processes that failed: in their own words, and of those that had none, in ours."""
+    said = [failure for failure in failures(folder) if failure.rank in ended]
     spoke = {failure.rank for failure in said}
+    causes = [failure for failure in said if not failure.is_echo]
+    first = min(failure.timestamp for failure in ended.values())
     problems: list[Problem] = []
-    for rank, failure in sorted(error.failures.items(), key=lambda item: item[1].timestamp):
-        # Those that torch has ended since another one failed have nothing to say.
-        if rank in spoke or failure.exitcode == -signal.SIGTERM:
+    for rank, failure in sorted(ended.items(), key=lambda item: item[1].timestamp):
+        was_ended = failure.timestamp > first  # by torch, since another one had failed
+        if rank in spoke or (was_ended and failure.exitcode != -signal.SIGKILL):
             continue
+        seen = last_seen(folder, rank)
         how = f"ended with status {failure.exitcode}"
         if failure.exitcode < 0:
             with suppress(ValueError):
                 how = f"was killed by {signal.Signals(-failure.exitcode).name}"
-        problems.append(ProcessEnded(span=span, rank=rank, size=size, how=how, where=last_seen(folder, rank)))
-    # Where a process died, what others say is an echo of that.
-    heard = [failure for failure in said if not (problems and failure.is_echo)]
+        if was_ended and not causes:
+            problems.append(_stalled(rank, seen, failure.timestamp, program))
+        elif not was_ended:
+            problems.append(ProcessEnded(span=_line(seen, program), rank=rank, how=how, where=_where(seen)))
+    # Where one is known to have failed, what others say of those that they lost is an echo of that.
+    heard = causes or ([] if problems else said)
     return Ended(None, "", tuple(problems), tuple(heard), "" if heard else way_on(folder))
+
+
+def _stalled(rank: int, seen: Seen | None, ended: float, program: Program) -> ProcessStalled:
+    """Of a process that the others have waited for in vain, and that did not heed when it was asked to end."""
+    notes: tuple[str, ...] = ()
+    if seen is not None:
+        stopped = ended - seen.alive > _SILENT
+        notes = (
+            f"it gave no sign of life for {ended - seen.alive:.0f} s, as a process that is stopped (SIGSTOP)"
+            if stopped
+            else "it was alive, but did not come back: something that it calls takes too long, or waits for ever",
+        )
+    timeout = settings_of(program).timeout
+    return ProcessStalled(
+        span=_line(seen, program),
+        rank=rank,
+        where=_where(seen),
+        waited=f"{timeout.number * SECONDS[timeout.unit]:g} s",
+        notes=notes,
+    )
+
+
+def _where(seen: Seen | None) -> str:
+    """How far a process was, in words: ` after step 12, training`."""
+    return "" if seen is None else f" after step {seen.step:,}, {seen.phase}" if seen.step else f", {seen.phase}"
+
+
+def _line(seen: Seen | None, program: Program) -> Span:
+    """What the file says of what a process was at; where it says nothing, how it is trained."""
+    places = program.experiment.places
+    found = places.get("" if seen is None else PHASES[seen.phase]) or places.get("train.loss")
+    return found or Span(program.source, 0, 0)

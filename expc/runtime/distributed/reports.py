@@ -8,7 +8,9 @@ import json
 import mmap
 import os
 import struct
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +18,23 @@ from expc.frozen import dataclass
 
 FOLDER: Final = "EXPC_LAUNCH"
 """The environment variable that names the folder."""
-PHASES: Final = ("starting", "training", "measuring", "saving", "ending")
-_BEAT: Final = struct.Struct("<qqd")
+LAUNCHER: Final = "EXPC_LAUNCHER"
+"""The environment variable that has the number of the process that started this one."""
+PHASES: Final = {
+    "starting": "data.train",
+    "training": "train.loss",
+    "measuring val": "data.val",
+    "measuring test": "data.test",
+    "saving": "checkpoint.every",
+    "ending": "",
+}
+"""What a process may be at, and the setting of the file that says so."""
+BEAT: Final = 1.0
+"""Seconds between two signs of life."""
+_PROGRESS: Final = struct.Struct("<qqd")
+_LIFE: Final = struct.Struct("<d")
+_SIZE: Final = _PROGRESS.size + _LIFE.size
+_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,20 @@ class Failure:
     """Whether it only says that another process is gone."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """How far a process was."""
+
+    step: int
+    """Steps that it had taken."""
+    phase: str
+    """One of `PHASES`."""
+    since: float
+    """When it said so, in seconds since 1970."""
+    alive: float
+    """When it gave its last sign of life: a process that waits gives one each second, one that is stopped none."""
+
+
 class Report:
     """What one process leaves; nothing, where no launcher of ours has started it."""
 
@@ -40,11 +71,32 @@ class Report:
         self._folder: Final = Path(given) if given else None
         self._beat: mmap.mmap | None = None
         if self._folder is not None and self._folder.is_dir():
-            with (self._folder / f"{rank}.beat").open("w+b") as file:
-                file.write(bytes(_BEAT.size))
-                file.flush()
-                self._beat = mmap.mmap(file.fileno(), _BEAT.size)
-            self.at(0, "starting")
+            descriptor = os.open(self._folder / f"{rank}.beat", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                os.ftruncate(descriptor, _SIZE)
+                self._beat = mmap.mmap(descriptor, _SIZE)
+            finally:
+                os.close(descriptor)
+
+    def begin(self) -> None:
+        """Forget what an earlier process of this rank has said, and give signs of life from now on.
+
+        This process ends when the one that started it dies: nobody else would end it.
+        """
+        if self._beat is None or self._folder is None:
+            return
+        (self._folder / f"{self._rank}.error").unlink(missing_ok=True)
+        self.at(0, "starting")
+        launcher = int(os.environ.get(LAUNCHER, os.getppid()))
+        _die_with_parent()
+        threading.Thread(target=self._live, args=(self._beat, launcher), name="beat", daemon=True).start()
+
+    @staticmethod
+    def _live(beat: mmap.mmap, launcher: int) -> None:
+        while os.getppid() == launcher:
+            _LIFE.pack_into(beat, _PROGRESS.size, time.time())
+            time.sleep(BEAT)
+        os._exit(1)
 
     @property
     def is_read(self) -> bool:
@@ -54,7 +106,7 @@ class Report:
     def at(self, step: int, phase: str) -> None:
         """Say which step this process is at, and what it does there."""
         if self._beat is not None:
-            _BEAT.pack_into(self._beat, 0, step, PHASES.index(phase), time.time())
+            _PROGRESS.pack_into(self._beat, 0, step, list(PHASES).index(phase), time.time())
 
     def begun(self, directory: Path) -> None:
         """Say where the run's files are."""
@@ -82,13 +134,15 @@ def failures(folder: Path) -> list[Failure]:
     return sorted(found, key=lambda failure: (failure.is_echo, failure.time))
 
 
-def last_seen(folder: Path, rank: int) -> str:
-    """How far a process was: ` at step 12, training, 3 s ago`; empty where nobody knows."""
+def last_seen(folder: Path, rank: int) -> Seen | None:
+    """How far a process was; none where nobody knows."""
     try:
-        step, phase, when = _BEAT.unpack((folder / f"{rank}.beat").read_bytes())
+        content = (folder / f"{rank}.beat").read_bytes()
+        step, phase, since = _PROGRESS.unpack_from(content)
+        (alive,) = _LIFE.unpack_from(content, _PROGRESS.size)
     except (OSError, struct.error):
-        return ""
-    return f" at step {step:,}, {PHASES[phase]}, {max(0.0, time.time() - when):.0f} s ago"
+        return None
+    return Seen(step, list(PHASES)[phase], since, alive)
 
 
 def outcome(folder: Path) -> tuple[int, str] | None:
@@ -107,3 +161,12 @@ def way_on(folder: Path) -> str:
     except FileNotFoundError:
         return ""
     return directory if any(Path(directory, "checkpoints").glob("step-*")) else ""
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill this process, even a stopped one, when its parent dies; only Linux does so."""
+    import ctypes
+    import signal
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -239,9 +239,36 @@ class ProcessEnded(Problem):
 
     code: ClassVar[str] = "E0615"
     name: ClassVar[str] = "process-ended"
-    template: ClassVar[str] = "process {rank} of {size} {how}{where}"
+    template: ClassVar[str] = "process {rank} {how}{where}"
 
     rank: int
-    size: int
     how: str
     where: str
+    """How far it was: ` after step 12, training`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessStalled(Problem):
+    """A process of the run did not go on, and the others waited for it as long as `distributed.timeout` says.
+
+    It may have been stopped, wait for a disk or a network that does not answer, or be in code that never ends. All
+    processes were ended. The line is that of what it was at.
+
+    ```exp wrong
+    # kill -STOP PID
+    distributed { timeout = 10 s }
+    ```
+
+    ```exp right
+    # kill -CONT PID, within
+    distributed { timeout = 10 min }
+    ```
+    """
+
+    code: ClassVar[str] = "E0616"
+    name: ClassVar[str] = "process-stalled"
+    template: ClassVar[str] = "process {rank} did not go on{where}; the others waited for {waited}"
+
+    rank: int
+    where: str
+    waited: str
