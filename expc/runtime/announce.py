@@ -32,7 +32,8 @@ def announce(training: Training, prepared: Prepared, directory: Path) -> Iterato
     yield _line("device", f"{name_of(training.device)}{cores}, {training.precision}{chosen}")
     if prepared.world.size > 1:
         noise = ", the same random numbers as one process" if prepared.train.deterministic else ""
-        yield _line("world", f"{prepared.world.size} processes, {prepared.strategy.name}{noise}")
+        why = f" ({prepared.strategy.why})" if prepared.strategy.why else ""
+        yield _line("world", f"{prepared.world.size} processes, {prepared.strategy.name}{why}{noise}")
     yield _line("run", str(directory))
 
 

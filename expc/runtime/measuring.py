@@ -26,16 +26,23 @@ WORTH: Final = 0.95
 
 
 def choose_precision(
-    train: Train, task: Task, loader: Loader, device: torch.device, world: World | None = None
+    train: Train,
+    task: Task,
+    loader: Loader,
+    device: torch.device,
+    world: World | None = None,
+    *,
+    alone: bool = True,
 ) -> Precision:
     """The precision that a run asks for. `auto` is the fastest in which loss and gradients of a few batches are finite.
 
     It is what the hardware suggests where measuring would not say the same each time (`deterministic`), or nothing
-    of a model that is compiled first. All processes take what the first one has found.
+    of a model that is compiled first, or that a process cannot run `alone`. All processes take what the first one has
+    found.
     """
     if train.precision != "auto":
         return Precision(train.precision, device)
-    if train.deterministic or train.compile:
+    if train.deterministic or train.compile or not alone:
         return Precision(_suggested(device), device)
     names = ["f32", "bf16", *(["f16"] if device.type == "cuda" and _suggested(device) == "f32" else [])]
     seconds = measured(names, task, loader, device, parts=train.accumulate)

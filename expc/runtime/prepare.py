@@ -101,7 +101,7 @@ def prepare(
         checkpoint=experiment.checkpoint or Checkpoint(),
         log=experiment.log or Log(),
         device=where,
-        precision=choose_precision(train, task, loaders["train"], where, world),
+        precision=choose_precision(train, task, loaders["train"], where, world, alone=not strategy.in_step),
         loaders=loaders,
         task=task,
         world=world,

@@ -9,7 +9,7 @@ from expc.compiler.plans.check_distributed import needs_whole
 from expc.compiler.program import Program
 
 STRATEGIES: Final = {
-    "auto": "`strategy = auto` takes ddp: write `strategy = fsdp` where a device has not room for that",
+    "auto": "`strategy = auto` takes ddp where a device has room for that, and else fsdp",
     "ddp": "the file asks for ddp",
     "fsdp": "the file asks for fsdp",
     "none": "the file says `strategy = none`, which takes one device: leave it out, or write ddp or fsdp",

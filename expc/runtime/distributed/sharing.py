@@ -2,9 +2,13 @@
 
 import torch
 
+from expc.compiler.cost.shares import shares
+from expc.compiler.cost.training_memory import batch_size, known_sizes
+from expc.compiler.plans.check_distributed import needs_whole
 from expc.compiler.plans.reach import may_miss_some
 from expc.compiler.plans.units import units_of
 from expc.compiler.program import Program
+from expc.runtime.data.memory import free, shown
 from expc.runtime.distributed.batchnorm import synchronise
 from expc.runtime.distributed.draws import Alike, Apart, Draws
 from expc.runtime.distributed.joining import settings_of
@@ -13,6 +17,26 @@ from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError
 from expc.runtime.errors.distributed import NotShared
 from expc.runtime.task import Task
+
+
+def chosen(program: Program, device: torch.device, world: World) -> tuple[str, str]:
+    """The strategy that the file asks for, and of `auto` the one that it is, and why."""
+    asked = settings_of(program).strategy
+    if asked != "auto":
+        return asked, ""
+    sizes = known_sizes(program)
+    batch = next((name for name, size in sizes.items() if size == batch_size(program)), None)
+    needed = shares(program, world.size, sizes, batch).ddp.total
+    room = min(world.everyones(free(device) // world.local_size))
+    if not isinstance(needed, int) or needed <= room:
+        return "ddp", "`auto`: there is room for a whole network in each"
+    assert program.model is not None  # noqa: S101 - a run has checked it
+    span = program.model.body.span
+    whole = list(needs_whole(program.experiment.train, program.train, program.model, lambda *_: span))
+    lacking = f"a whole network needs about {shown(needed)} in each, and {shown(room)} are free"
+    return (
+        ("ddp", f"`auto`: {lacking}; {whole[0][1]} does not go with fsdp") if whole else ("fsdp", f"`auto`: {lacking}")
+    )
 
 
 def shared(program: Program, device: torch.device, world: World, precision: str) -> tuple[Task, Strategy, Draws]:
@@ -24,8 +48,9 @@ def shared(program: Program, device: torch.device, world: World, precision: str)
     if settings.strategy == "none":
         span = program.experiment.places["distributed.strategy"]
         raise RunError(NotShared(span=span, size=world.size))
+    name, why = chosen(program, device, world)
     strategy: Strategy
-    if settings.strategy == "fsdp":
+    if name == "fsdp":
         from expc.runtime.distributed.sharding import Sharded, mesh_on, shard
 
         mesh = mesh_on(device)
@@ -37,6 +62,7 @@ def shared(program: Program, device: torch.device, world: World, precision: str)
         task = Task(program, device, train.seed)
         unused = settings.find_unused_parameters or (settings.strategy == "auto" and may_miss_some(program))
         strategy = Copies(task, settings, device, find_unused=unused)
+    strategy.why = why
     if settings.sync_batchnorm:
         synchronise(task.model, world.group)
     return task, strategy, Alike(task.model, task.loss_modules) if train.deterministic else Apart(world, train.seed)

@@ -24,6 +24,8 @@ class Strategy:
     """One process: nothing is shared."""
 
     name: str = "none"
+    why: str = ""
+    """Why `auto` is this one."""
     in_step: bool = False
     """Whether no process can run the network alone: what one runs, all run at the same time."""
 
