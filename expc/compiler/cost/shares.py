@@ -24,10 +24,9 @@ from expc.compiler.cost.training_memory import (
     training_memory,
 )
 from expc.compiler.dimensions import Size
-from expc.compiler.graph import Apply, Container, Invoke, Leaf, weights
-from expc.compiler.model.body import tensors
+from expc.compiler.graph import Apply, Container, Invoke, Leaf, Value, weights
 from expc.compiler.ops.kept import I64_BYTES, size_of
-from expc.compiler.plans.parts import in_parts
+from expc.compiler.plans.parts import batch_axes, in_parts
 from expc.compiler.plans.units import units_of
 from expc.compiler.program import Program
 from expc.compiler.types import TensorType, at
@@ -108,15 +107,10 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
     Raises ValueError without a model.
     """
     whole = int(str(sizes.get(batch or "", 1)))
-    at_once = ceil(whole / devices)
-    here = {**sizes, **({} if batch is None else {batch: at_once})}
-    step = _step(program, whole)
-    in_a_step = ceil(step / devices)
-    ways = tuple(_ways(program, ceil(in_a_step / at_once))) or (_Way(1, 1, (), ()),)
-    common = (
-        *_of_batchnorm(program, ways, devices),
-        *_of_losses(ways, in_a_step, {**here, batch or "": in_a_step}, devices),
-    )
+    parts = [{**sizes, **({} if batch is None else {batch: ceil(part / devices)})} for part in _parts(program, whole)]
+    here, samples = parts[0], ceil(whole / devices)
+    ways = tuple(_ways(program, len(parts))) or (_Way(1, 1),)
+    common = (*_of_batchnorm(program, ways, devices), *_of_losses(ways, parts, batch, devices))
     memory = training_memory(program, here)
     views = program.experiment.distributed is not None and program.experiment.distributed.gradient_as_bucket_view
     gradients = _all_reduce("gradients", memory.gradients, devices)
@@ -128,7 +122,7 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
     largest = max((unit.part for unit in inner), default=0)
     learning = max((unit.learning for unit in inner), default=0)
     unreduced = cut.width * (rest.learning + learning)
-    if _accumulates(program) > 1:
+    if len(parts) > 1:
         # They are added up over the parts of a batch, in f32, and go to where they belong after the last.
         unreduced = F32_BYTES * sum(unit.learning for unit in units)
     part = Share(
@@ -138,18 +132,16 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
         gathered=devices * cut.width * (rest.part + min(2, len(inner)) * largest),
         unreduced=devices * unreduced,
     )
-    return Shares(devices, at_once, max(0, devices - step), copy, part, units)
+    return Shares(devices, samples, max(0, devices - whole), copy, part, units)
 
 
-def _step(program: Program, at_once: int) -> int:
-    """The samples of a step on all devices together."""
-    if program.experiment.data is not None and at_once == batch_size(program):
-        return program.experiment.data.batch
-    return at_once * _accumulates(program)
-
-
-def _accumulates(program: Program) -> int:
-    return 1 if program.experiment.train is None else program.experiment.train.accumulate
+def _parts(program: Program, whole: int) -> list[int]:
+    """The samples of each part of a step's batch, on all devices together; the first has `whole`."""
+    number = 1 if program.experiment.train is None else program.experiment.train.accumulate
+    batch = whole * number
+    if program.experiment.data is not None and whole == batch_size(program):
+        batch = program.experiment.data.batch
+    return [min(whole, batch - start) for start in range(0, batch, whole)]
 
 
 # ------------------------------------------------------------------------------------------------------------ units
@@ -226,10 +218,11 @@ def _all_gather(what: str, payload: Size, devices: int) -> Sent:
 
 
 def _of_units(units: tuple[Unit, ...], ways: Sequence["_Way"], cut: _Cut) -> Iterator[Sent]:
-    """A unit is gathered each time that it runs, and again to go back; what is in no unit stays gathered between."""
-    forward, back = sum(way.forward for way in ways), sum(way.back for way in ways)
+    """A unit is gathered each time that it runs, and again to go back; what is in none stays gathered until then."""
+    passes = sum(way.forward + way.back for way in ways)
+    once = sum(way.back + (way.forward > way.back) for way in ways)
     *inner, rest = units
-    gathered = sum(unit.part * unit.runs * (forward + back) for unit in inner) + rest.part * back
+    gathered = sum(unit.part * unit.runs * passes for unit in inner) + rest.part * once
     yield _all_gather("weights", cut.width * gathered, cut.devices)
     reduced = F32_BYTES * sum(unit.learning for unit in units)
     yield Sent("gradients", "reduce_scatter", reduced, reduced * (cut.devices - 1))
@@ -244,39 +237,57 @@ class _Way:
 
     forward: int
     back: int
-    outputs: tuple[TensorType, ...]
-    fields: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...] = ()
+    """One for each part of a batch."""
+    means: tuple[TensorType, ...] = ()
+    """One for all parts together: outputs in which the network has no samples any more."""
+    fields: tuple[TensorType, ...] = ()
+    """One for each part, as they are for one sample."""
 
 
 def _ways(program: Program, parts: int) -> Iterator[_Way]:
-    """The way of each loss, for a device's samples in so many parts."""
+    """The way of each loss, for batches in so many parts."""
     fields = {field.name: field.type for field in program.data["train"].fields} if "train" in program.data else {}
     for loss in () if program.train is None else program.train.losses:
         linear = in_parts(loss, frozenset(fields))
-        if linear is None:
-            # All outputs are made first, and again to go back through them.
-            yield _Way(2 * parts, parts, tuple(_outputs(program)), tuple(fields.values()))
+        if linear is not None:
+            ahead = linear.ahead.input_names if linear.names else ()
+            yield _Way(parts, parts, fields=tuple(type_ for name, type_ in fields.items() if name in ahead))
             continue
-        ahead = linear.ahead.input_names if linear.names else ()
-        yield _Way(parts, parts, (), tuple(type_ for name, type_ in fields.items() if name in ahead))
+        types = {
+            name: value.type
+            for name, value in zip(loss.body.input_names, loss.body.inputs, strict=True)
+            if isinstance(value, Value) and isinstance(value.type, TensorType)
+        }
+        axes = batch_axes(loss, frozenset(fields))
+        outputs, means = (
+            tuple(types[name] for name, axis in axes.items() if (axis is None) == reduced) for reduced in (False, True)
+        )
+        # All outputs are made first, and again to go back through them.
+        yield _Way(2 * parts, parts, outputs, means, tuple(fields.values()))
 
 
-def _outputs(program: Program) -> Iterator[TensorType]:
-    assert program.model is not None  # noqa: S101 - `training_memory` has looked
-    for value in tensors(program.model.body.result):
-        if isinstance(value.type, TensorType):
-            yield value.type
-
-
-def _of_losses(ways: Sequence[_Way], samples: int, sizes: Mapping[str, Size], devices: int) -> Iterator[Sent]:
-    """What losses need to know of the samples of other devices, each tensor with its length. `samples` are those that a
-    device has in a step.
+def _of_losses(
+    ways: Sequence[_Way], parts: Sequence[Mapping[str, Size]], batch: str | None, devices: int
+) -> Iterator[Sent]:
+    """What losses need to know of the samples of other devices, each tensor with its length. `parts` are the sizes of
+    what a device has of each part of a batch.
     """
-    given = [size_of(at(type_, dict(sizes))) + I64_BYTES for way in ways for type_ in way.outputs]
-    fields = [size_of(at(type_, dict(sizes))) * samples + I64_BYTES for way in ways for type_ in way.fields]
-    for what, bytes_ in (("outputs", given), ("data", fields)):
+    outputs = [_bytes(type_, sizes) for way in ways for sizes in parts for type_ in way.outputs]
+    outputs += [_bytes(type_, parts[0]) for way in ways for type_ in way.means]
+    fields = [
+        _bytes(TensorType(type_.dtype, (sizes.get(batch or "", 1), *type_.dims)), sizes)
+        for way in ways
+        for sizes in parts
+        for type_ in way.fields
+    ]
+    for what, bytes_ in (("outputs", outputs), ("data", fields)):
         if bytes_:
             yield _all_gather(what, sum(bytes_[1:], bytes_[0]), devices)
+
+
+def _bytes(type_: TensorType, sizes: Mapping[str, Size]) -> Size:
+    return size_of(at(type_, dict(sizes))) + I64_BYTES
 
 
 def _of_batchnorm(program: Program, ways: Sequence[_Way], devices: int) -> Iterator[Sent]:
