@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from expc.runtime.checkpoint.forms import filled
+from expc.runtime.checkpoint.packing import State
 from expc.runtime.task import Task
 
 
@@ -46,10 +48,10 @@ class Average:
         """What a checkpoint must hold, by the name of its file."""
         return {} if self._averaged is None else {"ema": self._averaged.state_dict()}
 
-    def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], count: int) -> None:
+    def restore(self, saved: State, count: int) -> None:
         """Go on from what a checkpoint held; without an average in it, the next step's weights are the first."""
-        if self._averaged is not None and "ema" in tensors:
-            self._averaged.load_state_dict(tensors["ema"])
+        if self._averaged is not None and "ema" in saved.tensors:
+            self._averaged.load_state_dict(filled(saved, "ema", self._averaged.state_dict()))
             self.count = count
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
 
 from expc.frozen import dataclass, field
 from expc.runtime.average import Average
+from expc.runtime.checkpoint.forms import whole
 from expc.runtime.checkpoint.loading import Saved
 from expc.runtime.checkpoint.packing import State
 from expc.runtime.checkpoint.saving import BEST, Snapshot, snapshot, write
@@ -19,6 +20,9 @@ from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory, now, writing
 from expc.runtime.watch import Every, Watcher
 from expc.runtime.weights import read_weights, weights_as_bytes
+
+if TYPE_CHECKING:
+    from expc.runtime.checkpoint.shards import Together
 
 FINAL: Final = "final.safetensors"
 CHECKPOINTS: Final = "checkpoints"
@@ -46,6 +50,8 @@ class Keeping:
     world: World = field(default_factory=World)
     """The first of whose processes writes."""
     strategy: Strategy = field(default_factory=Strategy)
+    together: "Together | None" = None
+    """How processes that have parts of tensors save them; none where each has all."""
     begun: list[int] = field(default_factory=list)
     """The steps of which there is a checkpoint, or will be."""
 
@@ -74,15 +80,16 @@ class Keeping:
         if step in self.begun:
             return
         self.begun.append(step)
-        whole = state()
-        if not self.world.is_first:
+        everything = state()
+        if not self.world.is_first and self.together is None:
             return
         facts = {**self.facts, "step": step, "saved": now()}
-        taken = snapshot(step, whole, 0 if self.best is None else self.best.best_step, facts)
+        taken = snapshot(step, everything, 0 if self.best is None else self.best.best_step, facts, self.together)
         self.writer.do(partial(self._write, taken))
 
     def finish(self, step: int, state: Callable[[], State]) -> None:
         """Save a last checkpoint and the last weights; as the best ones too, where nothing tells which are."""
+        self.world.at(step, "saving")
         self.checkpoint(step, state)
         self._save(FINAL, self.model)
         if not self.has_best:
@@ -104,8 +111,8 @@ class Keeping:
             with writing(self.directory.path / BEST):
                 (self.directory.path / BEST).unlink(missing_ok=True)
             return
-        tensors, is_own = saved.state.tensors, saved.step == self.best.best_step
-        weights = tensors.get("ema", tensors["model"]) if is_own else tensors["best"]
+        own = "ema" if "ema" in saved.state.tensors else "model"
+        weights = whole(saved.state, own if saved.step == self.best.best_step else "best")
         self.directory.write(BEST, weights_as_bytes(weights))
 
     def _save(self, name: str, model: nn.Module) -> None:
@@ -117,8 +124,8 @@ class Keeping:
 
     def _write(self, taken: Snapshot) -> None:
         best = None
-        if taken.best_step not in (0, taken.step):
+        if self.world.is_first and taken.best_step not in (0, taken.step):
             with writing(self.directory.path / BEST):
                 best = (self.directory.path / BEST).read_bytes()
         self.records.flush()
-        write(self.folder, taken, self.keep, best)
+        write(self.folder, taken, self.keep, best, self.together)

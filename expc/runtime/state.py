@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from expc.runtime.checkpoint.forms import filled
 from expc.runtime.checkpoint.optimizers import optimizer_state, restore_optimizers
 from expc.runtime.checkpoint.packing import State, lost_in, pack, unpack
 from expc.runtime.seeds import all_generators, restore_generators
@@ -76,24 +77,16 @@ def restore(run: "Training", saved: State, *, settings: bool) -> list[str]:
         return unpack(plain[name], tensors.get("sums", {}), run.device, home)
 
     run.step = int(plain["step"])
-    run.task.model.load_state_dict(tensors["model"])
+    run.task.model.load_state_dict(filled(saved, "model", run.task.model.state_dict()))
     for place, key, value in _of_losses(run):
         value.copy_(tensors["loss"][f"{place}.{key}"])
-    run.average.restore(tensors, plain["averaged"])
+    run.average.restore(saved, plain["averaged"])
     if settings:
         run.schedules.restore(sums("schedules"))
     else:
         for _ in range(run.step):
             run.schedules.step()
-    forgotten = restore_optimizers(
-        run.optimizers,
-        run.task.model,
-        plain["optimizers"],
-        tensors.get("optimizer", {}),
-        run.device,
-        home,
-        settings=settings,
-    )
+    forgotten = restore_optimizers(run.optimizers, run.task.model, saved, run.device, home, settings=settings)
     run.precision.restore(sums("scaler"))
     for watcher, name in ((run.keeping.best, "best"), (run.early_stop, "early_stop")):
         if watcher is not None and plain[name] is not None:

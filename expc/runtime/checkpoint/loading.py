@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from expc.frozen import dataclass
-from expc.runtime.checkpoint.manifest import Damaged, plain_json, read_plain, verified
+from expc.runtime.checkpoint.manifest import SHARDS, Damaged, plain_json, read_plain, verified
 from expc.runtime.checkpoint.packing import State
 from expc.runtime.checkpoint.saving import LATEST, folder_of, step_of, steps_in
 
@@ -63,7 +63,13 @@ def load(path: Path) -> Saved:
     if not isinstance(plain, dict):
         raise Damaged("state.json is no table")
     tensors = {name.removesuffix(".safetensors"): _tensors(name, content) for name, content in contents.items()}
-    return Saved(path, step, State(tensors, plain), manifest.facts)
+    if not any(name.startswith(f"{SHARDS}/") for name in manifest.files):
+        return Saved(path, step, State(tensors, plain), manifest.facts)
+    from expc.runtime.checkpoint.shards import announced
+
+    for file, names in announced(path).items():
+        tensors[file] = {**tensors.get(file, {}), **names}
+    return Saved(path, step, State(tensors, plain, path / SHARDS), manifest.facts)
 
 
 def _tensors(name: str, content: bytes) -> dict[str, Tensor]:

@@ -8,15 +8,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from expc.frozen import dataclass
 
 NAME: Final = "manifest.json"
 FORMAT: Final = 1
-_FILE: Final = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json)")
+SHARDS: Final = "shards"
+"""The folder of what several processes have parts of."""
+_FILE: Final = re.compile(rf"[a-z][a-z0-9_]*\.(safetensors|json)|{SHARDS}/[a-z0-9][a-z0-9-]*\.safetensors")
+_BLOCK: Final = 1 << 20
 _LARGEST: Final = 1 << 20
 """Bytes of a manifest: it names a handful of files."""
 
@@ -42,27 +46,49 @@ class Manifest:
 
 
 def verified(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest of the checkpoint in `folder` and what its files hold, every byte verified. Raises `Damaged`."""
+    """The manifest of the checkpoint in `folder` and what its files hold, every byte verified. Raises `Damaged`.
+
+    What is in `SHARDS` is verified too, and not held: it may be more than one process has memory for.
+    """
     if folder.is_symlink() or not folder.is_dir():
         raise Damaged("it is no folder")
     manifest = _read(read_plain(folder, NAME, _LARGEST))
-    there = {entry.name for entry in os.scandir(folder)} - {NAME}
+    there = {name for entry in os.scandir(folder) for name in _names(entry)} - {NAME}
     if there - manifest.files.keys():
         raise Damaged(f"it holds {_listed(there - manifest.files.keys())}, which its manifest does not list")
     if manifest.files.keys() - there:
         raise Damaged(f"{_listed(manifest.files.keys() - there)} is missing")
     contents = {}
     for name, (size, digest) in manifest.files.items():
-        contents[name] = read_plain(folder, name, size)
-        if len(contents[name]) != size:
-            raise Damaged(f"{name} has {len(contents[name]):,} bytes instead of {size:,}")
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
+        if name.startswith(f"{SHARDS}/"):
+            found, length = _hashed(folder, name, size)
+        else:
+            contents[name] = read_plain(folder, name, size)
+            found, length = hashlib.sha256(contents[name]).hexdigest(), len(contents[name])
+        if length != size:
+            raise Damaged(f"{name} has {length:,} bytes instead of {size:,}")
+        if found != digest:
             raise Damaged(f"{name} is not what was saved")
     return manifest, contents
 
 
+def hash_of(file: IO[bytes]) -> str:
+    """The SHA-256 of what is left of a file."""
+    found = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        found.update(block)
+    return found.hexdigest()
+
+
 def read_plain(folder: Path, name: str, most: int) -> bytes:
     """A file of `folder` that is no link, no pipe and no larger than `most` bytes. Raises `Damaged`."""
+    with opened_plain(folder, name, most) as file:
+        return file.read()
+
+
+@contextmanager
+def opened_plain(folder: Path, name: str, most: int) -> Iterator[IO[bytes]]:
+    """As `read_plain`, to be read from. Raises `Damaged`, also where reading fails."""
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
@@ -74,7 +100,7 @@ def read_plain(folder: Path, name: str, most: int) -> bytes:
         if found.st_size > most:
             raise Damaged(f"{name} has {found.st_size:,} bytes, which is more than {most:,}")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            yield file
     except OSError as error:
         raise Damaged(f"{name} cannot be read: {error.strerror}") from error
     finally:
@@ -87,6 +113,19 @@ def plain_json(content: bytes, name: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{name} is no JSON that expc writes") from error
+
+
+def _names(entry: "os.DirEntry[str]") -> Iterator[str]:
+    """The files of an entry of a checkpoint's folder: itself, or those of the one folder that may be there."""
+    if entry.name == SHARDS and entry.is_dir(follow_symlinks=False):
+        yield from (f"{SHARDS}/{inner.name}" for inner in os.scandir(entry))
+    else:
+        yield entry.name
+
+
+def _hashed(folder: Path, name: str, most: int) -> tuple[str, int]:
+    with opened_plain(folder, name, most) as file:
+        return hash_of(file), file.tell()
 
 
 def _read(text: bytes) -> Manifest:

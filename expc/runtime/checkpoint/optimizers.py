@@ -1,13 +1,14 @@
 """The states of optimizers by the keys of their parameters: `exp_avg/conv1.weight`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from expc.runtime.checkpoint.packing import LOST, Tensors, pack, unpack
+from expc.runtime.checkpoint.forms import filled
+from expc.runtime.checkpoint.packing import LOST, State, Tensors, pack, unpack
 
 
 def optimizer_state(optimizers: Sequence[Optimizer], model: nn.Module, tensors: dict[str, Tensor]) -> list[Any]:
@@ -41,8 +42,7 @@ def optimizer_state(optimizers: Sequence[Optimizer], model: nn.Module, tensors: 
 def restore_optimizers(
     optimizers: Sequence[Optimizer],
     model: nn.Module,
-    packed: Sequence[Mapping[str, Any]],
-    tensors: Tensors,
+    saved: State,
     device: torch.device,
     home: str,
     *,
@@ -50,19 +50,22 @@ def restore_optimizers(
 ) -> list[str]:
     """Give the optimizers back what they knew, and with `settings` their groups' settings too.
 
+    Where a parameter is in parts, so is what an optimizer knows of each number of it.
     What was on a device of the kind `home` comes to `device`. The count of steps stays on the CPU but for fused and
     captured steps: that is torch's own rule.
     An optimizer knows nothing of a parameter that another kind of optimizer moved before: their keys are returned.
-    Raises KeyError, TypeError and ValueError where `packed` is not what was saved of such optimizers.
+    Raises KeyError, TypeError and ValueError where `saved` does not have what was saved of such optimizers.
     """
+    packed = saved.plain["optimizers"]
+    tensors = {**saved.tensors.get("optimizer", {}), **filled(saved, "optimizer", _forms(model, saved))}
     known = {key: (each["kind"], state) for each in packed for key, state in each["state"].items()}
     keys = {parameter: key for key, parameter in model.named_parameters()}
     if settings:
         for optimizer, each in zip(optimizers, packed, strict=True):
-            for group, saved in zip(optimizer.param_groups, each["groups"], strict=True):
-                if saved["params"] != [keys[parameter] for parameter in group["params"]]:
+            for group, then in zip(optimizer.param_groups, each["groups"], strict=True):
+                if then["params"] != [keys[parameter] for parameter in group["params"]]:
                     raise ValueError("the groups of the optimizer are others")
-                for name, value in saved.items():
+                for name, value in then.items():
                     if name != "params":
                         group[name] = unpack(value, tensors, device, home)
     forgotten = []
@@ -81,3 +84,16 @@ def restore_optimizers(
                     }
                     optimizer.state[parameter] = {name: value for name, value in found.items() if value is not LOST}
     return forgotten
+
+
+def _forms(model: nn.Module, saved: State) -> Tensors:
+    """What each tensor that is known of a parameter looks like: as that does, where it is of the same shape."""
+    parameters = dict(model.named_parameters())
+    return {
+        value["$tensor"]: parameters[key] if tensor.shape == parameters[key].shape else tensor
+        for each in saved.plain["optimizers"]
+        for key, state in each["state"].items()
+        for value in state.values()
+        if key in parameters and isinstance(value, dict) and "$tensor" in value and "numpy" not in value
+        for tensor in (saved.tensors["optimizer"][value["$tensor"]],)
+    }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,8 @@ class State:
 
     tensors: Mapping[str, Tensors]
     plain: Mapping[str, Any]
+    parts: Path | None = None
+    """The folder with the parts (`shards`) of those that are on the meta device, and have no numbers yet."""
 
 
 class Lost:

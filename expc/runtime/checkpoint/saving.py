@@ -8,18 +8,24 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
-from expc.frozen import dataclass
-from expc.runtime.checkpoint.manifest import NAME, Manifest
+from expc.frozen import dataclass, field
+from expc.runtime.checkpoint.manifest import NAME, SHARDS, Manifest
 from expc.runtime.checkpoint.packing import State, Tensors
+from expc.runtime.distributed.parts import is_split
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.output import DiskFull
 from expc.runtime.rundir import flush, write_whole, writing
 from expc.runtime.weights import weights_as_bytes
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+    from expc.runtime.checkpoint.shards import Together
 
 STEP_DIGITS: Final = 6
 LATEST: Final = "latest"
@@ -31,7 +37,7 @@ _ROOM: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a run at one moment, in memory of its own."""
+    """The state of a run at one moment, in memory of its own; of what is in parts, those of this process."""
 
     step: int
     tensors: Mapping[str, Tensors]
@@ -39,21 +45,34 @@ class Snapshot:
     best_step: int
     """The step with the best weights; 0 where none are."""
     facts: Mapping[str, Any]
+    parts: "Mapping[str, DTensor]" = field(default_factory=dict)
+    """Tensors of which this process has a part, by file and name."""
 
     @property
     def size(self) -> int:
-        """Bytes that its tensors take on the disk, or a few more."""
-        tensors = [tensor for group in self.tensors.values() for tensor in group.values()]
+        """Bytes that its tensors take on the disk, or a few more; those of the parts of all processes too."""
+        tensors = [tensor for group in self.tensors.values() for tensor in group.values()] + [*self.parts.values()]
         return sum(t.numel() * t.element_size() + 256 for t in tensors)
 
 
-def snapshot(step: int, state: State, best_step: int, facts: Mapping[str, Any]) -> Snapshot:
+def snapshot(
+    step: int, state: State, best_step: int, facts: Mapping[str, Any], together: "Together | None" = None
+) -> Snapshot:
     """Copy what training goes on to change: the one part of saving that it waits for.
 
-    What `state` has besides tensors was made for it, and changes no more.
+    What `state` has besides tensors was made for it, and changes no more. What is in parts is saved `together`.
     """
-    tensors = {name: copied(group) for name, group in state.tensors.items()}
-    return Snapshot(step, tensors, state.plain, best_step, facts)
+    if together is None:
+        return Snapshot(
+            step, {name: copied(group) for name, group in state.tensors.items()}, state.plain, best_step, facts
+        )
+    whole = {
+        file: {name: tensor for name, tensor in group.items() if not is_split(tensor)}
+        for file, group in state.tensors.items()
+        if together.is_first
+    }
+    tensors = {file: copied(group) for file, group in whole.items() if group}
+    return Snapshot(step, tensors, state.plain, best_step, facts, together.copied(state.tensors))
 
 
 def copied(tensors: Tensors) -> dict[str, Tensor]:
@@ -84,21 +103,35 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(step for entry in folder.glob("step-*") if (step := step_of(entry.name)) is not None)
 
 
-def write(folder: Path, taken: Snapshot, keep: int, best: bytes | None = None) -> None:
+def write(
+    folder: Path, taken: Snapshot, keep: int, best: bytes | None = None, together: "Together | None" = None
+) -> None:
     """Write a checkpoint, point `latest` at it, and remove older ones than the last `keep`, but for the best.
 
-    `best` is the file with the best weights, where those are not of this step. Raises `RunError` and leaves no trace
-    where the checkpoint cannot be written.
+    `best` is the file with the best weights, where those are not of this step. Processes that have parts call this
+    `together`; the first one writes all the rest. Raises `RunError` and leaves no trace where the checkpoint cannot be
+    written.
     """
     final = folder / folder_of(taken.step)
     with writing(final):
-        folder.mkdir(parents=True, exist_ok=True)
+        if together is not None and not together.is_first:
+            together.write(taken.parts, None)
+            return
         plain = json.dumps(taken.plain, allow_nan=False).encode() + b"\n"
-        refuse_little_space(folder, final, taken.size + len(plain) + len(best or b"") + _ROOM)
         partial = _unique(final)
-        partial.mkdir()
         try:
-            files = {}
+            folder.mkdir(parents=True, exist_ok=True)
+            refuse_little_space(folder, final, taken.size + len(plain) + len(best or b"") + _ROOM)
+            partial.mkdir()
+        except BaseException:
+            if together is not None:
+                together.call_off()
+            raise
+        try:
+            files: dict[str, tuple[int, str]] = {}
+            if together is not None:
+                files |= together.write(taken.parts, partial)
+                flush(partial / SHARDS)
             for name, group in taken.tensors.items():
                 files[f"{name}.safetensors"] = _write(partial / f"{name}.safetensors", weights_as_bytes(group))
             if best is not None:

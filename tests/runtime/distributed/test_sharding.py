@@ -17,6 +17,13 @@ from torch.optim import AdamW
 from expc.compiler.lower import lower
 from expc.compiler.plans.units import units
 from expc.compiler.session import check_text
+from expc.runtime.checkpoint.forms import filled, whole
+from expc.runtime.checkpoint.loading import load
+from expc.runtime.checkpoint.manifest import SHARDS
+from expc.runtime.checkpoint.optimizers import optimizer_state, restore_optimizers
+from expc.runtime.checkpoint.packing import State
+from expc.runtime.checkpoint.saving import folder_of, snapshot, steps_in, write
+from expc.runtime.checkpoint.shards import Together
 from expc.runtime.distributed.parts import gathered, is_split, local
 from expc.runtime.distributed.sharding import Sharded, merged, resharded, shard
 
@@ -58,12 +65,12 @@ def model_of(text):
     return result.program.model
 
 
-def a_process(rank, size, store, jobs, arguments):
+def a_process(rank, size, store, numbers, jobs, arguments):
     """Does each job among the first so many processes, for several numbers of them."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size)
     try:
-        for number in (1, 2, 4):
+        for number in numbers:
             group = dist.new_group(list(range(number)))
             if rank < number:
                 mesh = DeviceMesh.from_group(group, "cpu")
@@ -78,11 +85,15 @@ def a_process(rank, size, store, jobs, arguments):
         dist.destroy_process_group()
 
 
-def among_processes(tmp_path, *jobs, arguments=()):
+def among_processes(tmp_path, *jobs, numbers=(1, 2, 4), arguments=()):
     # What imports torch once for all of them.
     multiprocessing.get_context("forkserver").set_forkserver_preload([shard.__module__])
     context = multiprocessing.start_processes(
-        a_process, (4, str(tmp_path / "store"), jobs, arguments), nprocs=4, join=False, start_method="forkserver"
+        a_process,
+        (4, str(tmp_path / "store"), numbers, jobs, arguments),
+        nprocs=4,
+        join=False,
+        start_method="forkserver",
     )
     try:
         for _ in range(4):
@@ -163,3 +174,75 @@ def learns_alike(mesh):
 
 def test_a_network_in_parts_is_the_network(tmp_path):
     among_processes(tmp_path, starts_alike, learns_alike)
+
+
+def learnt(network):
+    """A network after two steps that are the same in any number of processes, and what moved it."""
+    optimizer = AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
+    for _ in range(2):
+        for parameter in network.parameters():
+            parameter.grad = parameter.detach() + 1
+        optimizer.step()
+    return network, optimizer
+
+
+def state_of(network, optimizer):
+    tensors = {}
+    plain = {"optimizers": optimizer_state([optimizer], network, tensors)}
+    return State({"model": network.state_dict(), "optimizer": tensors}, plain)
+
+
+def restored(network, saved):
+    optimizer = AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
+    network.load_state_dict(filled(saved, "model", network.state_dict()))
+    assert restore_optimizers([optimizer], network, saved, torch.device("cpu"), "", settings=True) == []
+    return network, optimizer
+
+
+def same(found, expected):
+    networks, optimizers = zip(found, expected, strict=True)
+    for key, tensor in networks[1].state_dict().items():
+        assert torch.equal(gathered(networks[0].state_dict()[key]), tensor), key
+    states = [
+        {key: each.state[parameter] for key, parameter in network.named_parameters()}
+        for network, each in (found, expected)
+    ]
+    for key, state in states[1].items():
+        assert state.keys() == states[0][key].keys() == {"step", "exp_avg", "exp_avg_sq"}
+        for name, tensor in state.items():
+            assert torch.equal(gathered(states[0][key][name]), tensor), (key, name)
+            assert is_split(states[0][key][name]) == (
+                is_split(dict(found[0].named_parameters())[key]) and name != "step"
+            )
+    assert optimizers[0].param_groups[0]["lr"] == 0.01
+
+
+def saves_and_loads(mesh, folder):
+    """What so many processes save, these and others load, and one process as well; and the other way round."""
+    model = model_of(GPT)
+    fresh = lambda: shard(model, units(model), mesh, seed=4)  # noqa: E731
+    expected = learnt(lower(model, seed=3))
+    step = mesh.size()
+    together = Together(mesh.get_group())
+    parts = learnt(shard(model, units(model), mesh, seed=3))
+    same(parts, expected)
+    if not (folder / folder_of(step)).exists():
+        dist.barrier(mesh.get_group())
+        taken = snapshot(step, state_of(*parts), 0, {"step": step}, together)
+        write(folder, taken, 9, together=together)
+    dist.barrier(mesh.get_group())
+    for written in steps_in(folder):
+        saved = load(folder / folder_of(written)).state
+        assert not any(tensor.is_meta for tensor in saved.tensors["model"].values()) or saved.parts is not None
+        same(restored(fresh(), saved), expected)
+        if mesh.get_local_rank() == 0:
+            same(restored(lower(model, seed=5), saved), expected)
+            assert all(torch.equal(whole(saved, "model")[key], each) for key, each in expected[0].state_dict().items())
+    same(restored(fresh(), state_of(*expected)), expected)
+
+
+def test_a_checkpoint_in_parts_is_one_for_any_number_of_processes(tmp_path):
+    among_processes(tmp_path, saves_and_loads, numbers=(4, 2, 1, 2, 4), arguments=(tmp_path / "checkpoints",))
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001\n"
+    names = {path.name for path in (tmp_path / "checkpoints" / folder_of(4) / SHARDS).iterdir()}
+    assert names == {f"shard-{at:05d}-model-00001-of-00001.safetensors" for at in range(1, 5)}
