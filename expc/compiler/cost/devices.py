@@ -1,19 +1,12 @@
 """What each of several devices holds and sends, for people and as data."""
 
-from typing import Any, Final
+from typing import Any
 
 from expc.compiler.cost.shares import Share, Shares
 from expc.compiler.cost.summary import Summary, sizes_text, value
 from expc.compiler.dimensions import Size
 from expc.compiler.plans.check_distributed import needs_whole
 from expc.compiler.program import Program
-
-STRATEGIES: Final = {
-    "auto": "`strategy = auto` takes ddp where a device has room for that, and else fsdp",
-    "ddp": "the file asks for ddp",
-    "fsdp": "the file asks for fsdp",
-    "none": "the file says `strategy = none`, which takes one device: leave it out, or write ddp or fsdp",
-}
 
 
 def table(program: Program, found: Summary, shares: Shares) -> list[str]:
@@ -33,9 +26,8 @@ def table(program: Program, found: Summary, shares: Shares) -> list[str]:
         f"{name:<{widths[0]}}  {ddp:>{widths[1]}}  {fsdp:>{widths[2]}}  {why}".rstrip()
         for name, ddp, fsdp, why in cells
     ]
-    refused = [f"fsdp does not go with {' and '.join(_refused(program))}"] if _refused(program) else []
     idle = [f"a batch is too small: {shares.idle} of the devices have no sample in it"] if shares.idle else []
-    return [*rows, "", _units(shares), STRATEGIES[_asked(program)], *refused, *idle]
+    return [*rows, "", _units(shares), _taken(program, shares), *idle]
 
 
 def as_data(program: Program, shares: Shares) -> dict[str, Any]:
@@ -56,6 +48,18 @@ def as_data(program: Program, shares: Shares) -> dict[str, Any]:
 def _asked(program: Program) -> str:
     distributed = program.experiment.distributed
     return "auto" if distributed is None else distributed.strategy
+
+
+def _taken(program: Program, shares: Shares) -> str:
+    """Which of both a run takes, and what keeps it from fsdp."""
+    asked, refused = _asked(program), " and ".join(_refused(program))
+    if asked == "none":
+        return "the file says `strategy = none`, which takes one device: leave it out, or write ddp or fsdp"
+    if asked != "auto":
+        return f"the file asks for {asked}" + (f"; fsdp does not go with {refused}" if refused else "")
+    if refused:
+        return f"`strategy = auto` takes ddp, since fsdp does not go with {refused}"
+    return f"`strategy = auto` takes ddp where {sizes_text(shares.ddp.total)} are free on each device, and else fsdp"
 
 
 def _refused(program: Program) -> list[str]:

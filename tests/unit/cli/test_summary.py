@@ -176,9 +176,18 @@ def test_devices_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert invoke([*asked, "1"]) == 2
 
 
+def test_what_auto_takes_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.exp").write_text(SHARED)
+    assert invoke(["summary", str(tmp_path / "net.exp"), "--devices", "4"]) == 0
+    said = "`strategy = auto` takes ddp where 7.2 KiB are free on each device, and else fsdp\n"
+    assert capsys.readouterr().out.endswith(said)
+
+
 def test_what_fsdp_cannot_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.exp").write_text(SHARED)
     asked = ["--set", "train.ema=0.9", "--set", "train.compile=true", "--devices", "2"]
     assert invoke(["summary", str(tmp_path / "net.exp"), *asked]) == 0
-    assert capsys.readouterr().out.endswith("\nfsdp does not go with `ema` and `compile`\n")
+    assert "\n`strategy = auto` takes ddp, since fsdp does not go with `ema` and `compile`\n" in capsys.readouterr().out
+    assert invoke(["summary", str(tmp_path / "net.exp"), *asked, "--set", "distributed.strategy=ddp"]) == 0
+    assert "\nthe file asks for ddp; fsdp does not go with `ema` and `compile`\n" in capsys.readouterr().out
     assert _of_devices(tmp_path, capsys)["fsdp"]["refused"] == []
