@@ -87,6 +87,7 @@ class _OnCpu(_BatchNorm):
 
     among: _Among
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Input and result are `[N, C, *]`."""
         if not self.training:
