@@ -136,12 +136,9 @@ class _Parts:
         else:
             result = self._linear(result, 0)
         before = self._needed(self._steps, stop=True)
-        ahead = self._container(
-            [name for name, _ in self._rows.data],
-            [value for _, value in self._rows.data],
-            (*self._needed([*self._counts], wanted=set(self._ahead)), *self._counts),
-            tuple(self._ahead),
-        )
+        counting = (*self._needed([*self._counts], wanted=set(self._ahead)), *self._counts)
+        data = self._read_by(counting)
+        ahead = self._container(list(data), list(data.values()), counting, tuple(self._ahead))
         # `_needed` has found what is computed ahead: only now are all of them known.
         shares = {f"share.{power}": value for power, value in self._shares.items()}
         more = {**{name: value for value, name in self._ahead.items()}, **shares}
@@ -295,6 +292,16 @@ class _Parts:
             wanted |= set(values_of(step))
             kept.append(step)
         return kept[::-1]
+
+    def _read_by(self, steps: tuple[Step, ...]) -> dict[str, Value]:
+        """The data's fields that steps read, or that show a size of theirs: several processes gather them."""
+        read = {*self._ahead, *(value for step in steps for value in values_of(step))}
+        data = {name: value for name, value in self._rows.data if value in read}
+        for each in (symbol for step in steps for size in sizes_of(step) for symbol in symbols(size)):
+            showing = [field for field in self._rows.data if each in map(as_symbol, field[1].type.dims)]  # type: ignore[union-attr]
+            if not any(name in data for name, _ in showing):
+                data |= dict(showing[:1])
+        return data
 
     def _container(self, names: list[str], inputs: list[Value], steps: tuple[Step, ...], result: Result) -> Container:
         sizes: dict[str, tuple[int, int | None]] = {}

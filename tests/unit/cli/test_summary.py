@@ -164,6 +164,17 @@ def test_statistics_that_are_shared_are_sent(tmp_path: Path, capsys: pytest.Capt
     }
 
 
+def test_of_data_that_is_sent_what_a_loss_counts_is_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counting = SHARED.replace("y: f32[6]", "y: class(6)").replace(
+        "mse_loss(output, y)", "cross_entropy(output, y, ignore_index=0)"
+    )
+    (tmp_path / "net.exp").write_text(counting)
+    assert invoke(["summary", str(tmp_path / "net.exp"), "--devices", "4", "--format", "json"]) == 0
+    sent = json.loads(capsys.readouterr().out)["devices"]["ddp"]["sent"]
+    # The targets of 3 samples, and how many they are.
+    assert [one["payload"] for one in sent if one["what"] == "data"] == [3 * 8 + 8]
+
+
 def test_devices_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.exp").write_text(SHARED)
     asked = ["summary", str(tmp_path / "net.exp"), "--set", "distributed.strategy=fsdp", "--devices"]
