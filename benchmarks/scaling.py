@@ -13,13 +13,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -60,13 +62,6 @@ COLLECTIVES = {
 """What torch calls them, and which argument is counted: what is given; of reduce-scatter, what comes out."""
 
 
-class Together(Many):
-    """The world of the fake process group."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self._group = size, dist.group.WORLD
-
-
 class Collectives(TorchDispatchMode):
     """Counts the bytes of collectives."""
 
@@ -101,7 +96,9 @@ def processes(number: int) -> Iterator[None]:
     """As one, the first, of so many."""
     dist.init_process_group("fake", rank=0, world_size=number, store=FakeStore())
     try:
-        yield
+        # gloo answers for nobody else.
+        with patch.object(dist, "new_group", lambda *_, **__: dist.group.WORLD):
+            yield
     finally:
         dist.destroy_process_group()
 
@@ -114,14 +111,15 @@ def measured(program: Program, devices: int, *, peak: bool) -> dict[str, int]:
     plan, settings = program.train, program.experiment.train
     precision = Precision("f32" if settings.precision == "auto" else settings.precision, CPU)
     with processes(devices), ExitStack() as modes:
-        world = Together(devices)
+        world = Many(local_rank=0, local_size=devices, timeout=timedelta(minutes=1))
         if peak:
-            # As `shared` does it; but a mesh looks at numbers when it is made.
+            # As `shared` does it; but who is together looks at numbers when that is made.
             mesh = mesh_on(CPU)
             modes.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             parts = shard(program.model, units_of(program), mesh, precision=str(precision), start=False)
             task = Task(program, CPU, 0, model=parts)
-            way: Any = Sharded(task, mesh)
+            with unset_fake_temporarily():
+                way: Any = Sharded(task, mesh)
         else:
             task, way, _ = shared(program, CPU, world, str(precision))
         model = task.model
