@@ -11,7 +11,7 @@ class DeadBranchUnderDdp(Problem):
     """No loss depends on these parameters, and `ddp` waits for the gradient of every parameter: torch stops in the
     second step.
 
-    Use the output in the loss, freeze the parameters, or write `find_unused_parameters = true`, which costs time.
+    Use the output in the loss, freeze the parameters, or write `strategy = auto`, which does not wait for them.
 
     ```exp wrong
     data { train = FakeData(100, image_size=[1, 8, 8], num_classes=10) -> ToTensor, batch = 10 }

@@ -5,7 +5,7 @@ Parameters of Python code are not known here.
 
 from typing import Final
 
-from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Model, Read, Step, Value, has_python
+from expc.compiler.graph import Apply, Cast, Container, Invoke, Leaf, Model, Read, Step, Value
 from expc.compiler.lints.wires import Wires
 from expc.compiler.model.body import arguments, tensors
 from expc.compiler.program import LossPlan, Program
@@ -22,11 +22,6 @@ def unreached(program: Program) -> tuple[str, ...]:
     `ddp` waits for the gradient of every parameter, unless `find_unused_parameters` is said.
     """
     return tuple(unreached_at(program))
-
-
-def may_miss_some(program: Program) -> bool:
-    """Whether a parameter may have no gradient in a step: one that no loss reaches, or one of Python code."""
-    return program.model is not None and (has_python(program.model.body) or bool(unreached_at(program)))
 
 
 def unreached_at(program: Program) -> dict[str, Span]:

@@ -4,8 +4,9 @@ import torch
 
 from expc.compiler.cost.shares import shares
 from expc.compiler.cost.training_memory import batch_size, known_sizes
+from expc.compiler.graph import has_python
+from expc.compiler.plans import reach
 from expc.compiler.plans.check_distributed import needs_whole
-from expc.compiler.plans.reach import may_miss_some
 from expc.compiler.plans.units import units_of
 from expc.compiler.program import Program
 from expc.runtime.data.memory import free, shown
@@ -60,8 +61,11 @@ def shared(program: Program, device: torch.device, world: World, precision: str)
         strategy = Sharded(task, mesh)
     else:
         task = Task(program, device, train.seed)
-        unused = settings.find_unused_parameters or (settings.strategy == "auto" and may_miss_some(program))
-        strategy = Copies(task, settings, device, find_unused=unused)
+        # The file shows which parameters never have a gradient; of Python code only torch sees it.
+        unseen = settings.strategy == "auto" and has_python(program.model.body)
+        searched = settings.find_unused_parameters
+        unreached = () if searched else reach.unreached(program)
+        strategy = Copies(task, settings, device, find_unused=searched or unseen, unreached=unreached)
     strategy.why = why
     if settings.sync_batchnorm:
         synchronise(task.model, world.group)

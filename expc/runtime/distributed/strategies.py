@@ -5,9 +5,9 @@ the mean instead, so that losses are multiplied by the number of processes befor
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from expc.runtime.checkpoint.saving import copied
 from expc.runtime.task import Task
 from expc.spec.sections import Distributed
 
+if TYPE_CHECKING:
+    from expc.runtime.checkpoint.shards import Together
+
 
 class Strategy:
     """One process: nothing is shared."""
@@ -28,6 +31,8 @@ class Strategy:
     """Why `auto` is this one."""
     in_step: bool = False
     """Whether no process can run the network alone: what one runs, all run at the same time."""
+    together: "Together | None" = None
+    """How processes that have parts of tensors save them; none where each has all."""
 
     def passing(self, turn: int | None, *, last: bool) -> AbstractContextManager[None]:  # noqa: ARG002 - for others
         """Around a pass forward and backward for a loss: in the `last` one of a step gradients meet those of others."""
@@ -56,13 +61,23 @@ class Copies(Strategy):
     """`ddp`: every process has the whole model (torch's `DistributedDataParallel`).
 
     torch looks once at which parameters learn. So each turn has a wrapper of its own, and gets another one when
-    something is thawed.
+    something is thawed. It waits for the gradient of each of those, so that it is not told of the `unreached` ones,
+    which never have one.
     """
 
     name = "ddp"
 
-    def __init__(self, task: Task, settings: Distributed, device: torch.device, *, find_unused: bool) -> None:
+    def __init__(
+        self,
+        task: Task,
+        settings: Distributed,
+        device: torch.device,
+        *,
+        find_unused: bool,
+        unreached: Collection[str] = (),
+    ) -> None:
         self._task: Final = task
+        self._unreached: Final = unreached
         self._wrapped: dict[int | None, tuple[int, Any, Any]] = {}
         self._settings: Final[dict[str, Any]] = {
             "device_ids": [device] if device.type == "cuda" else None,
@@ -88,6 +103,19 @@ class Copies(Strategy):
             with warnings.catch_warnings():
                 # Newer versions of torch have another name for it, which older ones lack.
                 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-                wrapper = DistributedDataParallel(self._task.model, **self._settings)
+                with self._without_unreached():
+                    wrapper = DistributedDataParallel(self._task.model, **self._settings)
             known = self._wrapped[turn] = (learning, wrapper, self._task.compiled(wrapper))
         return known[1:]
+
+    @contextmanager
+    def _without_unreached(self) -> Iterator[None]:
+        named = self._task.model.named_parameters()
+        unreached = [parameter for key, parameter in named if key in self._unreached and parameter.requires_grad]
+        for parameter in unreached:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in unreached:
+                parameter.requires_grad_(True)
