@@ -11,6 +11,7 @@ numbers by which devices agree about a step are not counted.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import ceil, prod
 from typing import Final, Literal
 
@@ -24,7 +25,7 @@ from expc.compiler.cost.training_memory import (
     training_memory,
 )
 from expc.compiler.dimensions import Size
-from expc.compiler.graph import Apply, Container, Invoke, Leaf, Value, weights
+from expc.compiler.graph import Apply, Container, Invoke, Leaf, Read, Value, weights
 from expc.compiler.ops.kept import I64_BYTES, size_of
 from expc.compiler.plans.parts import batch_axes, in_parts
 from expc.compiler.plans.units import units_of
@@ -59,7 +60,9 @@ class Unit:
     whole: int
     """The numbers that learn and are not cut."""
     runs: int
-    """How often it runs in a pass."""
+    """How often it runs in a pass forward."""
+    returns: int
+    """How often it is gathered in a pass back: not where nothing has begun to learn when it runs."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,12 @@ def _units(program: Program, cut: _Cut) -> Iterator[Unit]:
             # Inner units come first.
             path = next((path for path in paths if weight.key.startswith(f"{path}.")), "")
             inside[path].append((weight.key not in still, numbers(weight.dims)))
-    runs = Counter(_runs(body))
+    runs = list(_runs(body, {weight.key for weight in weights(body)} - still, set(paths)))
+    # The unit before is gathered beside each that goes back, whether it goes back itself or not.
+    there = Counter(path for path, _ in runs)
+    # What is in no unit goes back first.
+    goes_back = [*(learns for _, learns in runs), True]
+    returned = Counter(path for at, (path, _) in enumerate(runs) if any(goes_back[at : at + 2]))
     for path, held in inside.items():
         parts = [(learns, prod(cut.held(dims))) for learns, dims in held if cut.cuts(dims)]
         yield Unit(
@@ -190,20 +198,34 @@ def _units(program: Program, cut: _Cut) -> Iterator[Unit]:
             sum(number for _, number in parts),
             sum(number for learns, number in parts if learns),
             sum(prod(dims) for learns, dims in held if learns and not cut.cuts(dims)),
-            runs[path] if path else 1,
+            there[path],
+            returned[path],
         )
 
 
-def _runs(container: Container, prefix: str = "") -> Iterator[str]:
-    """The modules in the order in which they run, each as often as it does."""
-    for step in container.steps:
-        if isinstance(step, Invoke):
-            child = step.again or container.children[step.module]
-            yield f"{prefix}{step.module}"
+def _runs(body: Container, learning: AbstractSet[str], units: AbstractSet[str]) -> list[tuple[str, bool]]:
+    """The units as they run, one after the other, and whether something has begun to learn when they are done."""
+    found: list[tuple[str, bool]] = []
+    learns = False
+
+    def walk(container: Container, prefix: str) -> None:
+        nonlocal learns
+        for step in container.steps:
+            if isinstance(step, Read):
+                learns |= prefix + ".".join(step.path) in learning
+            if not isinstance(step, Apply | Invoke) or step.module is None:
+                continue
+            path = f"{prefix}{step.module}"
+            child = step.again if isinstance(step, Invoke) and step.again else container.children[step.module]
             if isinstance(child, Container):
-                yield from _runs(child, f"{prefix}{step.module}.")
-        elif isinstance(step, Apply) and step.module is not None:
-            yield f"{prefix}{step.module}"
+                walk(child, f"{path}.")
+            else:
+                learns |= any(f"{path}.{name}" in learning for name in child.weights)
+            if path in units:
+                found.append((path, learns))
+
+    walk(body, "")
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- what is sent
@@ -219,10 +241,10 @@ def _all_gather(what: str, payload: Size, devices: int) -> Sent:
 
 def _of_units(units: tuple[Unit, ...], ways: Sequence["_Way"], cut: _Cut) -> Iterator[Sent]:
     """A unit is gathered each time that it runs, and again to go back; what is in none stays gathered until then."""
-    passes = sum(way.forward + way.back for way in ways)
+    forward, back = sum(way.forward for way in ways), sum(way.back for way in ways)
     once = sum(way.back + (way.forward > way.back) for way in ways)
     *inner, rest = units
-    gathered = sum(unit.part * unit.runs * passes for unit in inner) + rest.part * once
+    gathered = sum(unit.part * (unit.runs * forward + unit.returns * back) for unit in inner) + rest.part * once
     yield _all_gather("weights", cut.width * gathered, cut.devices)
     reduced = F32_BYTES * sum(unit.learning for unit in units)
     yield Sent("gradients", "reduce_scatter", reduced, reduced * (cut.devices - 1))

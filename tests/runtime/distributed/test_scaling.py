@@ -61,6 +61,17 @@ train {
 """
 """The loss is no sum over parts, and reads what would else be a unit; a parameter has no dimension to cut."""
 
+FINE_TUNED = """
+data {
+  train = Npz("none.npz") -> as (x: f32[8], y: class(3))
+  batch = 13
+}
+block Layer(x: f32[N, C]) { flow + (Linear(2 * C + 1) -> ReLU -> Linear(C)) }
+model Net(x: f32[N, 8]) -> f32[N, 3] { repeat 4 { Layer } -> Linear(3) }
+train { epochs = 1, freeze = ["0.*", "1.*", "2.*"], optimizer = Adagrad(lr=0.1), loss = cross_entropy(output, y) }
+"""
+"""Where nothing learns yet, nothing is gathered to go back."""
+
 ALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -71,9 +82,10 @@ print(json.dumps([compared(*case, peak=peak) for *case, peak in json.loads(sys.a
 
 def _cases(folder: Path) -> dict[str, tuple[str, dict[str, Any], int, str, bool]]:
     gpt, gan = (str(ROOT / "examples" / f"{name}.exp") for name in ("gpt", "dcgan"))
-    again, of_outputs = folder / "again.exp", folder / "of_outputs.exp"
+    again, of_outputs, fine_tuned = (folder / f"{name}.exp" for name in ("again", "of_outputs", "fine_tuned"))
     again.write_text(AGAIN)
     of_outputs.write_text(OF_OUTPUTS)
+    fine_tuned.write_text(FINE_TUNED)
     bf16 = {**TINY, "train.precision": "bf16"}
     return {
         **{f"gpt {way} {size}": (gpt, TINY, size, way, False) for way in ("ddp", "fsdp") for size in (4, 64)},
@@ -84,6 +96,7 @@ def _cases(folder: Path) -> dict[str, tuple[str, dict[str, Any], int, str, bool]
             for way in ("ddp", "fsdp")
             for size in (4, 64)
         },
+        "fine tuned fsdp": (str(fine_tuned), {}, 4, "fsdp", False),
         "in turns ddp": (gan, {}, 4, "ddp", False),
         "peak": (gpt, WIDE, 64, "fsdp", True),
     }
