@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from inspect import signature
 from typing import Any, Final
 
+import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from expc.compiler.graph import Apply
 from expc.compiler.library.optimizers import FUSED_WHOLE, SPARSE
@@ -28,7 +29,7 @@ def chosen(
     """`fused` or `foreach` for an optimizer with these settings, where they leave both open; else nothing."""
     if settings.get("fused") is not None or settings.get("foreach") is not None:
         return {}
-    if can_fuse(kind, parameters, model):
+    if can_fuse(kind, parameters, model) and not settings.get("dampening"):
         return {"fused": True}
     on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
     return {"foreach": True} if kind.__name__ in TOGETHER and on_cpu else {}
@@ -47,6 +48,25 @@ def can_fuse(kind: type[Optimizer], parameters: Iterable[nn.Parameter], model: n
     if kind.__name__ in FUSED_WHOLE and any(map(is_split, parameters)):
         return False
     return all(parameter.is_floating_point() and parameter.device.type in DEVICES for parameter in parameters)
+
+
+def let_some_come_later(optimizer: Optimizer) -> None:
+    """Let parameters get their first gradient after others have had one, such as those that are thawed.
+
+    torch's fused `SGD` fails where some have momentum and some not yet. One of zero leads to the same first step, where
+    there is no `dampening`.
+    """
+    if isinstance(optimizer, SGD):
+        optimizer.register_step_pre_hook(_start_momentum)
+
+
+def _start_momentum(optimizer: Optimizer, *_: Any) -> None:
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"]:
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+            new = [each for each in moving if optimizer.state[each].get("momentum_buffer") is None]
+            for parameter in new if len(new) < len(moving) else ():
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _has_sparse_gradients(module: nn.Module) -> bool:

@@ -14,6 +14,7 @@ from expc.compiler.program import GroupPlan, SchedulePart, TrainPlan, Use
 from expc.frozen import dataclass
 from expc.runtime.externs import extern_optimizer, extern_schedule
 from expc.runtime.fused import chosen as chosen_way
+from expc.runtime.fused import let_some_come_later
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ def make_optimizer(
     settings = _tupled(use.settings)
     optimizer = kind(param_groups, **settings | chosen_way(kind, settings, changes, model))
     assert isinstance(optimizer, Optimizer)  # noqa: S101 - the table names optimizers only
+    let_some_come_later(optimizer)
     return optimizer
 
 

@@ -88,3 +88,13 @@ def test_muon_trains_as_by_hand(tmp_path):
         return torch.optim.NAdam(rest), torch.optim.Muon(matrices, lr=0.02, **how)
 
     same(found, by_hand(checked, 1, *plain(start)))
+
+
+def test_what_is_thawed_gets_momentum_after_others(tmp_path):
+    """torch's fused SGD refuses to take both together."""
+    settings = 'steps = 5, loss = CrossEntropyLoss, freeze = ["body.*"] for 2 steps'
+    fused, each = (
+        trained(program(f"{settings}, optimizer = SGD(lr=0.1, momentum=0.9{how})"), tmp_path / f"run{place}")[0]
+        for place, how in enumerate(("", ", foreach=false"))
+    )
+    same(fused, each)
