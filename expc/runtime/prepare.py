@@ -165,6 +165,7 @@ def make_training(
     )
     measured = run.plan.metrics if run.plan.measures_training else ()
     drawn = records.events if run.log.histograms else None
+    in_parts = run.log.histograms and run.strategy.in_step
     return Training(
         plan=run.plan,
         described=values_of(run.program),
@@ -205,7 +206,7 @@ def make_training(
         deadline=Deadline(run.train.max_time, world),
         keeping=keeping,
         records=records,
-        histograms=Histograms(drawn, run.task.model, optimizers, total_steps),
+        histograms=Histograms(drawn, run.task.model, optimizers, total_steps, in_parts=in_parts),
         progress=progress,
         interrupts=interrupts,
         world=world,

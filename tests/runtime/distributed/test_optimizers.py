@@ -1,4 +1,7 @@
-"""The optimizers that do not go with `fsdp` are those that torch refuses for weights in parts, and no others."""
+"""The optimizers that do not go with `fsdp` are those that torch refuses for weights in parts, and no others.
+
+What looks on while they move such weights sees whole ones.
+"""
 
 import pytest
 import torch
@@ -6,10 +9,12 @@ from torch import distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.debug import CommDebugMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from expc.compiler.library.optimizers import FUSED_TOO, FUSED_WHOLE, MATRICES, WHOLE, optimizers
 from expc.runtime.fused import chosen
+from expc.runtime.histograms import Histograms
 
 
 def ways():
@@ -50,3 +55,27 @@ def test_torch_moves_weights_in_parts(mesh, name, settings, refused):
             step()
     else:
         step()
+
+
+class Shapes(dict):
+    """Events that are kept as the shape of each tensor."""
+
+    def histogram(self, tag, values, step):
+        self[tag, step] = tuple(values.shape)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("events", [Shapes(), None])
+def test_histograms_are_those_of_whole_weights(mesh, events):
+    """The processes that write none put them together too: torch would wait for them."""
+    model = fully_shard(nn.Sequential(nn.Linear(3, 5)), mesh=mesh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    histograms = Histograms(events, model, [optimizer], 1, in_parts=True)
+    histograms.expect(1)
+    model(torch.ones(2, 3)).sum().backward()
+    with CommDebugMode() as counted:
+        optimizer.step()
+    assert counted.get_total_counts() == 4
+    if events is not None:
+        weights = {("weights/0.weight", 1): (5, 3), ("weights/0.bias", 1): (5,)}
+        assert events == weights | {("gradients/0.weight", 1): (5, 3), ("gradients/0.bias", 1): (5,)}
