@@ -27,7 +27,7 @@ def table(program: Program, found: Summary, shares: Shares) -> list[str]:
         for name, ddp, fsdp, why in cells
     ]
     idle = [f"a batch is too small: {shares.idle} of the devices have no sample in it"] if shares.idle else []
-    return [*rows, "", _units(shares), _taken(program, shares), *idle]
+    return [*rows, "", *_units(shares), _taken(program, shares), *idle]
 
 
 def as_data(program: Program, shares: Shares) -> dict[str, Any]:
@@ -94,8 +94,8 @@ def _held(program: Program, found: Summary, shares: Shares) -> dict[str, str]:
         "optimizer": found.optimizers,
         "average": "ema",
         "buckets": "gradients on their way",
-        "gathered": "weights of a unit and the next, and of what is in none" if several else "all weights",
-        "unreduced": "all gradients" if adds_up or not several else "gradients of a unit, and of what is in none",
+        "gathered": "weights of a unit, the next, and what is in none" if several else "all weights",
+        "unreduced": "all gradients" if adds_up or not several else "gradients of a unit, and what is in none",
         "kept by the network": found.recomputed,
         "together": "an estimate: see the page of this command",
     }
@@ -113,18 +113,17 @@ def _shown(size: Size | None) -> str:
     return "unknown" if size is None else "" if size == 0 else sizes_text(size)
 
 
-def _units(shares: Shares) -> str:
+def _units(shares: Shares) -> list[str]:
     *inner, rest = shares.units
     if not inner:
-        return (
-            "fsdp gathers the whole model at once: no block stands beside another of the same, and `shard` names none"
-        )
+        return "fsdp gathers the whole model: no block of it stands beside another of the same, and `shard` names none"
     largest = max(inner, key=lambda unit: unit.parameters)
     named = f"`{inner[0].path}`" if len(inner) == 1 else f"`{inner[0].path}` to `{inner[-1].path}`"
     number = "1 unit" if len(inner) == 1 else f"{len(inner)} units"
-    return (
-        f"fsdp gathers {number}, {named}, of {largest.parameters:,} parameters at most; {rest.parameters:,} are in none"
-    )
+    return [
+        f"fsdp gathers {number}, of {largest.parameters:,} parameters at most; {rest.parameters:,} are in none",
+        f"  {named}",
+    ]
 
 
 def _share(share: Share) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def shares(program: Program, devices: int, sizes: Mapping[str, Size], batch: str
         gathered=devices * cut.width * (rest.part + min(2, len(inner)) * largest),
         unreduced=devices * unreduced,
     )
-    return Shares(devices, samples, max(0, devices - whole), copy, part, units)
+    idle = 0 if program.experiment.data is None else max(0, devices - whole)
+    return Shares(devices, samples, idle, copy, part, units)
 
 
 def _parts(program: Program, whole: int) -> list[int]:

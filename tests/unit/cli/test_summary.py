@@ -63,8 +63,9 @@ def test_every_table_fits_a_screen(example: str, capsys: pytest.CaptureFixture[s
     assert isinstance(model, Model)
     for sizes in ((), ("--at", "H=224", "--at", "W=224")):
         asked = sizes if {"H", "W"} <= set(model.symbols) else ()
-        assert invoke(["summary", str(EXAMPLES / example), *asked]) == 0
-        assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
+        for shared in ((), ("--devices", "64")):
+            assert invoke(["summary", str(EXAMPLES / example), *asked, *shared]) == 0
+            assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
 
 
 def test_sizes_that_the_data_tells(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,9 +183,12 @@ def test_devices_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     out = capsys.readouterr().out
     assert re.search(r"^each of 16 devices, as f32, for N=1 at once +ddp +fsdp$", out, re.MULTILINE)
     assert re.search(r"^  weights +1\.6 KiB +232 B$", out, re.MULTILINE)
-    assert "fsdp gathers 3 units, `0` to `2`, of 123 parameters at most; 42 are in none\n" in out
+    assert "fsdp gathers 3 units, of 123 parameters at most; 42 are in none\n  `0` to `2`\n" in out
     assert out.endswith("the file asks for fsdp\na batch is too small: 6 of the devices have no sample in it\n")
     assert invoke([*asked, "1"]) == 2
+    capsys.readouterr()
+    assert invoke(["summary", str(EXAMPLES / "vae.exp"), "--devices", "2"]) == 0
+    assert "\nfsdp gathers the whole model: no block of it stands beside" in capsys.readouterr().out
 
 
 def test_what_auto_takes_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
