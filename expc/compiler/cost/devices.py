@@ -116,7 +116,7 @@ def _shown(size: Size | None) -> str:
 def _units(shares: Shares) -> list[str]:
     *inner, rest = shares.units
     if not inner:
-        return "fsdp gathers the whole model: no block of it stands beside another of the same, and `shard` names none"
+        return ["fsdp gathers the whole model: no block in it stands beside one of its kind, and `shard` names none"]
     largest = max(inner, key=lambda unit: unit.parameters)
     named = f"`{inner[0].path}`" if len(inner) == 1 else f"`{inner[0].path}` to `{inner[-1].path}`"
     number = "1 unit" if len(inner) == 1 else f"{len(inner)} units"

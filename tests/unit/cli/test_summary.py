@@ -188,7 +188,7 @@ def test_devices_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert invoke([*asked, "1"]) == 2
     capsys.readouterr()
     assert invoke(["summary", str(EXAMPLES / "vae.exp"), "--devices", "2"]) == 0
-    assert "\nfsdp gathers the whole model: no block of it stands beside" in capsys.readouterr().out
+    assert "\nfsdp gathers the whole model: no block in it stands beside" in capsys.readouterr().out
 
 
 def test_what_auto_takes_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
