@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from torch import nn
 
@@ -20,9 +20,6 @@ from expc.runtime.records import Records
 from expc.runtime.rundir import RunDirectory, now, writing
 from expc.runtime.watch import Every, Watcher
 from expc.runtime.weights import read_weights, weights_as_bytes
-
-if TYPE_CHECKING:
-    from expc.runtime.checkpoint.shards import Together
 
 FINAL: Final = "final.safetensors"
 CHECKPOINTS: Final = "checkpoints"
@@ -50,8 +47,6 @@ class Keeping:
     world: World = field(default_factory=World)
     """The first of whose processes writes."""
     strategy: Strategy = field(default_factory=Strategy)
-    together: "Together | None" = None
-    """How processes that have parts of tensors save them; none where each has all."""
     begun: list[int] = field(default_factory=list)
     """The steps of which there is a checkpoint, or will be."""
 
@@ -81,10 +76,11 @@ class Keeping:
             return
         self.begun.append(step)
         everything = state()
-        if not self.world.is_first and self.together is None:
+        if not self.world.is_first and self.strategy.together is None:
             return
         facts = {**self.facts, "step": step, "saved": now()}
-        taken = snapshot(step, everything, 0 if self.best is None else self.best.best_step, facts, self.together)
+        best_step = 0 if self.best is None else self.best.best_step
+        taken = snapshot(step, everything, best_step, facts, self.strategy.together)
         self.writer.do(partial(self._write, taken))
 
     def finish(self, step: int, state: Callable[[], State]) -> None:
@@ -128,4 +124,4 @@ class Keeping:
             with writing(self.directory.path / BEST):
                 best = (self.directory.path / BEST).read_bytes()
         self.records.flush()
-        write(self.folder, taken, self.keep, best, self.together)
+        write(self.folder, taken, self.keep, best, self.strategy.together)

@@ -43,14 +43,10 @@ _UNREADABLE: Final = (
 
 
 class Together:
-    """The processes that save one checkpoint, each its part.
+    """The processes that save one checkpoint, each its part. Their group uses gloo, and nobody else uses it."""
 
-    They meet in a group of their own, since checkpoints may be written beside training. All processes make it.
-    """
-
-    def __init__(self, group: dist.ProcessGroup | None = None) -> None:
-        """In `group`, which uses gloo; none: a new one of all processes."""
-        self._group: Final = group or dist.new_group(backend="gloo")
+    def __init__(self, group: dist.ProcessGroup) -> None:
+        self._group: Final = group
         self._mesh: Final = DeviceMesh.from_group(self._group, "cpu")
 
     @property

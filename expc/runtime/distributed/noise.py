@@ -26,7 +26,6 @@ from zlib import crc32
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from expc.compiler.errors.python import ExecutionError
 from expc.compiler.graph import Apply, Container, Step
@@ -131,7 +130,8 @@ def _closed(place: Place) -> bool:
 
 def _gathers(module: nn.Module) -> bool:
     """Whether parameters are gathered from other processes when they are used."""
-    return any(isinstance(inner, FSDPModule) for inner in module.modules())
+    # Importing the class of what is split takes a second, which most runs need not spend.
+    return any(hasattr(inner, "set_requires_gradient_sync") for inner in module.modules())
 
 
 # ---------------------------------------------------------------------------------------------------------- each step

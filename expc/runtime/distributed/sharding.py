@@ -30,6 +30,7 @@ from expc.compiler.graph import InitRule, Model
 from expc.compiler.lower import lower_in_parts
 from expc.compiler.lower.block import Block
 from expc.runtime.checkpoint.saving import copied
+from expc.runtime.checkpoint.shards import Together
 from expc.runtime.distributed.parts import alike, gathered, is_split, local, part_of, spread
 from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.precision import DTYPES
@@ -42,10 +43,11 @@ class Sharded(Strategy):
     name = "fsdp"
     in_step = True
 
-    def __init__(self, task: Task, mesh: DeviceMesh) -> None:
+    def __init__(self, task: Task, mesh: DeviceMesh, together: Together | None = None) -> None:
         self._task: Final = task
         self._mesh: Final = mesh
         self._device: Final = device_of(mesh)
+        self.together = together or Together(dist.new_group(backend="gloo"))
 
     @contextmanager
     def passing(self, turn: int | None, *, last: bool) -> Iterator[None]:  # noqa: ARG002 - every turn is alike

@@ -57,6 +57,8 @@ model Net(x: f32[N, 3, T]) -> f32[N, T, 4] {
   y -> Linear(4)
 }
 """
+PATIENCE = 120
+"""Seconds that some processes may take: they take 10 where nothing else runs."""
 
 
 def model_of(text):
@@ -96,8 +98,9 @@ def among_processes(tmp_path, *jobs, numbers=(1, 2, 4), arguments=()):
         start_method="forkserver",
     )
     try:
-        for _ in range(4):
-            if context.join(timeout=60):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if context.join(timeout=1):
                 return
         pytest.fail("a process hangs")
     except multiprocessing.ProcessRaisedException:
@@ -138,7 +141,7 @@ def learns_alike(mesh):
     """Three steps in two passes each, clipped, on other rows in each process: the same losses and weights."""
     model = model_of(GPT)
     whole, parts = lower(model, seed=3).double(), shard(model, units(model), mesh, seed=3).double()
-    strategy = Sharded(SimpleNamespace(model=parts), mesh)
+    strategy = Sharded(SimpleNamespace(model=parts), mesh, Together(mesh.get_group()))
     rank, size = mesh.get_local_rank(), mesh.size()
     assert [name for name, _ in parts.named_modules() if "FSDP" in type(_).__name__] == ["", "h.0", "h.1"]
     learners = [AdamW(each.parameters(), lr=0.01, eps=1e-4, weight_decay=0.1, fused=True) for each in (whole, parts)]
@@ -242,7 +245,7 @@ def saves_and_loads(mesh, folder):
 
 
 def test_a_checkpoint_in_parts_is_one_for_any_number_of_processes(tmp_path):
-    among_processes(tmp_path, saves_and_loads, numbers=(4, 2, 1, 2, 4), arguments=(tmp_path / "checkpoints",))
-    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001\n"
+    among_processes(tmp_path, saves_and_loads, numbers=(4, 1, 2, 4), arguments=(tmp_path / "checkpoints",))
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000002\n"
     names = {path.name for path in (tmp_path / "checkpoints" / folder_of(4) / SHARDS).iterdir()}
     assert names == {f"shard-{at:05d}-model-00001-of-00001.safetensors" for at in range(1, 5)}
