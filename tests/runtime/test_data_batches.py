@@ -281,6 +281,9 @@ def test_an_epoch_can_start_at_any_step_and_ranks_share_a_batch(digits):
         assert equal([batch], [{name: torch.cat([share[name] for share in shares]) for name in batch}])
 
 
+MIXED = Mixed(use("MixUp", alpha=0.5, num_classes=10), ("image", "label"), ("image", "label"), (False, False))
+
+
 @pytest.mark.parametrize("name", ["MixUp", "CutMix"])
 def test_ranks_and_workers_share_a_batch_that_is_mixed(digits, name):
     made, root = digits
@@ -293,6 +296,26 @@ def test_ranks_and_workers_share_a_batch_that_is_mixed(digits, name):
     ranks = [load(given, world=one_of(rank, 2)).epoch(1) for rank in range(2)]
     for batch, shares in zip(whole, zip(*ranks, strict=True), strict=True):
         assert equal([batch], [{key: torch.cat([share[key] for share in shares]) for key in batch}])
+
+
+@pytest.mark.parametrize(("stages", "workers"), [((), 0), ((), 1), ((MIXED,), 0), ((MIXED,), 1)])
+def test_ranks_share_the_parts_of_a_batch(digits, stages, workers):
+    """A rank without a sample of a part runs one of it, which does not count."""
+    made, root = digits
+    given = replace(made, stages=(*made.stages, *stages)), root
+    loaders = [load(given, batch=7, parts=3, world=one_of(rank, 3), workers=workers) for rank in range(3)]
+    whole = load(given, batch=7)
+    idle = 0
+    for step, (batch, *pieces) in enumerate(zip(whole.epoch(1), *(each.epoch(1) for each in loaders), strict=True)):
+        shares = [each.shares(step) for each in loaders]
+        sizes = [[share.run for share in own] for own in shares]
+        runs = [piece["image"].split(each) for piece, each in zip(pieces, sizes, strict=True)]
+        for number, part in enumerate(batch["image"].chunk(3)):
+            found = [run[number][: own[number].samples] for run, own in zip(runs, shares, strict=True)]
+            assert torch.equal(torch.cat(found), part)
+            assert [own[number].whole for own in shares] == [len(part)] * 3
+            idle += sum(own[number].samples == 0 for own in shares)
+    assert idle > 0
 
 
 def test_an_epoch_that_is_left_early_leaves_no_worker_behind(digits):
