@@ -159,7 +159,7 @@ def start(where: Where, again: Sequence[str], program: "Program") -> int:
             click.echo(ended.shown)
         return ended.status
     show(ended.problems, err=True)
-    same = len({failure.text for failure in ended.failures}) == 1 and not ended.problems
+    same = len(ended.failures) > 1 and len({failure.text for failure in ended.failures}) == 1
     for failure in ended.failures[:1] if same else ended.failures:
         click.echo(failure.text if same else f"process {failure.rank}: {failure.text}", err=True)
     if ended.way_on:
@@ -185,7 +185,7 @@ class Process:
     def failing(self) -> Iterator[list[str]]:
         """Say what goes wrong inside, to a person or to whoever started this process; afterwards, whether it did."""
         from expc.runtime.errors import RunError
-        from expc.runtime.errors.distributed import PeerLost
+        from expc.runtime.errors.distributed import NotMet, PeerLost
 
         said: list[str] = []
         try:
@@ -194,7 +194,7 @@ class Process:
             colour = text.wants_colour(sys.stderr)
             said.append(text.render(error.problem, colour=colour) + "\n")
             if self._report is not None and self._is_read:
-                self._report.failed(said[0], is_echo=isinstance(error.problem, PeerLost))
+                self._report.failed(said[0], is_echo=isinstance(error.problem, PeerLost | NotMet))
             else:
                 who = "" if self.place is None else f"process {self.place.rank}: "
                 click.echo(who + said[0], err=True, color=colour)

@@ -127,14 +127,12 @@ def _run(
         if start is not None and prepared.world.is_first:
             tidy(directory, start)
         _describe(prepared, directory, sys.argv if command is None else command, start)
-        world = prepared.world
-        if world.is_first:
-            world.begun(directory.path)
+        prepared.world.begun(directory.path)
         writer = Writer(background=prepared.checkpoint.async_)
         with (
             exhaustion_told(prepared.program, prepared.device),
             algorithms(deterministic=prepared.train.deterministic),
-            Interrupts(world) as interrupts,
+            Interrupts(prepared.world) as interrupts,
         ):
             after = start.saved.state.plain.get("records") if start is not None and start.saved is not None else None
             training = make_training(prepared, directory, shown, interrupts, writer, after)

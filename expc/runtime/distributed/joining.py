@@ -24,11 +24,20 @@ _LOST: Final = re.compile(
     r"closed by peer|reset by peer|[Tt]imed out|[Tt]imeout|pair closure|[Bb]roken pipe|NCCL|[Ss]ocket|gloo|FullMesh"
 )
 """What torch says where another process does not answer, in one of many ways."""
+STARTING: Final = 60.0
+"""Seconds that processes wait for each other at least until the run has begun: they do not start equally fast."""
 
 
 def settings_of(program: Program) -> Distributed:
     """What the file says about several processes."""
     return program.experiment.distributed or Distributed()
+
+
+def timeout_of(program: Program, *, starting: bool = False) -> float:
+    """Seconds that a process waits for another one."""
+    timeout = settings_of(program).timeout
+    seconds = timeout.number * SECONDS[timeout.unit]
+    return max(seconds, STARTING) if starting else seconds
 
 
 def device_of(place: Place | None, device: str) -> str:
@@ -54,7 +63,7 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
     if (backend == "nccl") != (where.type == "cuda"):
         span = program.experiment.places.get("distributed.backend") or option_span("--device", str(where))
         raise RunError(BackendUnfit(span=span, backend=backend, device=str(where)))
-    timeout = timedelta(seconds=settings.timeout.number * SECONDS[settings.timeout.unit])
+    starting = timedelta(seconds=timeout_of(program, starting=True))
     if where.type == "cuda":
         torch.cuda.set_device(where)
     # The launcher of torch has a store of its own, where the processes find each other.
@@ -65,7 +74,7 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
             init_method=meeting,
             rank=place.rank,
             world_size=place.size,
-            timeout=timeout,
+            timeout=starting,
             device_id=where if where.type == "cuda" else None,
         )
     except (RuntimeError, ValueError, OSError) as error:
@@ -73,7 +82,8 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
         span = option_span("--rdzv", at)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RunError(NotMet(span=span, rank=place.rank, size=place.size, address=at, reason=reason)) from error
-    world = Many(local_rank=place.local_rank, local_size=place.local_size, timeout=timeout)
+    timeout = timedelta(seconds=timeout_of(program))
+    world = Many(local_rank=place.local_rank, local_size=place.local_size, starting=starting, timeout=timeout)
     try:
         yield world
     except RuntimeError as error:

@@ -20,7 +20,7 @@ from expc.compiler.program import Program
 from expc.diagnostics import Problem, Span
 from expc.frozen import dataclass
 from expc.runtime.distributed.environment import refuse_too_few
-from expc.runtime.distributed.joining import settings_of
+from expc.runtime.distributed.joining import timeout_of
 from expc.runtime.distributed.reports import (
     BEAT,
     FOLDER,
@@ -35,7 +35,6 @@ from expc.runtime.distributed.reports import (
 )
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.distributed import NotMet, ProcessEnded, ProcessStalled
-from expc.runtime.watch import SECONDS
 
 GRACE: Final = 30
 """Seconds that processes have to end by themselves when they are asked to, until they are killed."""
@@ -85,7 +84,6 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     count = _count(wanted)
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # what it knows is told in our words
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     with tempfile.TemporaryDirectory(prefix="expc-") as temporary:
         folder = Path(temporary)
@@ -105,6 +103,7 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             # Heeded as a run in one process heeds them: what is ignored (`nohup`) stays so.
             signals_to_handle=",".join(_heeded()),
         )
+        logging.disable()  # what torch knows is told in our words
         try:
             elastic_launch(config, sys.executable)("-m", "expc", *arguments)
         except SignalException as stopped:
@@ -117,6 +116,7 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             problem = NotMet(span=option_span("--rdzv", at), rank=0, size=count, address=at, reason=reason)
             raise RunError(problem) from error
         finally:
+            logging.disable(logging.NOTSET)
             del os.environ[FOLDER], os.environ[LAUNCHER]
         return _ended(folder)
 
@@ -147,26 +147,32 @@ def _ended(folder: Path, signal: int | None = None) -> Ended:
 def _failed(folder: Path, ended: Mapping[int, Any], program: Program) -> Ended:
     """What is to be said of processes that failed: in their own words, and of those that had none, in ours."""
     said = [failure for failure in failures(folder) if failure.rank in ended]
-    spoke = {failure.rank for failure in said}
     causes = [failure for failure in said if not failure.is_echo]
-    first = min(failure.timestamp for failure in ended.values())
+    spoke = {failure.rank for failure in said}
+    first = next(iter(ended))  # torch has looked at all others after this one, and has asked them to end
     problems: list[Problem] = []
-    for rank, failure in sorted(ended.items(), key=lambda item: item[1].timestamp):
-        was_ended = failure.timestamp > first  # by torch, since another one had failed
-        if rank in spoke or (was_ended and failure.exitcode != -signal.SIGKILL):
+    for rank, failure in ended.items():
+        was_asked = rank != first and failure.exitcode == -signal.SIGTERM
+        if rank in spoke or was_asked:
             continue
         seen = last_seen(folder, rank)
-        how = f"ended with status {failure.exitcode}"
-        if failure.exitcode < 0:
-            with suppress(ValueError):
-                how = f"was killed by {signal.Signals(-failure.exitcode).name}"
-        if was_ended and not causes:
+        did_not_heed = failure.timestamp - ended[first].timestamp > GRACE / 2
+        if did_not_heed and not causes:
             problems.append(_stalled(rank, seen, failure.timestamp, program))
-        elif not was_ended:
+        elif not did_not_heed:
+            how = _how(failure.exitcode)
             problems.append(ProcessEnded(span=_line(seen, program), rank=rank, how=how, where=_where(seen)))
     # Where one is known to have failed, what others say of those that they lost is an echo of that.
     heard = causes or ([] if problems else said)
     return Ended(None, "", tuple(problems), tuple(heard), "" if heard else way_on(folder))
+
+
+def _how(status: int) -> str:
+    """How a process has ended, in words."""
+    with suppress(ValueError):
+        if status < 0:
+            return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
 
 
 def _stalled(rank: int, seen: Seen | None, ended: float, program: Program) -> ProcessStalled:
@@ -179,12 +185,12 @@ def _stalled(rank: int, seen: Seen | None, ended: float, program: Program) -> Pr
             if stopped
             else "it was alive, but did not come back: something that it calls takes too long, or waits for ever",
         )
-    timeout = settings_of(program).timeout
+    waited = timeout_of(program, starting=seen is None or seen.phase == "starting")
     return ProcessStalled(
         span=_line(seen, program),
         rank=rank,
         where=_where(seen),
-        waited=f"{timeout.number * SECONDS[timeout.unit]:g} s",
+        waited=f"{waited:g} s",
         notes=notes,
     )
 

@@ -41,7 +41,7 @@ class World:
         """Say how far this process is, for whoever started it."""
 
     def begun(self, directory: Path) -> None:
-        """Say where the run's files are, for whoever started it."""
+        """The run begins: say where its files are, for whoever started it, and wait no longer than the file says."""
 
     @property
     def is_first(self) -> bool:
@@ -113,13 +113,17 @@ class Many(World):
     Every method is a collective: all processes call it, in the same order.
     """
 
-    def __init__(self, *, local_rank: int, local_size: int, timeout: timedelta) -> None:
-        """`torch.distributed` is initialised already. What is no tensor of the model goes over gloo."""
+    def __init__(self, *, local_rank: int, local_size: int, starting: timedelta, timeout: timedelta) -> None:
+        """`torch.distributed` is initialised already. What is no tensor of the model goes over gloo.
+
+        A process waits `starting` for another one until the run has begun, and then `timeout`.
+        """
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
         self.local_rank, self.local_size = local_rank, local_size
         apart = dist.get_backend() != "gloo"
-        self._group: Final = dist.new_group(backend="gloo", timeout=timeout) if apart else dist.group.WORLD
+        self._group: Final = dist.new_group(backend="gloo", timeout=starting) if apart else dist.group.WORLD
+        self._timeout: Final = timeout
         self._now = time.monotonic()
         self._report: Final = Report(self.rank)
         self.agree(0)
@@ -136,7 +140,10 @@ class Many(World):
 
     def begun(self, directory: Path) -> None:
         """As `World` says."""
-        self._report.begun(directory)
+        if self.is_first:
+            self._report.begun(directory)
+        for group in {dist.group.WORLD, self._group}:
+            dist.distributed_c10d._set_pg_timeout(self._timeout, group)  # noqa: SLF001 - torch has no other way
 
     def agree(self, number: int) -> int:
         """As `World` says."""
