@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[3]
 TINY = {"width": 10, "heads": 2, "depth": 2, "context": 7}
 """Sizes that neither 4 nor 64 divide."""
-WIDE = {"width": 96, "heads": 2, "depth": 4, "context": 7, "p": 0}
+WIDE = {"width": 96, "heads": 2, "depth": 3, "context": 7, "p": 0}
 """What is gathered is more than what any operator makes."""
 
 AGAIN = """
