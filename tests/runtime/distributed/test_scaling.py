@@ -108,7 +108,7 @@ def test_what_is_held_and_sent_is_what_was_said(tmp_path: Path) -> None:
         [sys.executable, "-c", ALL, str(ROOT / "benchmarks"), json.dumps(list(cases.values()))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
