@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_value_
 from torch.optim import Optimizer
 
 from expc.compiler.program import TrainPlan
@@ -211,7 +210,7 @@ def gradients(run: Training, turn: Turn, batch: Batch, *, measure: bool) -> Tens
             if kind == "norm":
                 run.strategy.clip_norm(parameters, limit)
             else:
-                clip_grad_value_(parameters, limit)
+                run.strategy.clip_value(parameters, limit)
     return losses["loss"].detach()
 
 

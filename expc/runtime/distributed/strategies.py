@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from expc.runtime.checkpoint.saving import copied
+from expc.runtime.distributed.parts import is_split
 from expc.runtime.task import Task
 from expc.spec.sections import Distributed
 
@@ -41,6 +42,13 @@ class Strategy:
     def clip_norm(self, parameters: Sequence[Tensor], limit: float) -> None:
         """Limit the norm of all gradients together."""
         clip_grad_norm_(parameters, limit)
+
+    def clip_value(self, parameters: Sequence[Tensor], limit: float) -> None:
+        """Limit every number of the gradients. torch does not take those in parts together with others."""
+        for in_parts in (True, False):
+            alike = [parameter for parameter in parameters if is_split(parameter) is in_parts]
+            if alike:
+                clip_grad_value_(alike, limit)
 
     def whole(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The `state_dict` of the model, copied to the CPU; of a model in parts only in the first process."""

@@ -13,6 +13,8 @@ from torch.distributed.tensor.debug import CommDebugMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from expc.compiler.library.optimizers import FUSED_TOO, FUSED_WHOLE, MATRICES, WHOLE, optimizers
+from expc.runtime.distributed.parts import local
+from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.fused import chosen
 from expc.runtime.histograms import Histograms
 
@@ -79,3 +81,14 @@ def test_histograms_are_those_of_whole_weights(mesh, events):
     if events is not None:
         weights = {("weights/0.weight", 1): (5, 3), ("weights/0.bias", 1): (5,)}
         assert events == weights | {("gradients/0.weight", 1): (5, 3), ("gradients/0.bias", 1): (5,)}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_numbers_of_gradients_are_limited_be_they_in_parts_or_not(mesh):
+    model = fully_shard(nn.Sequential(nn.Linear(3, 5)), mesh=mesh)
+    alone = nn.Linear(2, 2)
+    (model(torch.ones(2, 3)).sum() + 9 * alone(torch.ones(2, 2)).sum()).backward()
+    parameters = [*model.parameters(), *alone.parameters()]
+    assert all(local(parameter.grad).abs().max() > 0.5 for parameter in parameters)
+    Strategy().clip_value(parameters, 0.5)
+    assert all(local(parameter.grad).abs().max() == 0.5 for parameter in parameters)
