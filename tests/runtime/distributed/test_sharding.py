@@ -1,14 +1,22 @@
 """fsdp: a network in parts is the network: how it starts, what it learns, and what is saved of it."""
 
+import errno
+import hashlib
+import json
+import pickle
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from traceback import format_exc
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
+import safetensors.torch
 import torch
 from torch import distributed as dist
 from torch import multiprocessing
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
@@ -17,15 +25,17 @@ from torch.optim import AdamW
 from expc.compiler.lower import lower
 from expc.compiler.plans.units import units
 from expc.compiler.session import check_text
+from expc.runtime.checkpoint import saving
 from expc.runtime.checkpoint.forms import filled, whole
 from expc.runtime.checkpoint.loading import load
-from expc.runtime.checkpoint.manifest import SHARDS
+from expc.runtime.checkpoint.manifest import SHARDS, Damaged, Manifest
 from expc.runtime.checkpoint.optimizers import optimizer_state, restore_optimizers
 from expc.runtime.checkpoint.packing import State
 from expc.runtime.checkpoint.saving import folder_of, snapshot, steps_in, write
 from expc.runtime.checkpoint.shards import Together
 from expc.runtime.distributed.parts import gathered, is_split, local
 from expc.runtime.distributed.sharding import Sharded, merged, resharded, shard
+from expc.runtime.errors import RunError
 
 GPT = """
 block Attention(x: f32[N, T, C]) {
@@ -244,8 +254,106 @@ def saves_and_loads(mesh, folder):
     same(restored(fresh(), state_of(*expected)), expected)
 
 
+def fails_together(mesh, folder):
+    """Where one process cannot write its part, or the first cannot begin, all are told, and nothing is left."""
+    model = model_of(RECURRENT)
+    together, step = Together(mesh.get_group()), 10 + mesh.size()
+    taken = snapshot(step, State({"model": shard(model, (), mesh).state_dict()}, {}), 0, {"step": step}, together)
+    full = OSError(errno.ENOSPC, "no space left")
+    last = mesh.get_local_rank() == mesh.size() - 1
+    unwritable = patch.object(HuggingFaceStorageWriter, "write_data", side_effect=full) if last else nullcontext()
+    with unwritable, pytest.raises(RunError) as raised:
+        write(folder, taken, 9, together=together)
+    assert raised.value.problem.code == "E0805"
+    no_room = patch.object(saving, "refuse_little_space", side_effect=full) if together.is_first else nullcontext()
+    with no_room, pytest.raises(RunError) as raised:
+        write(folder, taken, 9, together=together)
+    assert raised.value.problem.code == ("E0805" if together.is_first else "E0804")
+    dist.barrier(mesh.get_group())
+    assert [path.name for path in folder.iterdir() if "step-00001" in path.name] == []
+
+
 def test_a_checkpoint_in_parts_is_one_for_any_number_of_processes(tmp_path):
-    among_processes(tmp_path, saves_and_loads, numbers=(4, 1, 2, 4), arguments=(tmp_path / "checkpoints",))
-    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000002\n"
-    names = {path.name for path in (tmp_path / "checkpoints" / folder_of(4) / SHARDS).iterdir()}
+    folder = tmp_path / "checkpoints"
+    among_processes(tmp_path, saves_and_loads, fails_together, numbers=(4, 1, 2, 4), arguments=(folder,))
+    assert (folder / "latest").read_text() == "step-000002\n"
+    names = {path.name for path in (folder / folder_of(4) / SHARDS).iterdir()}
     assert names == {f"shard-{at:05d}-model-00001-of-00001.safetensors" for at in range(1, 5)}
+
+
+ROWS = torch.arange(6.0).view(3, 2)
+HALVES = {"a.safetensors": (0, ROWS[:2]), "b.safetensors": (2, ROWS[2:])}
+
+
+class Harm:
+    """What a pickle runs."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def part(row, rows, **info):
+    where = json.dumps({"model/w": {"saved_offsets": [row, 0]} | info})
+    return safetensors.torch.save({"model/w": rows.clone()}, {"DCP_SHARDING_INFO": where})
+
+
+def checkpoint(folder, files):
+    """A checkpoint with these files, and a manifest that agrees with them."""
+    path = folder / folder_of(1)
+    (path / SHARDS).mkdir(parents=True)
+    contents = {"state.json": b"{}"} | {f"{SHARDS}/{name}": content for name, content in files.items()}
+    listed = {}
+    for name, content in contents.items():
+        (path / name).write_bytes(content)
+        listed[name] = (len(content), hashlib.sha256(content).hexdigest())
+    (path / "manifest.json").write_bytes(Manifest(listed, {"step": 1}).text())
+    return path
+
+
+def test_parts_are_read_without_the_processes_that_wrote_them(tmp_path):
+    saved = load(checkpoint(tmp_path, {name: part(*half) for name, half in HALVES.items()})).state
+    assert saved.tensors["model"]["w"].is_meta
+    assert torch.equal(whole(saved, "model")["w"], ROWS)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"b.safetensors": part(2, ROWS[2:])}, "a part of 'model/w' is missing"),
+        ({"a.safetensors": part(0, ROWS[:2]), "b.safetensors": part(1, ROWS[2:])}, "a part of 'model/w' is missing"),
+        ({"a.safetensors": part(0, ROWS, saved_offsets="up")}, "is no part of a tensor"),
+        ({"a.safetensors": part(0, ROWS, saved_offsets=[])}, "is no part of a tensor"),
+        ({"a.safetensors": part(0, ROWS, saved_offsets=[-1, 0])}, "a part of 'model/w' is missing"),
+        ({"a.safetensors": b"\xff" * 64}, "is no part of a tensor"),
+        ({"a.safetensors": "pickle"}, "is no part of a tensor"),
+        ({"a.safetensors": part(0, ROWS), ".metadata": "pickle"}, "which is no file of a checkpoint"),
+    ],
+)
+def test_what_is_no_part_is_refused_and_nothing_is_run(tmp_path, files, reason):
+    harm = tmp_path / "harm"
+    harmful = pickle.dumps(Harm(harm))
+    path = checkpoint(tmp_path, {name: harmful if file == "pickle" else file for name, file in files.items()})
+    with pytest.raises(Damaged, match=reason):
+        load(path)
+    assert not harm.exists()
+    pickle.loads(harmful)
+    assert harm.exists()
+
+
+def test_a_byte_that_changed_and_a_file_that_came_are_seen(tmp_path):
+    path = checkpoint(tmp_path, {name: part(*half) for name, half in HALVES.items()})
+    with (path / SHARDS / "b.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"!")
+    with pytest.raises(Damaged, match=r"b\.safetensors is not what was saved"):
+        load(path)
+    (path / SHARDS / ".metadata").write_bytes(b"")
+    with pytest.raises(Damaged, match="which its manifest does not list"):
+        load(path)
+    (path / SHARDS).rename(tmp_path / "elsewhere")
+    (path / SHARDS).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Damaged, match="which its manifest does not list"):
+        load(path)
