@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -180,6 +181,8 @@ class Process:
             self._report.begin()
         self.shows = place is None or (place.rank == 0 and not self._is_read)
         """Whether it is the one that tells people things."""
+        if place is not None and place.rank:
+            warnings.simplefilter("ignore")  # the first process gives the same
 
     @contextmanager
     def failing(self) -> Iterator[list[str]]:

@@ -80,7 +80,7 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
     except (RuntimeError, ValueError, OSError) as error:
         at = f"{place.address}:{place.port}"
         span = option_span("--rdzv", at)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = _plain(error)
         raise RunError(NotMet(span=span, rank=place.rank, size=place.size, address=at, reason=reason)) from error
     timeout = timedelta(seconds=timeout_of(program))
     world = Many(local_rank=place.local_rank, local_size=place.local_size, starting=starting, timeout=timeout)
@@ -89,12 +89,18 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
     except RuntimeError as error:
         if _LOST.search(str(error)) is None:
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = _plain(error)
         when = f"at step {world.step:,}"
         span = program.experiment.places.get("distributed.timeout") or Span(program.source, 0, 0)
         raise RunError(PeerLost(span=span, rank=world.rank, size=world.size, where=when, reason=reason)) from error
     finally:
         world.close()
+
+
+def _plain(error: Exception) -> str:
+    """What torch says, without the places of its own source and its good wishes."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"\[\S+:\d+\] ", "", first).partition(". This is typically")[0]
 
 
 def launch_id() -> str | None:
