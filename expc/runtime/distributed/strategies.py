@@ -115,7 +115,7 @@ class Copies(Strategy):
                     wrapper = DistributedDataParallel(self._task.model, **self._settings)
             # The last to let go of a group waits for its threads. It must be Python, which lets go of its lock for
             # that: where it is the reducer, they wait for each other, for ever. Attributes are freed in this order.
-            wrapper.freed_after_reducer = wrapper.process_group
+            vars(wrapper)["freed_after_reducer"] = wrapper.process_group
             known = self._wrapped[turn] = (learning, wrapper, self._task.compiled(wrapper))
         return known[1:]
 
