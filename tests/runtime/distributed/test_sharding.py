@@ -121,9 +121,10 @@ def among_processes(tmp_path, *jobs, numbers=(1, 2, 4), arguments=()):
             process.kill()
 
 
-def starts_alike(mesh):
+def starts_alike(mesh, weights):
     """Every number is that of the network that is not in parts; who is to hold a part holds no more."""
-    for text in (GPT, RECURRENT):
+    stored = RECURRENT.replace("-> Linear(4)", f'-> Linear(4)\n  init "rnn.*" = load("{weights}")')
+    for text in (GPT, RECURRENT, stored):
         model = model_of(text)
         whole = lower(model, seed=3)
         parts = shard(model, units(model), mesh, seed=3)
@@ -139,6 +140,9 @@ def starts_alike(mesh):
         for key, tensor in together.items():
             assert torch.equal(tensor, whole.state_dict()[key])
         inputs = torch.tensor([[1, 2, 3]]) if text is GPT else torch.ones(2, 3, 3)
+        if text is stored:
+            loaded = safetensors.torch.load_file(weights)["rnn.weight_hh_l0"]
+            assert torch.equal(gathered(parts.rnn.weight_hh_l0), loaded)
         with torch.no_grad():
             assert torch.equal(parts.eval()(inputs), whole.eval()(inputs))
         resharded(parts)
@@ -147,7 +151,7 @@ def starts_alike(mesh):
         assert [name for name, each in parts.named_parameters() if not is_split(each)] == expected
 
 
-def learns_alike(mesh):
+def learns_alike(mesh, _):
     """Three steps in two passes each, clipped, on other rows in each process: the same losses and weights."""
     model = model_of(GPT)
     whole, parts = lower(model, seed=3).double(), shard(model, units(model), mesh, seed=3).double()
@@ -186,7 +190,10 @@ def learns_alike(mesh):
 
 
 def test_a_network_in_parts_is_the_network(tmp_path):
-    among_processes(tmp_path, starts_alike, learns_alike)
+    path = tmp_path / "weights.safetensors"
+    weights = lower(model_of(RECURRENT), seed=7).state_dict()
+    safetensors.torch.save_file(weights, path)
+    among_processes(tmp_path, starts_alike, learns_alike, arguments=(path,))
 
 
 def learnt(network):
