@@ -70,6 +70,7 @@ from expc.compiler.ops import (
     enlarging,
     joining,
     matrices,
+    neighbours,
     pointwise,
     products,
     reduction,
@@ -98,6 +99,7 @@ FAMILIES = (
     reshaping,
     scattering,
     selecting,
+    neighbours,
     statistics,
     windows,
 )
