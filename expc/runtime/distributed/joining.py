@@ -44,7 +44,10 @@ def device_of(place: Place | None, device: str) -> str:
     """The device of this process: each process of a machine has a GPU of its own, where there are GPUs."""
     if place is None or device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return device if place is None else "cpu"
-    return f"cuda:{place.local_rank}" if device in ("auto", "cuda") else device
+    if device not in ("auto", "cuda"):
+        return device
+    # Slurm may show each of its tasks one GPU only.
+    return "cuda:0" if torch.cuda.device_count() == 1 else f"cuda:{place.local_rank}"
 
 
 @contextmanager
