@@ -122,6 +122,9 @@ class Where:
         if self.asked:
             refuse_launched(place, self.asked, is_for_node=self.nodes is not None)
             place = None
+        if self.asked or place is not None:
+            # What torch has to say of connections that fail is told in our words.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         return Process(place)
 
     def refuse_contradictions(self) -> None:

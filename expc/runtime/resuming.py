@@ -14,7 +14,7 @@ from expc.runtime.checkpoint.loading import Saved, newest
 from expc.runtime.checkpoint.manifest import Damaged, read_plain
 from expc.runtime.checkpoint.saving import folder_of, step_of
 from expc.runtime.comparing import LEARNING, LENGTH, differences, is_harmless, values_of
-from expc.runtime.distributed.joining import launch_id
+from expc.runtime.distributed.joining import launch_ids
 from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.checkpoints import (
@@ -101,15 +101,20 @@ def last_run(program: Program, out: Path | None) -> Path | None:
 
 def earlier_part(program: Program, out: Path | None, world: World) -> Resume | None:
     """The run that was begun by this launch before torch's launcher had to restart it, perhaps on other machines."""
-    launch = launch_id()
-    if launch is None:
+    launch = launch_ids(world)
+    if not launch:
         return None
     found: str | None = None
     if world.is_first:
         paths = [out] if out is not None else sorted(Path("runs").glob(f"{program.name}-*"))
-        found = next((str(path) for path in paths if _facts(path).get("launch") == launch), None)
+        found = next((str(path) for path in paths if _is_of(_facts(path), launch)), None)
     path = world.firsts(found)
     return None if path is None else Resume(Path(path))
+
+
+def _is_of(facts: Mapping[str, Any], launch: list[str]) -> bool:
+    known = facts.get("launch")
+    return isinstance(known, list) and any(name in launch for name in known)
 
 
 def refuse_other_checkpoints(start: Start, resume: Resume, world: World) -> None:

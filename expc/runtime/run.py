@@ -20,7 +20,7 @@ from expc.runtime.data.declared import Given
 from expc.runtime.data.loader import Loader
 from expc.runtime.distributed.bystanders import BystandersDirectory
 from expc.runtime.distributed.environment import Place
-from expc.runtime.distributed.joining import device_of, joined, launch_id
+from expc.runtime.distributed.joining import device_of, joined, launch_ids
 from expc.runtime.distributed.world import World
 from expc.runtime.errors import RunError
 from expc.runtime.errors.checkpoints import CheckpointUnfit
@@ -241,7 +241,7 @@ def _best_so_far(training: Training) -> dict[str, float] | None:
 def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str], start: Start | None) -> None:
     if start is not None:
         gone_on = {"at": now(), "step": 0 if start.saved is None else start.saved.step, "changed": dict(start.changed)}
-        directory.record(processes=prepared.world.size, launch=launch_id())
+        directory.record(processes=prepared.world.size, launch=launch_ids(prepared.world))
         directory.record(status="running", resumed=[*directory.facts.get("resumed", []), gone_on])
         if start.changed:
             directory.describe(prepared.program, root_of(prepared.program), prepared.precision.name)
@@ -257,7 +257,7 @@ def _describe(prepared: Prepared, directory: RunDirectory, command: Sequence[str
         precision_measured=finite(prepared.precision.measured),
         processes=prepared.world.size,
         strategy=prepared.strategy.name,
-        launch=launch_id(),
+        launch=launch_ids(prepared.world),
         command=list(command),
     )
     directory.describe(prepared.program, root_of(prepared.program), prepared.precision.name)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -14,6 +15,8 @@ from expc.compiler.program import Program
 from expc.diagnostics import Span
 from expc.runtime.device import choose_device
 from expc.runtime.distributed.environment import Place
+from expc.runtime.distributed.interfaces import choose_interface
+from expc.runtime.distributed.reports import FOLDER
 from expc.runtime.distributed.world import Many, World
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.distributed import BackendUnfit, NotMet, PeerLost
@@ -69,6 +72,7 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
     starting = timedelta(seconds=timeout_of(program, starting=True))
     if where.type == "cuda":
         torch.cuda.set_device(where)
+    choose_interface(place.address, place.port, machines=place.nodes)
     # The launcher of torch has a store of its own, where the processes find each other.
     meeting = "env://" if place.launched_by == "torchrun" else f"tcp://{place.address}:{place.port}"
     try:
@@ -106,7 +110,11 @@ def _plain(error: Exception) -> str:
     return re.sub(r"\[\S+:\d+\] ", "", first).partition(". This is typically")[0]
 
 
-def launch_id() -> str | None:
-    """What torch's launcher calls this launch, in all its processes and after each restart; none without one."""
-    given = os.environ.get("TORCHELASTIC_RUN_ID")
-    return None if given in (None, "none") else given
+def launch_ids(world: World) -> list[str]:
+    """What this launch is called, by those who have started its processes, also after each restart; empty without one.
+
+    A machine that starts several has a name of its own for it: some may come later, and others go.
+    """
+    folder, given = os.environ.get(FOLDER), os.environ.get("TORCHELASTIC_RUN_ID")
+    mine = Path(folder).name if folder else None if given in (None, "none") else given
+    return sorted({name for name in world.everyones(mine) if name is not None})

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from expc.compiler.program import Program
 from expc.diagnostics import Problem, Span
 from expc.frozen import dataclass
 from expc.runtime.distributed.environment import refuse_too_few
+from expc.runtime.distributed.interfaces import address_towards, is_free, is_here
 from expc.runtime.distributed.joining import timeout_of
 from expc.runtime.distributed.reports import (
     BEAT,
@@ -85,7 +87,7 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
 
     count = _count(wanted)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    with tempfile.TemporaryDirectory(prefix="expc-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=f"expc-{time.time_ns()}-") as temporary:
         folder = Path(temporary)
         os.environ |= {FOLDER: temporary, LAUNCHER: str(os.getpid())}
         config = LaunchConfig(
@@ -96,7 +98,8 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             role="expc",
             rdzv_backend="c10d",
             rdzv_endpoint=wanted.meeting or "localhost:0",
-            rdzv_configs={"is_host": True} if wanted.meeting is None else {},
+            rdzv_configs=_meeting(wanted, timeout_of(program, starting=True)),
+            local_addr=_address(wanted),
             max_restarts=wanted.max_restarts,
             shutdown_timeout=GRACE,
             logs_specs=DefaultLogsSpecs(log_dir=str(folder / "logs")),
@@ -129,9 +132,25 @@ def _count(wanted: Launch) -> int:
     return found if wanted.processes == "all" else int(wanted.processes)
 
 
+def _meeting(wanted: Launch, patience: float) -> dict[str, Any]:
+    """How the machines meet: one of them has what all write to, the one that the address means."""
+    if wanted.meeting is None:
+        return {"is_host": True}
+    host, _, port = wanted.meeting.rpartition(":")
+    return {"is_host": is_here(host) and is_free(host, int(port)), "join_timeout": int(patience)}
+
+
+def _address(wanted: Launch) -> str | None:
+    """Where other machines reach this one; none where there are no others."""
+    if wanted.meeting is None:
+        return "localhost"
+    host, _, port = wanted.meeting.rpartition(":")
+    return address_towards(host, int(port), machines=wanted.max_nodes)
+
+
 def _name(wanted: Launch) -> str:
-    """The same for all machines of a launch, and another one for each launch."""
-    return f"expc-{wanted.meeting}" if wanted.meeting else f"expc-{os.getpid()}-{Path('/proc/self').stat().st_ctime_ns}"
+    """The same for all machines of a launch."""
+    return f"expc-{wanted.meeting or 'here'}"
 
 
 def _heeded() -> list[str]:
