@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
-from expc.compiler.lower import lower
+from expc.compiler.lower import lower, lower_in_parts
 from expc.compiler.plans.units import units
 from expc.compiler.session import check_text
 from expc.runtime.checkpoint import saving
@@ -187,6 +187,26 @@ def learns_alike(mesh, _):
             learner.zero_grad()
         for key, tensor in parts.state_dict().items():
             torch.testing.assert_close(gathered(tensor), whole.state_dict()[key], rtol=0, atol=1e-12)
+
+
+def test_what_is_built_in_parts_is_never_whole():
+    """Parameters without memory, tied ones too, and of each what was asked for."""
+    model = model_of(GPT)
+    sizes = []
+
+    def last_rows(parameter):
+        sizes.append(parameter.numel())
+        return parameter[-2:].clone() if parameter.dim() else parameter.clone()
+
+    network, parts = lower_in_parts(model, last_rows, seed=3)
+    whole = lower(model, seed=3)
+    assert network.lm_head.weight is network.wte.weight
+    assert max(sizes) == whole.get_submodule("h.0").attn.c_attn.weight.numel()
+    for parameter, expected in zip(network.parameters(), whole.parameters(), strict=True):
+        assert parameter.untyped_storage().nbytes() == parameter.element_size()
+        assert parameter.shape == expected.shape
+        assert torch.equal(parts[parameter], expected[-2:] if expected.dim() else expected)
+    assert torch.equal(network.noise, whole.noise)
 
 
 def test_a_network_in_parts_is_the_network(tmp_path):
