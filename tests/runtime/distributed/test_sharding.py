@@ -36,6 +36,7 @@ from expc.runtime.checkpoint.shards import Together
 from expc.runtime.distributed.parts import gathered, is_split, local
 from expc.runtime.distributed.sharding import Sharded, merged, resharded, shard
 from expc.runtime.errors import RunError
+from expc.runtime.precision import Precision
 
 GPT = """
 block Attention(x: f32[N, T, C]) {
@@ -213,7 +214,32 @@ def test_a_network_in_parts_is_the_network(tmp_path):
     path = tmp_path / "weights.safetensors"
     weights = lower(model_of(RECURRENT), seed=7).state_dict()
     safetensors.torch.save_file(weights, path)
-    among_processes(tmp_path, starts_alike, learns_alike, arguments=(path,))
+    among_processes(tmp_path, starts_alike, learns_alike, computes_in_bf16, arguments=(path,))
+
+
+def computes_in_bf16(mesh, _):
+    """Matrices are gathered in bf16, vectors are f32; gradients are those of one process, but for rounding."""
+    model = model_of(GPT)
+    networks = lower(model, seed=3), shard(model, units(model), mesh, precision="bf16", seed=3)
+    strategy = Sharded(SimpleNamespace(model=networks[1]), mesh, Together(mesh.get_group()))
+    block = networks[1].get_submodule("h.0")
+    used = []
+    block.attn.c_attn.register_forward_hook(lambda layer, _, output: used.append((layer.weight.dtype, output.dtype)))
+    block.ln_1.register_forward_hook(lambda layer, _, output: used.append((layer.weight.dtype, output.dtype)))
+    tokens, losses = torch.randint(5, (4, 7), generator=torch.Generator().manual_seed(0)), []
+    for network, passing in zip(networks, (nullcontext(), strategy.passing(None, last=True)), strict=True):
+        with passing:
+            with Precision("bf16", torch.device("cpu")).autocast():
+                losses.append(cross_entropy(network(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()))
+            losses[-1].backward()
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=0)
+    assert losses[1].dtype == torch.float32
+    assert used == [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)]
+    for expected, found in zip(*(network.parameters() for network in networks), strict=True):
+        assert is_split(found) == (found.dim() > 1)
+        assert found.dtype == found.grad.dtype == torch.float32
+        far = (gathered(found.grad) - expected.grad).norm()
+        assert far < 0.05 * expected.grad.norm() + 0.002
 
 
 def learnt(network):
