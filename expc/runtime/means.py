@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from expc.runtime.distributed.scores import mine
 from expc.runtime.distributed.world import World
 
 MANY: Final = 1024
@@ -60,24 +61,22 @@ class Means:
         """The means so far; waits for the device as `sums` does, and for the other processes."""
         return {name: total / self.samples for name, total in self._of_all().items()}
 
-    def gather(self) -> None:
-        """Let the first process have the sums of all: what it goes on with, and what a checkpoint holds."""
-        total = self._of_all()
-        self._sums = total if self._world.is_first else {}
-
     def reset(self) -> None:
         """Start again."""
         self._waiting, self._packed, self._sums, self.samples = [], [], {}, 0
         self._added, self.first_not_finite = {}, {}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
-        return {"sums": dict(self.sums), "samples": self.samples}
+        """What a checkpoint must hold: the sums of each process. All call this."""
+        return {"sums": self._world.everyones(dict(self.sums)), "samples": self.samples}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what a checkpoint held."""
         self.reset()
-        self._sums, self.samples = dict(state["sums"]), state["samples"]
+        self.samples = state["samples"]
+        for sums in mine(state["sums"], self._world):
+            for name, total in sums.items():
+                self._sums[name] = self._sums.get(name, 0.0) + total
 
     def _of_all(self) -> dict[str, float]:
         """The sums of all processes; `first_not_finite` is that of all of them, too."""

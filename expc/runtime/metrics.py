@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from expc.compiler.graph import Apply, Container
 from expc.compiler.ops.declare import PythonCode
 from expc.compiler.program import MetricPlan
-from expc.runtime.distributed.scores import can_be_added, together
+from expc.runtime.distributed.scores import everyones, mine, together
 from expc.runtime.distributed.world import World
 from expc.runtime.externs import ExternMetric
 
@@ -53,6 +53,7 @@ class Metrics:
         self._world: Final = world or World()
         self._measures: Final = {plan.name: _measure(plan, device, scores, self._world) for plan in plans}
         self._plans: Final = plans
+        self._device: Final = device
         self._remark: Final = remark
         self.matrices: dict[str, Tensor] = {}
         """Of what was read last, the tables of numbers by name, on the CPU."""
@@ -85,20 +86,17 @@ class Metrics:
         for measure in self._measures.values():
             measure.reset()
 
-    def gather(self) -> None:
-        """Let the first process have what all have taken in: what it goes on with, and what a checkpoint holds."""
-        if self._world.size > 1:
-            for measure in self._measures.values():
-                measure.gather()
-
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
-        return {name: measure.state() for name, measure in self._measures.items()}
+        """What a checkpoint must hold: what each process has taken in. All call this."""
+        held = {name: measure.state() for name, measure in self._measures.items()}
+        saved = everyones(held, self._world, self._device)
+        return {name: [each[name] for each in saved] for name in held}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what a checkpoint held; a metric that it does not know starts again."""
         for name in self._measures.keys() & state.keys():
-            self._measures[name].restore(state[name])
+            self._measures[name].reset()
+            self._measures[name].restore(mine(state[name], self._world))
 
     def _pass_on(self, name: str, remarks: Sequence[str]) -> None:
         for text in remarks:
@@ -122,17 +120,14 @@ class _Measure(Protocol):
         `going_on`: what this one has so far, leaving all as it is.
         """
 
-    def gather(self) -> None:
-        """Let the first process have what all have taken in."""
-
     def reset(self) -> None:
         """Start again."""
 
-    def state(self) -> Mapping[str, Any]:
-        """What a checkpoint must hold."""
+    def state(self) -> Any:
+        """What this process has taken in."""
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint held."""
+    def restore(self, states: Sequence[Any]) -> None:
+        """Go on, after `reset`, from what some processes had taken in: none, one, or several."""
 
 
 class _Mean:
@@ -156,19 +151,12 @@ class _Mean:
         total, samples = (self._sum, self._samples) if going_on else self._of_all()
         return total / samples, ()
 
-    def gather(self) -> None:
-        """As `_Measure` says."""
-        total, samples = self._of_all()
-        self.reset()
-        if self._world.is_first:
-            self._sum, self._samples = total, samples
-
     def _of_all(self) -> tuple[Tensor, int]:
         if self._world.size == 1:
             return self._sum, self._samples
-        everyones = self._world.everyones([float(self._sum), self._samples])
-        total = torch.tensor(sum(each for each, _ in everyones), dtype=torch.float64, device=self._device)
-        return total, sum(samples for _, samples in everyones)
+        found = self._world.everyones([float(self._sum), self._samples])
+        total = torch.tensor(sum(each for each, _ in found), dtype=torch.float64, device=self._device)
+        return total, sum(samples for _, samples in found)
 
     def reset(self) -> None:
         """Start again."""
@@ -176,18 +164,20 @@ class _Mean:
         self._samples = 0
 
     def state(self) -> Mapping[str, Any]:
-        """What a checkpoint must hold."""
+        """As `_Measure` says."""
         return {"sum": self._sum, "samples": self._samples}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint held."""
-        self._sum, self._samples = state["sum"], state["samples"]
+    def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """As `_Measure` says."""
+        for state in states:
+            self._sum, self._samples = self._sum + state["sum"], self._samples + state["samples"]
 
 
 class _Foreign:
     """A metric that is Python code of an `extern`: it sees every batch as it comes.
 
-    Nobody can add up what the code of several processes holds: there it sees everything when it is read.
+    Nobody can add up what the code of several processes holds: there it sees everything when it is read, after what it
+    had seen in one process.
     """
 
     is_quick: Final = False
@@ -195,6 +185,8 @@ class _Foreign:
     def __init__(self, plan: MetricPlan, code: PythonCode, device: torch.device, world: World) -> None:
         self._world: Final = world
         self._kept: Final[list[tuple[Tensor, ...]]] = []
+        self._alone: Mapping[str, Any] | None = None
+        """What it held when there was one process."""
         self._pair: Final = plan.output, plan.target
         self._device: Final = device
         self._metric: Final = ExternMetric(code, plan.arguments).to(device)
@@ -210,15 +202,12 @@ class _Foreign:
     def read(self, *, going_on: bool = False) -> tuple[Tensor, Sequence[str]]:  # noqa: ARG002 - it is never quick
         """What the code says."""
         if self._world.size > 1:
+            before = [each for each in everyones(self._alone, self._world, self._device) if each is not None]
             self._metric.reset()
+            self._metric.restore(deepcopy(before[0]) if before else {})
             for output, target in self._of_all():
                 self._metric.update(output, target)
         return torch.tensor(self._metric.compute(), dtype=torch.float64, device=self._device), ()
-
-    def gather(self) -> None:
-        """As `_Measure` says."""
-        everything = self._of_all()
-        self._kept[:] = everything if self._world.is_first else []
 
     def _of_all(self) -> list[tuple[Tensor, ...]]:
         """What all processes have kept, each process's in one piece."""
@@ -228,21 +217,24 @@ class _Foreign:
     def reset(self) -> None:
         """Start again."""
         self._kept.clear()
+        self._alone = None
         self._metric.reset()
 
     def state(self) -> Mapping[str, Any]:
-        """What a checkpoint must hold."""
-        return {"kept": list(self._kept)} if self._world.size > 1 else self._metric.state()
+        """As `_Measure` says."""
+        alone = self._alone if self._world.size > 1 else self._metric.state()
+        return {"alone": alone, "kept": list(self._kept)}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint held; where that was of one process and this is not, or the reverse, anew."""
-        if self._world.size == 1 and "kept" not in state:
-            self._metric.restore(state)
-        elif self._world.size > 1 and self._world.is_first:
-            self._kept[:] = [(output, target) for output, target in state.get("kept", ())]
-        else:
-            for output, target in state.get("kept", ()) if self._world.is_first else ():
-                self._metric.update(output, target)
+    def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """As `_Measure` says."""
+        self._alone = next((state["alone"] for state in states if state["alone"] is not None), None)
+        kept = [(output, target) for state in states for output, target in state["kept"]]
+        if self._world.size > 1:
+            self._kept[:] = kept
+            return
+        self._metric.restore(self._alone or {})
+        for output, target in kept:
+            self._metric.update(output, target)
 
 
 HELD: Final = 2**18
@@ -260,6 +252,8 @@ class _Compared:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it keeps all samples: what is exact has to
             self._metric = _make(plan).to(device)
+        self._others: list[Any] = []
+        """What processes had taken in that are there no more."""
         self.is_quick: Final = not any(isinstance(state, list) for state in self._metric.metric_state.values())
         self._held: list[tuple[Tensor, Tensor]] = []
         self._numbers = 0
@@ -283,7 +277,9 @@ class _Compared:
         if going_on:
             return deepcopy(self)._alone()  # noqa: SLF001 - a copy of itself
         self._take_held()
-        return self._computed(self._metric if self._world.size == 1 else together(self._metric, self._world))
+        if self._world.size == 1 and not self._others:
+            return self._computed(self._metric)
+        return self._computed(together([self._metric, *self._others], self._world))
 
     def _alone(self) -> tuple[Tensor, Sequence[str]]:
         self._take_held()
@@ -298,39 +294,35 @@ class _Compared:
                 return torch.tensor(torch.nan, device=metric.device), (str(error),)
         return value, [str(warning.message) for warning in caught]
 
-    def gather(self) -> None:
-        """As `_Measure` says; what cannot be added up stays where it is."""
-        self._take_held()
-        if can_be_added(self._metric):
-            everything = together(self._metric, self._world)
-            self._metric.reset()
-            if self._world.is_first:
-                self._metric = everything
-
     def reset(self) -> None:
         """Start again."""
         self._held.clear()
         self._numbers = 0
+        self._others.clear()
         self._metric.reset()
 
     def state(self) -> Mapping[str, Any]:
-        """What a checkpoint must hold; what waits too, as it is, so that sums are rounded as ever."""
+        """As `_Measure` says; what waits too, as it is, so that sums are rounded as ever."""
         return {
-            "taken": dict(self._metric.metric_state),
-            "updates": self._metric._update_count,  # noqa: SLF001 - torchmetrics has no other name for it
+            "taken": [_taken(metric) for metric in (self._metric, *self._others)],
             "held": [tuple(map(torch.cat, zip(*self._held, strict=True)))] if self._held else [],
             "numbers": self._numbers,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint held."""
-        self._metric.reset()
-        for name, value in state["taken"].items():
-            if name in self._metric.metric_state:
-                setattr(self._metric, name, value)
-        self._metric._update_count = state["updates"]  # noqa: SLF001
-        self._held[:] = [(output, target) for output, target in state["held"]]
-        self._numbers = state["numbers"]
+    def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """As `_Measure` says."""
+        for state in reversed(states):
+            if self._metric._update_count or self._held:  # noqa: SLF001 - torchmetrics has no other name for it
+                self._take_held()
+                self._others.insert(0, deepcopy(self._metric))
+                self._metric.reset()
+            first, *others = state["taken"]
+            _take_back(self._metric, first)
+            for other in others:
+                self._others.append(deepcopy(self._metric))
+                _take_back(self._others[-1], other)
+            self._held[:] = [(output, target) for output, target in state["held"]]
+            self._numbers = state["numbers"]
 
     def _take_held(self) -> None:
         if not self._held:
@@ -342,6 +334,17 @@ class _Compared:
             self._metric.update(*_prepared(self._path, output.float(), target, self._scores))
         self._held.clear()
         self._numbers = 0
+
+
+def _taken(metric: Any) -> dict[str, Any]:
+    return {**metric.metric_state, "_update_count": metric._update_count}  # noqa: SLF001
+
+
+def _take_back(metric: Any, taken: Mapping[str, Any]) -> None:
+    metric.reset()
+    for name, value in taken.items():
+        if name in metric.metric_state or name == "_update_count":
+            setattr(metric, name, value)
 
 
 def _measure(plan: MetricPlan, device: torch.device, scores: Scores, world: World) -> _Measure:

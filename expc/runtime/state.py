@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 def state_of(run: "Training") -> State:
     """Everything that decides how the run goes on. Its tensors are those that training goes on to change.
 
-    The first process has all of it: what others have measured since is given to it, here as well as in a run that goes
-    on. All processes call this.
+    The first process has all of it, also what others have measured and where their random numbers stand. All processes
+    call this.
     """
     run.world.share_buffers(run.task.model)
-    for measured in (run.window, run.whole, run.metrics):
-        measured.gather()
-    run.draws.begin(run.step)
     optimizer: dict[str, Tensor] = {}
     random: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
@@ -44,6 +41,7 @@ def state_of(run: "Training") -> State:
         "best": None if run.keeping.best is None else pack(run.keeping.best.state(), "best", sums),
         "early_stop": None if run.early_stop is None else pack(run.early_stop.state(), "early_stop", sums),
         "random": pack(all_generators(run.device), "random", random),
+        "draws": pack(run.draws.state(), "draws", random),
         "window": pack(run.window.state(), "window", sums),
         "whole": pack(run.whole.state(), "whole", sums),
         "metrics": pack(run.metrics.state(), "metrics", sums),
@@ -92,16 +90,13 @@ def restore(run: "Training", saved: State, *, settings: bool) -> list[str]:
         if watcher is not None and plain[name] is not None:
             watcher.restore(sums(name))
     run.values = dict(sums("values"))
-    if run.world.is_first:
-        run.window.restore(sums("window"))
-        run.whole.restore(sums("whole"))
-        run.metrics.restore(sums("metrics"))
-    else:
-        run.window.samples, run.whole.samples = plain["window"]["samples"], plain["whole"]["samples"]
+    run.window.restore(sums("window"))
+    run.whole.restore(sums("whole"))
+    run.metrics.restore(sums("metrics"))
     run.window_start, run.epoch_is_open = run.step, bool(plain["epoch_is_open"])
     run.deadline.restore(float(plain["seconds"]))
     restore_generators(unpack(plain["random"], tensors["random"], torch.device("cpu")), run.device)
-    run.draws.begin(run.step)
+    run.draws.restore(unpack(plain["draws"], tensors["random"], torch.device("cpu")), run.step)
     lost = [f"what the optimizer knew of `{key}`: another kind of optimizer moved it before" for key in forgotten]
     lost += [f"{place}, an object of Python code" for name in plain for place in lost_in(plain[name], name)]
     return lost

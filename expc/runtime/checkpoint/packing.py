@@ -33,6 +33,9 @@ class State:
 class Lost:
     """Stands for a value that could not be saved: an object of somebody's own class."""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Lost":
+        return self
+
 
 LOST: Final = Lost()
 

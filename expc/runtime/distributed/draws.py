@@ -7,20 +7,29 @@ Else each draws from a seed of its own.
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Final
+from typing import Any, Final
 
+import torch
 from torch import nn
 
 from expc.runtime.distributed.noise import WholeDraws
+from expc.runtime.distributed.scores import everyones
 from expc.runtime.distributed.world import World
-from expc.runtime.seeds import seed_all
+from expc.runtime.seeds import all_generators, restore_generators, seed_all
 
 
 class Draws:
     """One process: it draws as torch does."""
 
     def begin(self, step: int) -> None:
-        """Where a run starts, goes on or is saved, after `step`: what a checkpoint does not hold starts anew."""
+        """Where a run starts, or goes on after `step` with another number of processes: start anew."""
+
+    def state(self) -> list[Any]:
+        """Where the generators of each process stand, where they differ. All call this."""
+        return []
+
+    def restore(self, state: Sequence[Any], step: int) -> None:
+        """Go on, after `step`, from what a checkpoint held; this process's generators stand where the first's did."""
 
     def rows(self, start: int, stop: int, whole: int) -> AbstractContextManager[None]:  # noqa: ARG002 - for others
         """Around a pass over some samples of a batch of `whole`."""
@@ -28,17 +37,29 @@ class Draws:
 
 
 class Apart(Draws):
-    """Each process draws its own. A checkpoint holds where the first one's generators stand."""
+    """Each process draws its own."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, device: torch.device) -> None:
         self._world: Final = world
         self._seed: Final = seed
+        self._device: Final = device
 
     def begin(self, step: int) -> None:
         """As `Draws` says."""
         if not self._world.is_first:
             # Far from the seeds that people choose, and from those of other processes and steps.
             seed_all(hash((self._seed, self._world.rank, step)) % 2**63)
+
+    def state(self) -> list[Any]:
+        """As `Draws` says."""
+        return everyones(all_generators(self._device), self._world, torch.device("cpu"))
+
+    def restore(self, state: Sequence[Any], step: int) -> None:
+        """As `Draws` says; in another number of processes they start anew."""
+        if len(state) == self._world.size:
+            restore_generators(state[self._world.rank], self._device)
+        else:
+            self.begin(step)
 
 
 class Alike(Draws):

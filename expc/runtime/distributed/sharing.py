@@ -69,4 +69,5 @@ def shared(program: Program, device: torch.device, world: World, precision: str)
     strategy.why = why
     if settings.sync_batchnorm:
         synchronise(task.model, world.group)
-    return task, strategy, Alike(task.model, task.loss_modules) if train.deterministic else Apart(world, train.seed)
+    alike = train.deterministic
+    return task, strategy, Alike(task.model, task.loss_modules) if alike else Apart(world, train.seed, device)

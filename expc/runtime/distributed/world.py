@@ -85,6 +85,10 @@ class World:
         """The tensors of those processes that have one; they may differ in their first dimension."""
         return [] if tensor is None else [tensor]
 
+    def bytes_of_all(self, written: bytes) -> list[bytes]:
+        """What each process has written, in their order."""
+        return [written]
+
     def share_buffers(self, model: nn.Module) -> None:
         """Give all processes the first one's buffers, such as batch statistics."""
 
@@ -172,10 +176,14 @@ class Many(World):
         dist.all_reduce(total)
         return total
 
+    def bytes_of_all(self, written: bytes) -> list[bytes]:
+        """As `World` says."""
+        found = self._gathered(torch.frombuffer(bytearray(written), dtype=torch.uint8))
+        return [each.numpy().tobytes() for each in found]
+
     def everyones(self, value: Any) -> list[Any]:
         """As `World` says."""
-        written = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        return [json.loads(bytes(each.tolist())) for each in self._gathered(written)]
+        return [json.loads(each) for each in self.bytes_of_all(json.dumps(value).encode())]
 
     def firsts(self, value: Any) -> Any:
         """As `World` says."""
