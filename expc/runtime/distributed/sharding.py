@@ -13,10 +13,11 @@ none: what it casts of f32 ones it would hold until the way back, the whole netw
 reason, gradients are added up in f32, and vectors stay f32, as norms want them.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MethodType
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -47,6 +48,8 @@ class Sharded(Strategy):
         self._task: Final = task
         self._mesh: Final = mesh
         self._device: Final = device_of(mesh)
+        # Units give no views (`_owning`), and it warns of those that the network itself gives.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module")
         self.together = together or Together(dist.new_group(backend="gloo"))
 
     @contextmanager
@@ -130,8 +133,12 @@ def shard(
     policy = MixedPrecisionPolicy()
     if precision != "f32":
         policy = MixedPrecisionPolicy(DTYPES[precision], torch.float32, cast_forward_inputs=False)
-    for path in [*_apart(network, units), ""]:
-        fully_shard(network.get_submodule(path), mesh=mesh, mp_policy=policy, ignored_params=whole)
+    fitting = _apart(network, units)
+    for path in [*fitting, ""]:
+        module = network.get_submodule(path)
+        if path or not fitting:
+            module.register_forward_hook(_owning)  # before torch's own
+        fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=whole)
     # As `to_empty` does, but what has numbers keeps them.
     network._apply(  # type: ignore[no-untyped-call]  # noqa: SLF001
         lambda tensor: torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
@@ -225,6 +232,21 @@ def _apart(network: nn.Module, units: Sequence[str]) -> list[str]:
         if not any(0 < sum(module in inside for module, _ in found) < len(found) for found in homes):
             fitting.append(path)
     return fitting
+
+
+def _owning(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    """What a unit gives, copied where it is a view: what changes a view in place would undo what torch has tied to it.
+
+    That is the gathering on the way back. The network itself stays gathered, so what it gives need not be copied.
+    """
+    if isinstance(output, Tensor):
+        is_view = output._base is not None  # noqa: SLF001 - torch itself asks so
+        return output.clone() if output.requires_grad and is_view else output
+    if isinstance(output, Mapping):
+        return {name: _owning(_module, _inputs, each) for name, each in output.items()}
+    if isinstance(output, tuple):
+        return tuple(_owning(_module, _inputs, each) for each in output)
+    return output
 
 
 def _fill(parameter: Tensor, part: Tensor) -> None:
