@@ -91,6 +91,8 @@ def run(
             shown.hush()
         if resume is None:
             resume = earlier_part(program, path, world)
+            if resume is not None:
+                shown.line(f"started again in {world.size} processes: some were lost, or have come")
         if resume is None:
             if path is not None and world.is_first:
                 refuse_used(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -27,7 +27,7 @@ _LOST: Final = re.compile(
     r"closed by peer|reset by peer|[Tt]imed out|[Tt]imeout|pair closure|[Bb]roken pipe|NCCL|[Ss]ocket|gloo|FullMesh"
 )
 """What torch says where another process does not answer, in one of many ways."""
-STARTING: Final = 60.0
+STARTING: Final = 30.0
 """Seconds that processes wait for each other at least until the run has begun: they do not start equally fast."""
 
 
@@ -73,12 +73,10 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
     if where.type == "cuda":
         torch.cuda.set_device(where)
     choose_interface(place.address, place.port, machines=place.nodes)
-    # The launcher of torch has a store of its own, where the processes find each other.
-    meeting = "env://" if place.launched_by == "torchrun" else f"tcp://{place.address}:{place.port}"
     try:
         dist.init_process_group(
             backend,
-            init_method=meeting,
+            **_meeting(place, starting),
             rank=place.rank,
             world_size=place.size,
             timeout=starting,
@@ -102,6 +100,20 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
         raise RunError(PeerLost(span=span, rank=world.rank, size=world.size, where=when, reason=reason)) from error
     finally:
         world.close()
+
+
+def _meeting(place: Place, timeout: timedelta) -> dict[str, Any]:
+    """Where the processes write down how they are reached, for torch."""
+    if place.launched_by == "srun":
+        return {"init_method": f"tcp://{place.address}:{place.port}"}
+    if place.nodes > 1 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {"init_method": "env://"}
+    # torch's launcher keeps one store for all restarts: what was written before must not be taken for what is true now.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.TCPStore(  # type: ignore[attr-defined] # torch's stubs do not list it
+        place.address, place.port, is_master=False, timeout=timeout
+    )
+    return {"store": dist.distributed_c10d.PrefixStore(attempt, store)}
 
 
 def _plain(error: Exception) -> str:

@@ -90,6 +90,9 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
     with tempfile.TemporaryDirectory(prefix=f"expc-{time.time_ns()}-") as temporary:
         folder = Path(temporary)
         os.environ |= {FOLDER: temporary, LAUNCHER: str(os.getpid())}
+        if wanted.meeting is not None:
+            # Else processes that start again, since a machine has come or gone, read what earlier ones have written.
+            os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         config = LaunchConfig(
             min_nodes=wanted.min_nodes,
             max_nodes=wanted.max_nodes,
