@@ -112,11 +112,44 @@ def learning(train: str, *, net: str = NET, more: str = "") -> str:
 
 ONLY_DDP = {"turns", "thawed", "searching", "unused", "one graph", "views", "unreached"}
 """What does not go with fsdp, or is about settings of ddp."""
+BY_FOUR = {
+    "mnist",
+    "gpt",
+    "vae",
+    "weighted",
+    "root in parts",
+    "contrastive in parts",
+    "turns",
+    "measured",
+    "few in val",
+}
+"""What four processes do too: some of them have no sample of some parts, or no batch."""
+TEXT = (ROOT / "examples" / "tinyshakespeare.txt").read_text()[:900]
+MEASURED = """
+loss = cross_entropy(output, label), accumulate = 2
+metrics {
+  share = Share, accuracy = Accuracy, f1 = F1Score(average="macro"), auroc = AUROC, table = ConfusionMatrix
+  margin = mean(amax(output, 1)), exact = AUROC(thresholds=none)
+}
+"""
 
 
-def every(folder: Path) -> list[Job]:
-    """All experiments, whose files are in `folder`."""
-    return [*of_examples(folder), *of_losses(), *of_training(), *of_metrics(folder), *of_ddp()]
+def write(folder: Path) -> None:
+    """What experiments read."""
+    (folder / "small.txt").write_text(TEXT)
+    (folder / "right.py").write_text(RIGHT)
+    (folder / "measured.exp").write_text(learning(MEASURED, net=LOGITS, more=SHARE))
+
+
+def every(folder: Path = Path()) -> dict[int, list[Job]]:
+    """All experiments, by the number of processes that run them; `folder` has what they read."""
+    jobs = [*of_examples(folder), *of_losses(), *of_training(), measured(folder), *of_ddp()]
+    by_four = [each for each in jobs if each.name in BY_FOUR]
+    return {
+        1: jobs,
+        2: [*jobs, *(sharded(each) for each in jobs if each.name not in ONLY_DDP)],
+        4: [*by_four, *(sharded(each) for each in by_four if each.name in ("gpt", "root in parts", "few in val"))],
+    }
 
 
 def sharded(job: Job) -> Job:
@@ -133,12 +166,10 @@ def of_examples(folder: Path) -> list[Job]:
     mnist = mnist.replace('MNIST("data", train=false, download=true)', given.format("val"))
     vae = vae.replace('MNIST("data", download=true)', given.format("train"))
     vae = vae.replace('MNIST("data", train=false, download=true)', given.format("val"))
-    text = (ROOT / "examples" / "tinyshakespeare.txt").read_text()[:900]
-    (folder / "small.txt").write_text(text)
     gpt = gpt.replace("tinyshakespeare.txt", str(folder / "small.txt"))
     images = {"train": digits(29, 1), "val": digits(20, 2)}
     short = {"train__epochs": 2, "train__schedule": None, "data__batch": 13}
-    small = {"vocab": len(set(text)), "context": 16, "width": 8, "heads": 2, "depth": 2, "train__steps": 5}
+    small = {"vocab": len(set(TEXT)), "context": 16, "width": 8, "heads": 2, "depth": 2, "train__steps": 5}
     return [
         job("mnist", mnist, images, **short, train__accumulate=2, distributed__sync_batchnorm=True),
         job("gpt", gpt, {}, **small, data__batch=13, train__accumulate=3, train__precision="f32", train__schedule=None),
@@ -192,23 +223,14 @@ def of_training() -> list[Job]:
     ]
 
 
-def of_metrics(folder: Path) -> list[Job]:
+def measured(folder: Path) -> Job:
     """Metrics of training and of validation."""
-    (folder / "right.py").write_text(RIGHT)
-    measured = """
-loss = cross_entropy(output, label), accumulate = 2
-metrics {
-  share = Share, accuracy = Accuracy, f1 = F1Score(average="macro"), auroc = AUROC, table = ConfusionMatrix
-  margin = mean(amax(output, 1)), exact = AUROC(thresholds=none)
-}
-"""
-    (folder / "measured.exp").write_text(learning(measured, net=LOGITS, more=SHARE))
-    return [job("measured", str(folder / "measured.exp"), points(train=30), distributed__sync_batchnorm=True)]
+    return job("measured", str(folder / "measured.exp"), points(train=30), distributed__sync_batchnorm=True)
 
 
 def interrupted(folder: Path, name: str, *, stop: int | None = None, on: str | None = None, **settings: Any) -> Job:
     """A run with metrics of training that ends after a step, or goes on; `folder` has what it reads."""
-    made = of_metrics(folder)[0]
+    made = measured(folder)
     given = {"train.epochs": 3, "train.accumulate": 1, "log.every": "2 steps"}
     more = {key.replace("__", "."): value for key, value in settings.items()}
     return replace(made, name=name, settings={**(made.settings or {}), **given, **more}, stop=stop, on=on)

@@ -1,5 +1,6 @@
 """One, two and four processes learn the same: the same samples in the same steps, and the same numbers to rounding."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -7,12 +8,6 @@ import cases
 import pytest
 from together import Done, together
 
-NAMES = [job.name for job in (*cases.of_losses(), *cases.of_training(), *cases.of_ddp())] + [
-    "mnist",
-    "gpt",
-    "vae",
-    "measured",
-]
 CLOSE = 1e-9
 
 
@@ -20,14 +15,17 @@ CLOSE = 1e-9
 def done(tmp_path_factory):
     """What runs of each number of processes have left, by number and by name."""
     folder = tmp_path_factory.mktemp("equality")
-    jobs = cases.every(folder)
-    return {size: together(size, jobs, folder / str(size)) for size in (1, 2, 4)}
+    cases.write(folder)
+    return {size: together(size, jobs, folder / str(size)) for size, jobs in cases.every(folder).items()}
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize(
+    ("size", "name"), [(size, job.name) for size, jobs in cases.every().items() if size > 1 for job in jobs]
+)
 def test_several_processes_learn_what_one_learns(done, size, name):
-    one, several = done[1][name], done[size][name]
+    one, several = done[1][name.removesuffix(", fsdp")], done[size][name]
+    said = json.loads((several.directory / "run.json").read_text())
+    assert (said["processes"], said["strategy"]) == (size, "fsdp" if name.endswith("fsdp") else "ddp")
     assert several.samples() == one.samples()
     assert several.samples("val") == one.samples("val")
     assert len(one.losses) == len(one.samples())
@@ -51,12 +49,15 @@ def assert_close(found, expected):
             assert same, (other["step"], name, one[name], value)
 
 
-def test_another_number_of_processes_goes_on(tmp_path):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_another_number_of_processes_goes_on(tmp_path, strategy):
     """In the middle of epochs: of 9 steps the second, the fourth and the seventh are the last of a part."""
+    cases.write(tmp_path)
     (whole,) = together(1, [cases.interrupted(tmp_path, "whole")], tmp_path).values()
     parts = ((2, 2), (1, 4), (4, 7), (2, None))
     for place, (size, stop) in enumerate(parts):
-        part = cases.interrupted(tmp_path, f"part{place}", stop=stop, on="part0" if place else None)
+        how = {"stop": stop, "on": "part0" if place else None, "distributed__strategy": strategy}
+        part = cases.interrupted(tmp_path, f"part{place}", **how)
         together(size, [part], tmp_path)
     found = Done(tmp_path, "part0")
     samples = {}
@@ -69,11 +70,12 @@ def test_another_number_of_processes_goes_on(tmp_path):
         assert (found.weights[key] - weight).abs().max() < CLOSE, key
 
 
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_as_many_processes_go_on_bit_by_bit(tmp_path, deterministic):
+@pytest.mark.parametrize(("strategy", "deterministic"), [("ddp", True), ("ddp", False), ("fsdp", True)])
+def test_as_many_processes_go_on_bit_by_bit(tmp_path, strategy, deterministic):
     """In the middle of an epoch, between two log points, and with metrics of training on; in single precision too."""
+    cases.write(tmp_path)
     how = {"train__deterministic": deterministic, "distributed__sync_batchnorm": deterministic}
-    whole = replace(cases.interrupted(tmp_path, "whole", **how), double=False)
+    whole = replace(cases.interrupted(tmp_path, "whole", **how, distributed__strategy=strategy), double=False)
     first = replace(whole, name="part", stop=5)
     rest = replace(whole, name="rest", on="part")
     done = together(2, [whole, first, rest], tmp_path)
