@@ -1,9 +1,6 @@
 """fsdp: a network in parts is the network: how it starts, what it learns, and what is saved of it."""
 
 import errno
-import hashlib
-import json
-import pickle
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,7 +26,7 @@ from expc.compiler.session import check_text
 from expc.runtime.checkpoint import saving
 from expc.runtime.checkpoint.forms import filled, whole
 from expc.runtime.checkpoint.loading import load
-from expc.runtime.checkpoint.manifest import SHARDS, Damaged, Manifest
+from expc.runtime.checkpoint.manifest import SHARDS
 from expc.runtime.checkpoint.optimizers import optimizer_state, restore_optimizers
 from expc.runtime.checkpoint.packing import State
 from expc.runtime.checkpoint.saving import folder_of, snapshot, steps_in, write
@@ -203,6 +200,31 @@ def learn_alike(model, mesh):
             torch.testing.assert_close(gathered(tensor), whole.state_dict()[key], rtol=0, atol=1e-12)
 
 
+def computes_in_bf16(mesh, _):
+    """Matrices are gathered in bf16, vectors are f32; gradients are those of one process, but for rounding."""
+    model = model_of(GPT)
+    networks = lower(model, seed=3), shard(model, units(model), mesh, precision="bf16", seed=3)
+    strategy = Sharded(SimpleNamespace(model=networks[1]), mesh, Together(mesh.get_group()))
+    block = networks[1].get_submodule("h.0")
+    used = []
+    block.attn.c_attn.register_forward_hook(lambda layer, _, output: used.append((layer.weight.dtype, output.dtype)))
+    block.ln_1.register_forward_hook(lambda layer, _, output: used.append((layer.weight.dtype, output.dtype)))
+    tokens, losses = torch.randint(5, (4, 7), generator=torch.Generator().manual_seed(0)), []
+    for network, passing in zip(networks, (nullcontext(), strategy.passing(None, last=True)), strict=True):
+        with passing:
+            with Precision("bf16", torch.device("cpu")).autocast():
+                losses.append(cross_entropy(network(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()))
+            losses[-1].backward()
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=0)
+    assert losses[1].dtype == torch.float32
+    assert used == [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)]
+    for expected, found in zip(*(network.parameters() for network in networks), strict=True):
+        assert is_split(found) == (found.dim() > 1)
+        assert found.dtype == found.grad.dtype == torch.float32
+        far = (gathered(found.grad) - expected.grad).norm()
+        assert far < 0.05 * expected.grad.norm() + 0.002
+
+
 def test_what_is_built_in_parts_is_never_whole():
     """Parameters without memory, tied ones too, and of each what was asked for."""
     model = model_of(GPT)
@@ -228,31 +250,6 @@ def test_a_network_in_parts_is_the_network(tmp_path):
     weights = lower(model_of(RECURRENT), seed=7).state_dict()
     safetensors.torch.save_file(weights, path)
     among_processes(tmp_path, starts_alike, learns_alike, computes_in_bf16, arguments=(path,))
-
-
-def computes_in_bf16(mesh, _):
-    """Matrices are gathered in bf16, vectors are f32; gradients are those of one process, but for rounding."""
-    model = model_of(GPT)
-    networks = lower(model, seed=3), shard(model, units(model), mesh, precision="bf16", seed=3)
-    strategy = Sharded(SimpleNamespace(model=networks[1]), mesh, Together(mesh.get_group()))
-    block = networks[1].get_submodule("h.0")
-    used = []
-    block.attn.c_attn.register_forward_hook(lambda layer, _, output: used.append((layer.weight.dtype, output.dtype)))
-    block.ln_1.register_forward_hook(lambda layer, _, output: used.append((layer.weight.dtype, output.dtype)))
-    tokens, losses = torch.randint(5, (4, 7), generator=torch.Generator().manual_seed(0)), []
-    for network, passing in zip(networks, (nullcontext(), strategy.passing(None, last=True)), strict=True):
-        with passing:
-            with Precision("bf16", torch.device("cpu")).autocast():
-                losses.append(cross_entropy(network(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()))
-            losses[-1].backward()
-    torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=0)
-    assert losses[1].dtype == torch.float32
-    assert used == [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)]
-    for expected, found in zip(*(network.parameters() for network in networks), strict=True):
-        assert is_split(found) == (found.dim() > 1)
-        assert found.dtype == found.grad.dtype == torch.float32
-        far = (gathered(found.grad) - expected.grad).norm()
-        assert far < 0.05 * expected.grad.norm() + 0.002
 
 
 def learnt(network):
@@ -345,81 +342,3 @@ def test_a_checkpoint_in_parts_is_one_for_any_number_of_processes(tmp_path):
     assert (folder / "latest").read_text() == "step-000002\n"
     names = {path.name for path in (folder / folder_of(4) / SHARDS).iterdir()}
     assert names == {f"shard-{at:05d}-model-00001-of-00001.safetensors" for at in range(1, 5)}
-
-
-ROWS = torch.arange(6.0).view(3, 2)
-HALVES = {"a.safetensors": (0, ROWS[:2]), "b.safetensors": (2, ROWS[2:])}
-
-
-class Harm:
-    """What a pickle runs."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def part(row, rows, **info):
-    where = json.dumps({"model/w": {"saved_offsets": [row, 0]} | info})
-    return safetensors.torch.save({"model/w": rows.clone()}, {"DCP_SHARDING_INFO": where})
-
-
-def checkpoint(folder, files):
-    """A checkpoint with these files, and a manifest that agrees with them."""
-    path = folder / folder_of(1)
-    (path / SHARDS).mkdir(parents=True)
-    contents = {"state.json": b"{}"} | {f"{SHARDS}/{name}": content for name, content in files.items()}
-    listed = {}
-    for name, content in contents.items():
-        (path / name).write_bytes(content)
-        listed[name] = (len(content), hashlib.sha256(content).hexdigest())
-    (path / "manifest.json").write_bytes(Manifest(listed, {"step": 1}).text())
-    return path
-
-
-def test_parts_are_read_without_the_processes_that_wrote_them(tmp_path):
-    saved = load(checkpoint(tmp_path, {name: part(*half) for name, half in HALVES.items()})).state
-    assert saved.tensors["model"]["w"].is_meta
-    assert torch.equal(whole(saved, "model")["w"], ROWS)
-
-
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"b.safetensors": part(2, ROWS[2:])}, "a part of 'model/w' is missing"),
-        ({"a.safetensors": part(0, ROWS[:2]), "b.safetensors": part(1, ROWS[2:])}, "a part of 'model/w' is missing"),
-        ({"a.safetensors": part(0, ROWS, saved_offsets="up")}, "is no part of a tensor"),
-        ({"a.safetensors": part(0, ROWS, saved_offsets=[])}, "is no part of a tensor"),
-        ({"a.safetensors": part(0, ROWS, saved_offsets=[-1, 0])}, "a part of 'model/w' is missing"),
-        ({"a.safetensors": b"\xff" * 64}, "is no part of a tensor"),
-        ({"a.safetensors": "pickle"}, "is no part of a tensor"),
-        ({"a.safetensors": part(0, ROWS), ".metadata": "pickle"}, "which is no file of a checkpoint"),
-    ],
-)
-def test_what_is_no_part_is_refused_and_nothing_is_run(tmp_path, files, reason):
-    harm = tmp_path / "harm"
-    harmful = pickle.dumps(Harm(harm))
-    path = checkpoint(tmp_path, {name: harmful if file == "pickle" else file for name, file in files.items()})
-    with pytest.raises(Damaged, match=reason):
-        load(path)
-    assert not harm.exists()
-    pickle.loads(harmful)
-    assert harm.exists()
-
-
-def test_a_byte_that_changed_and_a_file_that_came_are_seen(tmp_path):
-    path = checkpoint(tmp_path, {name: part(*half) for name, half in HALVES.items()})
-    with (path / SHARDS / "b.safetensors").open("r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"!")
-    with pytest.raises(Damaged, match=r"b\.safetensors is not what was saved"):
-        load(path)
-    (path / SHARDS / ".metadata").write_bytes(b"")
-    with pytest.raises(Damaged, match="which its manifest does not list"):
-        load(path)
-    (path / SHARDS).rename(tmp_path / "elsewhere")
-    (path / SHARDS).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Damaged, match="which its manifest does not list"):
-        load(path)
