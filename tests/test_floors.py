@@ -67,6 +67,21 @@ def test_other_commands_that_train_nothing_import_nothing_heavy(arguments: list[
     assert imported(*arguments) == set()
 
 
+def test_a_run_in_one_process_does_without_what_several_need(tmp_path: Path) -> None:
+    (tmp_path / "net.exp").write_text(
+        "data { train = FakeData(8, image_size=[1, 2, 2], num_classes=2) -> ToTensor, batch = 4 }\n"
+        "model Net(x: f32[N, 1, 2, 2]) { Flatten -> Linear(2) }\n"
+        "train { steps = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1) }\n"
+        "log { tensorboard = false }\n",
+        "utf-8",
+    )
+    # Each of them takes as long to import as torch itself.
+    heavy = ["torch._dynamo", "torch.distributed.fsdp", "torch.distributed.elastic.agent"]
+    arguments = ["run", str(tmp_path / "net.exp"), "--out", str(tmp_path / "run")]
+    assert imported(*arguments, packages=[*heavy, "torch"]) == {"torch"}
+    assert (tmp_path / "run" / "final.safetensors").exists()
+
+
 def test_the_probe_notices_an_import() -> None:
     assert "torch" in imported("--version", before="import torch")
 

@@ -19,7 +19,6 @@ from expc.compiler.plans.parts import InParts, batch_axes, in_parts
 from expc.compiler.program import LossPlan, Program
 from expc.frozen import dataclass, field
 from expc.runtime.data.loader import Share, shares_of
-from expc.runtime.distributed.batchnorm import counting
 from expc.runtime.distributed.draws import Draws
 from expc.runtime.distributed.strategies import Strategy
 from expc.runtime.distributed.world import World
@@ -90,7 +89,8 @@ class Splitting:
     @contextmanager
     def forward(self, model: nn.Module, share: Share) -> Iterator[None]:
         """Around a pass forward over a part, and the pass back, which may run it again."""
-        with counting(model, share.samples > 0), self.draws.rows(share.start, share.stop, share.whole):
+        counts = self.strategy.counting(model, share.samples > 0)
+        with counts, self.draws.rows(share.start, share.stop, share.whole):
             yield
 
     @contextmanager

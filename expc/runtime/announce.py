@@ -1,6 +1,6 @@
 """What a run says of itself before it starts: a few lines, with what a person would want to have known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -32,6 +32,8 @@ def announce(training: Training, prepared: Prepared, directory: Path) -> Iterato
     yield _line("device", f"{name_of(training.device)}{cores}, {training.precision}{chosen}")
     if prepared.world.size > 1:
         noise = ", the same random numbers as one process" if prepared.train.deterministic else ""
+        if prepared.draws.elsewhere:
+            noise += f" but for {_some(prepared.draws.elsewhere)}"
         why = f" ({prepared.strategy.why})" if prepared.strategy.why else ""
         yield _line("world", f"{prepared.world.size} processes, {prepared.strategy.name}{why}{noise}")
     yield _line("run", str(directory))
@@ -50,6 +52,11 @@ def _parameters(model: torch.nn.Module) -> str:
     every = sum(parameter.numel() for parameter in model.parameters())
     learn = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return f"{every:,} parameters" + ("" if learn == every else f", {learn:,} of them learn")
+
+
+def _some(texts: Sequence[str]) -> str:
+    first, more = ", ".join(texts[:3]), len(texts) - 3
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def _batches(size: int, parts: int) -> str:

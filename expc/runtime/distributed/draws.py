@@ -12,7 +12,6 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from expc.runtime.distributed.noise import WholeDraws
 from expc.runtime.distributed.scores import everyones
 from expc.runtime.distributed.world import World
 from expc.runtime.seeds import all_generators, restore_generators, seed_all
@@ -20,6 +19,9 @@ from expc.runtime.seeds import all_generators, restore_generators, seed_all
 
 class Draws:
     """One process: it draws as torch does."""
+
+    elsewhere: Sequence[str] = ()
+    """The steps that draw what they would not draw in one process, though the others do, as the file writes them."""
 
     def begin(self, step: int) -> None:
         """Where a run starts, or goes on after `step` with another number of processes: start anew."""
@@ -66,7 +68,10 @@ class Alike(Draws):
     """All processes draw the same for a whole batch."""
 
     def __init__(self, model: nn.Module, losses: Sequence[nn.Module]) -> None:
+        from expc.runtime.distributed.noise import WholeDraws, not_repeatable  # it takes a second to import
+
         self._whole: Final = WholeDraws(model, losses)
+        self.elsewhere = not_repeatable(model, losses)
 
     @contextmanager
     def rows(self, start: int, stop: int, whole: int) -> Iterator[None]:

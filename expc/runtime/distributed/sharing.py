@@ -10,7 +10,6 @@ from expc.compiler.plans.check_distributed import needs_whole
 from expc.compiler.plans.units import units_of
 from expc.compiler.program import Program
 from expc.runtime.data.memory import free, shown
-from expc.runtime.distributed.batchnorm import synchronise
 from expc.runtime.distributed.draws import Alike, Apart, Draws
 from expc.runtime.distributed.joining import settings_of
 from expc.runtime.distributed.strategies import Copies, Strategy
@@ -68,6 +67,9 @@ def shared(program: Program, device: torch.device, world: World, precision: str)
         strategy = Copies(task, settings, device, find_unused=searched or unseen, unreached=unreached)
     strategy.why = why
     if settings.sync_batchnorm:
+        from expc.runtime.distributed.batchnorm import synchronise
+
         synchronise(task.model, world.group)
+        strategy.shares_statistics = True
     alike = train.deterministic
     return task, strategy, Alike(task.model, task.loss_modules) if alike else Apart(world, train.seed, device)

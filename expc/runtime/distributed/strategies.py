@@ -30,6 +30,8 @@ class Strategy:
     name: str = "none"
     why: str = ""
     """Why `auto` is this one."""
+    shares_statistics: bool = False
+    """Whether batch norms take their statistics over all processes."""
     in_step: bool = False
     """Whether no process can run the network alone: what one runs, all run at the same time."""
     together: "Together | None" = None
@@ -60,6 +62,14 @@ class Strategy:
 
     def settle(self, model: nn.Module) -> None:
         """Let the model's parameters be those that optimizers know: an evaluation may have left others."""
+
+    def counting(self, model: nn.Module, counts: bool) -> AbstractContextManager[None]:
+        """Around a pass over samples that count, or do not, in the statistics of all processes' samples."""
+        if counts or not self.shares_statistics:
+            return nullcontext()
+        from expc.runtime.distributed.batchnorm import counting
+
+        return counting(model, counts)
 
     def moved_by(self, optimizers: Sequence[Optimizer]) -> None:
         """Take note of what moves the weights."""
