@@ -75,10 +75,10 @@ def test_a_run_in_one_process_does_without_what_several_need(tmp_path: Path) -> 
         "log { tensorboard = false }\n",
         "utf-8",
     )
-    # Each of them takes as long to import as torch itself.
-    heavy = ["torch._dynamo", "torch.distributed.fsdp", "torch.distributed.elastic.agent"]
+    several = [f"expc.runtime.distributed.{name}" for name in ("batchnorm", "noise", "sharding", "launch")]
+    packages = [*several, "torch.distributed.elastic.agent", "torch"]
     arguments = ["run", str(tmp_path / "net.exp"), "--out", str(tmp_path / "run")]
-    assert imported(*arguments, packages=[*heavy, "torch"]) == {"torch"}
+    assert imported(*arguments, packages=packages) == {"torch"}
     assert (tmp_path / "run" / "final.safetensors").exists()
 
 
