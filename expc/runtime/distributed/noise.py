@@ -175,7 +175,7 @@ class _Drawer:
                 changed.append((get, slot))
                 continue
             outer = self._outers[origin.step]
-            apart = partial(_drawn_apart, get, rows)
+            apart = partial(self._drawn_apart, get, rows)
             drawn = apart if outer is None else partial(self._drawn, get, origin, slots, rows, outer)
             origins[drawn] = origin
             changed.append((drawn, slot))
@@ -186,6 +186,22 @@ class _Drawer:
         entry = (slot for _, slot in plan.in_training)
         at = {name: given if axis is None else next(entry) for name, (given, axis) in plan.container.sizes.items()}
         return [slot for name, slot in at.items() if name in self._placing.names]
+
+    def _drawn_apart(self, get: Getter, rows: Rows, module: nn.Module, env: list[Any]) -> Any:
+        """What a step makes that draws numbers of its own in each process. The generators go on alike in all."""
+        if self._look.looking:
+            return get(module, env)
+        tensors = (value for value in (*env, *module.parameters(), *module.buffers()) if isinstance(value, Tensor))
+        device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+        before = b"".join(state.numpy().tobytes() for state in generator_state(device).values())
+        with drawing_from(crc32(before) + rows.start, device):
+            begun = generator_state(device)
+            made = get(module, env)
+            ended = generator_state(device)
+        for name, state in ended.items():
+            if not torch.equal(state, begun[name]):
+                torch.rand((), device=name)
+        return made
 
     def _drawn(
         self, get: Getter, origin: Origin, slots: list[int], rows: Rows, outer: int, module: nn.Module, env: list[Any]
@@ -228,21 +244,6 @@ class _Drawer:
             return made
 
         return make
-
-
-def _drawn_apart(get: Getter, rows: Rows, module: nn.Module, env: list[Any]) -> Any:
-    """What a step makes that draws numbers of its own in each process. The generators go on alike in all."""
-    tensors = (value for value in (*env, *module.parameters(), *module.buffers()) if isinstance(value, Tensor))
-    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
-    before = b"".join(state.numpy().tobytes() for state in generator_state(device).values())
-    with drawing_from(crc32(before) + rows.start, device):
-        begun = generator_state(device)
-        made = get(module, env)
-        ended = generator_state(device)
-    for name, state in ended.items():
-        if not torch.equal(state, begun[name]):
-            torch.rand((), device=name)
-    return made
 
 
 class _Look:

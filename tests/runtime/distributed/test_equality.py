@@ -82,3 +82,13 @@ def test_as_many_processes_go_on_bit_by_bit(tmp_path, strategy, deterministic):
     assert len(done["rest"].samples()) == 4
     assert (tmp_path / "part/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
     assert (tmp_path / "part/final.safetensors").read_bytes() == (tmp_path / "whole/final.safetensors").read_bytes()
+
+
+def test_a_run_names_what_draws_otherwise_than_in_one_process(tmp_path):
+    """And a process with one sample finds out how those of all lie in memory, though it cannot run that step so."""
+    net = "model Net(x: f32[N, 6]) { Linear(8) -> RReLU -> Dropout(0.5) -> Linear(5) }\n"
+    run = cases.job("run", cases.learning("loss = cross_entropy(output, label)", net=net))
+    together(2, [run], tmp_path)
+    said = (tmp_path / "run.0.said").read_text()
+    assert "2 processes, ddp" in said
+    assert "the same random numbers as one process but for `RReLU` in line 7" in said

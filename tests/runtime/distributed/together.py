@@ -11,6 +11,7 @@ import os
 import signal
 import time
 import traceback
+import warnings
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from torch import distributed as dist
 
 import expc
 from expc.runtime import evaluate, loop
+from expc.runtime.announce import announce
 from expc.runtime.distributed.environment import Place
 from expc.runtime.distributed.world import Many
 from expc.runtime.resuming import Resume
@@ -106,6 +108,7 @@ def together(size: int, jobs: list[Job], folder: Path, seconds: float = 100) -> 
 
 def _process(rank: int, size: int, jobs: list[Job], folder: Path) -> None:
     torch.set_num_threads(1)
+    warnings.simplefilter("error")
     place = Place(rank, size, rank, size, 1, "localhost", 1, "torchrun") if size > 1 else None
     name = "nobody"
     try:
@@ -172,7 +175,16 @@ def _watched(path: Path, job: Job):
         _note(f"{path}.val", 0, batch, range(len(next(iter(batch.values())))))
         return take(evaluator, batch)
 
-    with patch.object(loop, "learn", learning), patch.object(evaluate.Evaluator, "_take", taking):
+    def saying(*given):
+        lines = list(announce(*given))
+        Path(f"{path}.said").write_text("\n".join(lines))
+        return lines
+
+    with (
+        patch.object(loop, "learn", learning),
+        patch.object(evaluate.Evaluator, "_take", taking),
+        patch("expc.runtime.run.announce", saying),
+    ):
         yield
 
 
