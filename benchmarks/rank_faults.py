@@ -342,7 +342,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_DFL)  # where a shell ignores them for what it starts, the run would too
     folder = options.folder or Path(tempfile.mkdtemp(prefix="rank-faults-"))
     file = experiment(folder.resolve(), options.epochs)
-    like = {processes: undisturbed(file, processes) for processes in options.processes}
+    like = {processes: undisturbed(file, processes) for processes in sorted(set(options.processes))}
     for processes, (_, learning, whole) in like.items():
         print(f"undisturbed in {processes} processes: {whole:.1f} s, learning after {learning:.1f} s", flush=True)
     names = options.only or list(FAULTS)
@@ -351,7 +351,10 @@ def main() -> int:
     told = []
     for number, fault in enumerate((drawn * (options.faults // len(drawn) + 1))[: options.faults]):
         processes = options.processes[number % len(options.processes)]
-        each = live(fault, file, processes, number, chance, like[processes])
+        for _ in range(3):
+            each = live(fault, file, processes, number, chance, like[processes])
+            if each.status or each.restarted:
+                break  # else the run was over before
         told.append(each)
         mark = "BAD " if bad(each) else ""
         print(

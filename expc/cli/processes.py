@@ -124,7 +124,7 @@ class Where:
             place = None
         if self.asked or place is not None:
             # What torch has to say of connections that fail is told in our words.
-            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
         return Process(place)
 
     def refuse_contradictions(self) -> None:
@@ -205,11 +205,12 @@ class Process:
                 who = "" if self.place is None else f"process {self.place.rank}: "
                 click.echo(who + said[0], err=True, color=colour)
         except Exception:
-            if self._report is not None and self._is_read:
-                import traceback
+            if self._report is None or not self._is_read:
+                raise
+            import traceback
 
-                self._report.failed(traceback.format_exc())
-            raise
+            said.append(f"{traceback.format_exc()}This is a mistake in expc, not in your file. Please report it.")
+            self._report.failed(said[0])
 
     def ended(self, status: int, shown: str) -> int:
         """Say how the run ended, which all processes agree on. Returns the exit status of this one."""

@@ -23,6 +23,7 @@ from expc.frozen import dataclass
 from expc.runtime.distributed.environment import refuse_too_few
 from expc.runtime.distributed.interfaces import address_towards, is_free, is_here
 from expc.runtime.distributed.joining import timeout_of
+from expc.runtime.distributed.meeting import NAME, register
 from expc.runtime.distributed.reports import (
     BEAT,
     FOLDER,
@@ -93,13 +94,14 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
         if wanted.meeting is not None:
             # Else processes that start again, since a machine has come or gone, read what earlier ones have written.
             os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+            register()
         config = LaunchConfig(
             min_nodes=wanted.min_nodes,
             max_nodes=wanted.max_nodes,
             nproc_per_node=count,
             run_id=_name(wanted),
             role="expc",
-            rdzv_backend="c10d",
+            rdzv_backend="c10d" if wanted.meeting is None else NAME,
             rdzv_endpoint=wanted.meeting or "localhost:0",
             rdzv_configs=_meeting(wanted, timeout_of(program, starting=True)),
             local_addr=_address(wanted),
@@ -118,7 +120,8 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             return _failed(folder, error.failures, program)
         except (RendezvousError, RuntimeError, OSError) as error:
             at = wanted.meeting or "localhost"
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            cause = error.__cause__ or error
+            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
             problem = NotMet(span=option_span("--rdzv", at), rank=0, size=count, address=at, reason=reason)
             raise RunError(problem) from error
         finally:

@@ -64,7 +64,9 @@ def shared(program: Program, device: torch.device, world: World, precision: str)
         unseen = settings.strategy == "auto" and has_python(program.model.body)
         searched = settings.find_unused_parameters
         unreached = () if searched else reach.unreached(program)
-        strategy = Copies(task, settings, device, find_unused=searched or unseen, unreached=unreached)
+        in_order = train.deterministic and world.size > 2  # the sum of two is the same in any order
+        unused = searched or unseen
+        strategy = Copies(task, settings, device, find_unused=unused, unreached=unreached, in_order=in_order)
     strategy.why = why
     if settings.sync_batchnorm:
         from expc.runtime.distributed.batchnorm import synchronise

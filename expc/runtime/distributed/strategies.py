@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from expc.runtime.checkpoint.saving import copied
+from expc.runtime.distributed.ordered import mean_in_order
 from expc.runtime.distributed.parts import is_split
 from expc.runtime.task import Task
 from expc.spec.sections import Distributed
@@ -93,9 +94,11 @@ class Copies(Strategy):
         *,
         find_unused: bool,
         unreached: Collection[str] = (),
+        in_order: bool = False,
     ) -> None:
         self._task: Final = task
         self._unreached: Final = unreached
+        self._in_order: Final = in_order
         self._wrapped: dict[int | None, tuple[int, Any, Any]] = {}
         self._settings: Final[dict[str, Any]] = {
             "device_ids": [device] if device.type == "cuda" else None,
@@ -123,6 +126,8 @@ class Copies(Strategy):
                 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
                 with self._without_unreached():
                     wrapper = DistributedDataParallel(self._task.model, **self._settings)
+            if self._in_order:
+                wrapper.register_comm_hook(None, mean_in_order)
             # The last to let go of a group waits for its threads. It must be Python, which lets go of its lock for
             # that: where it is the reducer, they wait for each other, for ever. Attributes are freed in this order.
             vars(wrapper)["freed_after_reducer"] = wrapper.process_group
