@@ -86,7 +86,8 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
         at = f"{place.address}:{place.port}"
         span = option_span("--rdzv", at)
         reason = _plain(error)
-        raise RunError(NotMet(span=span, rank=place.rank, size=place.size, address=at, reason=reason)) from error
+        who = f"process {place.rank} of {place.size} did not meet"
+        raise RunError(NotMet(span=span, who=who, address=at, reason=reason)) from error
     timeout = timedelta(seconds=timeout_of(program))
     world = Many(local_rank=place.local_rank, local_size=place.local_size, starting=starting, timeout=timeout)
     try:

@@ -120,9 +120,10 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             return _failed(folder, error.failures, program)
         except (RendezvousError, RuntimeError, OSError) as error:
             at = wanted.meeting or "localhost"
+            did = "has lost" if any(folder.glob("*.beat")) else "did not meet"
             cause = error.__cause__ or error
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-            problem = NotMet(span=option_span("--rdzv", at), rank=0, size=count, address=at, reason=reason)
+            problem = NotMet(span=option_span("--rdzv", at), who=f"this machine {did}", address=at, reason=reason)
             raise RunError(problem) from error
         finally:
             logging.disable(logging.NOTSET)

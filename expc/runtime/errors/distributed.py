@@ -115,10 +115,11 @@ class BackendUnfit(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class NotMet(Problem):
-    """The processes of a run did not find each other.
+    """The processes or machines of a run did not find each other, or have lost where they meet.
 
-    Each needs to reach the first one's address, and all must come within `distributed.timeout`. A firewall between
-    machines, another address in one of them, or a process that has ended before may be to blame.
+    Each needs to reach the first one's address, and all must come within `distributed.timeout`; machines must be
+    started within a minute of the one where they meet. A firewall between machines, another address in one of them, or
+    a process that has ended before may be to blame.
 
     ```exp wrong
     # expc run net.exp --gpus 4 --nodes 2 --rdzv login-node:29400
@@ -133,10 +134,10 @@ class NotMet(Problem):
 
     code: ClassVar[str] = "E0611"
     name: ClassVar[str] = "not-met"
-    template: ClassVar[str] = "process {rank} of {size} did not meet the others at {address}: {reason}"
+    template: ClassVar[str] = "{who} the others at {address}: {reason}"
 
-    rank: int
-    size: int
+    who: str
+    """And what it did: `process 1 of 4 did not meet`."""
     address: str
     reason: str
 
