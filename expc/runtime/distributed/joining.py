@@ -27,6 +27,7 @@ _LOST: Final = re.compile(
     r"closed by peer|reset by peer|[Tt]imed out|[Tt]imeout|pair closure|[Bb]roken pipe|NCCL|[Ss]ocket|gloo|FullMesh"
 )
 """What torch says where another process does not answer, in one of many ways."""
+_CARRIERS: Final = re.compile("NCCL|gloo|c10d")
 STARTING: Final = 30.0
 """Seconds that processes wait for each other at least until the run has begun: they do not start equally fast."""
 
@@ -92,10 +93,11 @@ def joined(place: Place | None, program: Program, device: str) -> Iterator[World
     world = Many(local_rank=place.local_rank, local_size=place.local_size, starting=starting, timeout=timeout)
     try:
         yield world
-    except RuntimeError as error:
-        if _LOST.search(str(error)) is None:
+    except Exception as error:
+        lost = _lost(error)
+        if lost is None:
             raise
-        reason = _plain(error)
+        reason = _plain(lost)
         when = f"at step {world.step:,}"
         span = program.experiment.places.get("distributed.timeout") or Span(program.source, 0, 0)
         raise RunError(PeerLost(span=span, rank=world.rank, size=world.size, where=when, reason=reason)) from error
@@ -115,6 +117,16 @@ def _meeting(place: Place, timeout: timedelta) -> dict[str, Any]:
         place.address, place.port, is_master=False, timeout=timeout
     )
     return {"store": dist.distributed_c10d.PrefixStore(attempt, store)}
+
+
+def _lost(error: BaseException) -> BaseException | None:
+    """What says that another process does not answer: the error, or what it came of, in the middle of a network."""
+    if isinstance(error, RuntimeError) and _LOST.search(str(error)):
+        return error
+    cause = error.__cause__ or error.__context__
+    while cause is not None and not (isinstance(cause, RuntimeError) and _CARRIERS.search(str(cause))):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _plain(error: Exception) -> str:

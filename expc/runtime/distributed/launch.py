@@ -103,7 +103,7 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             role="expc",
             rdzv_backend="c10d" if wanted.meeting is None else NAME,
             rdzv_endpoint=wanted.meeting or "localhost:0",
-            rdzv_configs=_meeting(wanted, timeout_of(program, starting=True)),
+            rdzv_configs=_meeting(wanted),
             local_addr=_address(wanted),
             max_restarts=wanted.max_restarts,
             shutdown_timeout=GRACE,
@@ -123,7 +123,10 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             did = "has lost" if any(folder.glob("*.beat")) else "did not meet"
             cause = error.__cause__ or error
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-            problem = NotMet(span=option_span("--rdzv", at), who=f"this machine {did}", address=at, reason=reason)
+            saved = way_on(folder)
+            notes = (f"the run is saved; it goes on: expc resume {saved}",) if saved else ()
+            span = option_span("--rdzv", at)
+            problem = NotMet(span=span, who=f"this machine {did}", address=at, reason=reason, notes=notes)
             raise RunError(problem) from error
         finally:
             logging.disable(logging.NOTSET)
@@ -139,12 +142,12 @@ def _count(wanted: Launch) -> int:
     return found if wanted.processes == "all" else int(wanted.processes)
 
 
-def _meeting(wanted: Launch, patience: float) -> dict[str, Any]:
-    """How the machines meet: one of them has what all write to, the one that the address means."""
+def _meeting(wanted: Launch) -> dict[str, Any]:
+    """Who has what all machines write to: the one that the address means. torch lets the others wait ten minutes."""
     if wanted.meeting is None:
         return {"is_host": True}
     host, _, port = wanted.meeting.rpartition(":")
-    return {"is_host": is_here(host) and is_free(host, int(port)), "join_timeout": int(patience)}
+    return {"is_host": is_here(host) and is_free(host, int(port))}
 
 
 def _address(wanted: Launch) -> str | None:
