@@ -129,7 +129,7 @@ def _lost(error: BaseException) -> BaseException | None:
     return cause
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: BaseException) -> str:
     """What torch says, without the places of its own source and its good wishes."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return re.sub(r"\[\S+:\d+\] ", "", first).partition(". This is typically")[0]
