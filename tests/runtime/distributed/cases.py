@@ -29,6 +29,15 @@ model Net(x: f32[N, 6]) -> (logits: f32[N, 5], steps: f32[N, 3, 5], values: f32[
   values = (h -> Linear(3))
 }
 """
+REDUCED = """
+model Net(x: f32[N, 6]) -> (rows: f32[3 * N, 5], logits: f32[N, 5], centre: f32[5]) {
+  h = (body: { Linear(15) -> Tanh -> Dropout(0.2) })
+  rows = (h -> reshape([N, 3, 5]) -> flatten(0, 1))
+  logits = (h -> Linear(5))
+  centre = mean(logits, 0)
+}
+"""
+ONE = "model Net(x: f32[N, 6]) -> f32[N] { Linear(8) -> Tanh -> Linear(1) -> flatten }\n"
 LOGITS = """
 model Net(x: f32[N, 6]) -> f32[N, 5] { body: { Linear(8) -> BatchNorm1d -> Tanh -> Dropout(0.2) } -> head: Linear(5) }
 """
@@ -143,7 +152,7 @@ def write(folder: Path) -> None:
 
 def every(folder: Path = Path()) -> dict[int, list[Job]]:
     """All experiments, by the number of processes that run them; `folder` has what they read."""
-    jobs = [*of_examples(folder), *of_losses(), *of_training(), measured(folder), *of_ddp()]
+    jobs = [*of_examples(folder), *of_losses(), *of_training(), measured(folder), compared(), *of_ddp()]
     by_four = [each for each in jobs if each.name in BY_FOUR]
     return {
         1: jobs,
@@ -181,6 +190,7 @@ def of_losses() -> list[Job]:
     """Losses that are added up in one way or another."""
     weighted = "((logits, label) -> CrossEntropyLoss(weight=[1, 2, 1, 3, 0.5], ignore_index=2, label_smoothing=0.2))"
     tokens = "cross_entropy(steps -> flatten(0, 1), tokens -> flatten)"
+    rows = "cross_entropy(rows, tokens -> flatten)"
     rest = " + mean(square(values - y))"
     pairs = points(train=30)  # batch norm takes no part of one sample
     twice = CONTRASTIVE + "train { epochs = 2, loss = (p, q) -> NTXent(0.2), optimizer = AdamW(lr=1e-2) }"
@@ -190,7 +200,15 @@ def of_losses() -> list[Job]:
             "terms", learning(f"accumulate = 2\nloss {{ a = {weighted}, b = {tokens}, c = mean(square(values - y)) }}")
         ),
         job("root", learning(f"loss = sqrt(mse_loss(values, y)) + {weighted} + {tokens}")),
-        job("root in parts", learning(f"accumulate = 3\nloss = sqrt(mse_loss(values, y)) * {tokens} + {weighted}")),
+        job(
+            "root in parts",
+            learning(
+                f'accumulate = 3\nloss = sqrt(mse_loss(values, y)) * {tokens} + {weighted} + l2(weights("*.bias"))'
+            ),
+        ),
+        job(
+            "reduced", learning(f"accumulate = 2\nloss = sqrt({rows}) + sum(square(centre)) + {weighted}", net=REDUCED)
+        ),
         job("contrastive", POINTS + twice, distributed__sync_batchnorm=True),
         job("contrastive in parts", POINTS + twice, pairs, distributed__sync_batchnorm=True, train__accumulate=2),
         job("turns", POINTS + GAN, pairs, distributed__sync_batchnorm=True),
@@ -226,6 +244,13 @@ def of_training() -> list[Job]:
 def measured(folder: Path) -> Job:
     """Metrics of training and of validation."""
     return job("measured", str(folder / "measured.exp"), points(train=30), distributed__sync_batchnorm=True)
+
+
+def compared() -> Job:
+    """Metrics that torchmetrics cannot add up, in several steps."""
+    names = ("R2Score", "PearsonCorrCoef", "SpearmanCorrCoef")
+    table = ", ".join(f"{name.lower()} = (output, y -> mean(1)) -> {name}" for name in names)
+    return job("compared", learning(f"loss = mse_loss(output, y -> mean(1))\nmetrics {{ {table} }}", net=ONE))
 
 
 def interrupted(folder: Path, name: str, *, stop: int | None = None, on: str | None = None, **settings: Any) -> Job:
