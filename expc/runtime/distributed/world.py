@@ -144,7 +144,7 @@ class Many(World):
 
     def begun(self, directory: Path) -> None:
         """As `World` says."""
-        if self.is_first:
+        if self.local_rank == 0:  # each machine has a launcher, which wants to know
             self._report.begun(directory)
         for group in {dist.group.WORLD, self._group}:
             dist.distributed_c10d._set_pg_timeout(self._timeout, group)  # noqa: SLF001 - torch has no other way
