@@ -157,7 +157,7 @@ def every(folder: Path = Path()) -> dict[int, list[Job]]:
     return {
         1: jobs,
         2: [*jobs, *(sharded(each) for each in jobs if each.name not in ONLY_DDP)],
-        4: [*by_four, *(sharded(each) for each in by_four if each.name in ("gpt", "root in parts", "few in val"))],
+        4: [*by_four, *(sharded(each) for each in by_four if each.name in ("root in parts", "few in val"))],
     }
 
 
