@@ -6,13 +6,15 @@ watches them, ends all when one fails, and may start them again.
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import torch
@@ -38,6 +40,7 @@ from expc.runtime.distributed.reports import (
 )
 from expc.runtime.errors import RunError, option_span
 from expc.runtime.errors.distributed import NotMet, ProcessEnded, ProcessStalled
+from expc.runtime.interrupts import SIGNALS
 
 GRACE: Final = 30
 """Seconds that processes have to end by themselves when they are asked to, until they are killed."""
@@ -108,12 +111,12 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
             max_restarts=wanted.max_restarts,
             shutdown_timeout=GRACE,
             logs_specs=DefaultLogsSpecs(log_dir=str(folder / "logs")),
-            # Heeded as a run in one process heeds them: what is ignored (`nohup`) stays so.
-            signals_to_handle=",".join(_heeded()),
+            signals_to_handle="SIGQUIT",  # torch would not end at once when it is asked twice
         )
         logging.disable()  # what torch knows is told in our words
         try:
-            elastic_launch(config, sys.executable)("-m", "expc", *arguments)
+            with _Signals(SignalException, folder):
+                elastic_launch(config, sys.executable)("-m", "expc", *arguments)
         except SignalException as stopped:
             return _ended(folder, signal=int(stopped.sigval))
         except ChildFailedError as error:
@@ -163,9 +166,32 @@ def _name(wanted: Launch) -> str:
     return f"expc-{wanted.meeting or 'here'}"
 
 
-def _heeded() -> list[str]:
-    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
-    return [name for name in names if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN]
+class _Signals:
+    """Asked once, by a signal, the processes may end as they like; asked twice, all ends at once.
+
+    What is ignored (`nohup`) stays so.
+    """
+
+    def __init__(self, asked: Callable[..., BaseException], folder: Path) -> None:
+        self._error: Final = asked
+        self._folder: Final = folder
+        self._is_asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._take) for number in heeded}
+
+    def __exit__(self, *_: object) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        if self._is_asked:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os._exit(128 + number)  # and the processes die with their parent
+        self._is_asked = True
+        raise self._error(f"asked to end by signal {number}", sigval=signal.Signals(number))
 
 
 def _ended(folder: Path, signal: int | None = None) -> Ended:
