@@ -50,7 +50,7 @@ def synchronise(model: nn.Module, group: dist.ProcessGroup) -> int:
 def counting(model: nn.Module, counts: bool) -> Iterator[None]:
     """Inside, whether this rank's samples count. It must last until the backward pass is done.
 
-    Without, neither statistics nor gradients feel them, and what batch norm makes of them is zero.
+    Without, neither statistics nor gradients feel them; what batch norm makes of them counts nowhere, but is finite.
     """
     with ExitStack() as after:
         layers = [module for module in model.modules() if isinstance(module, _Across)]
@@ -72,7 +72,16 @@ class _Across(_BatchNorm):
             return result
         # The ranks wait for each other, on the way back too; half precision is summed as f32, which torch forgets here.
         none = super().forward(input[:0].to(_wide(input)))
-        return input * 0 + none.sum().to(input.dtype)
+        return self._likely(input.detach()) + input * 0 + none.sum().to(input.dtype)
+
+    def _likely(self, x: Tensor) -> Tensor:
+        """Numbers like those of samples that count. What comes after may have no finite gradient where all are zero."""
+        if self.running_mean is None or self.running_var is None:
+            return x
+        with torch.no_grad():
+            statistics = self.running_mean, self.running_var
+            wide = nn.functional.batch_norm(x.to(_wide(x)), *statistics, self.weight, self.bias, eps=self.eps)
+        return wide.to(x.dtype)
 
 
 class _OnDevice(_Across, nn.SyncBatchNorm):

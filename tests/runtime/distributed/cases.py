@@ -37,6 +37,10 @@ model Net(x: f32[N, 6]) -> (rows: f32[3 * N, 5], logits: f32[N, 5], centre: f32[
   centre = mean(logits, 0)
 }
 """
+SCALED = """
+block Head(x: f32[N, 8]) -> f32[N, 8] { return x / sqrt(mean(square(x), 1, keepdim=true)) }
+model Net(x: f32[N, 6]) -> f32[N, 5] { Linear(8, bias=false) -> BatchNorm1d -> Head -> Linear(5) }
+"""
 ONE = "model Net(x: f32[N, 6]) -> f32[N] { Linear(8) -> Tanh -> Linear(1) -> flatten }\n"
 LOGITS = """
 model Net(x: f32[N, 6]) -> f32[N, 5] { body: { Linear(8) -> BatchNorm1d -> Tanh -> Dropout(0.2) } -> head: Linear(5) }
@@ -129,6 +133,7 @@ BY_FOUR = {
     "root in parts",
     "contrastive in parts",
     "turns",
+    "idle",
     "measured",
     "few in val",
 }
@@ -211,6 +216,7 @@ def of_losses() -> list[Job]:
         ),
         job("contrastive", POINTS + twice, distributed__sync_batchnorm=True),
         job("contrastive in parts", POINTS + twice, pairs, distributed__sync_batchnorm=True, train__accumulate=2),
+        job("idle", learning("loss = cross_entropy(output, label)", net=SCALED), distributed__sync_batchnorm=True),
         job("turns", POINTS + GAN, pairs, distributed__sync_batchnorm=True),
     ]
 
