@@ -33,6 +33,7 @@ from expc.runtime.distributed.reports import (
     PHASES,
     Failure,
     Seen,
+    Watch,
     failures,
     last_seen,
     outcome,
@@ -115,12 +116,13 @@ def launch(wanted: Launch, arguments: Sequence[str], program: Program) -> Ended:
         )
         logging.disable()  # what torch knows is told in our words
         try:
-            with _Signals(SignalException, folder):
+            with _Signals(SignalException, folder), Watch(folder, timeout_of(program, starting=True) + 2 * GRACE):
                 elastic_launch(config, sys.executable)("-m", "expc", *arguments)
         except SignalException as stopped:
             return _ended(folder, signal=int(stopped.sigval))
         except ChildFailedError as error:
-            return _failed(folder, error.failures, program)
+            # What becomes of processes after they have agreed on the end changes nothing any more.
+            return _ended(folder) if outcome(folder) else _failed(folder, error.failures, program)
         except (RendezvousError, RuntimeError, OSError) as error:
             at = wanted.meeting or "localhost"
             did = "has lost" if any(folder.glob("*.beat")) else "did not meet"

@@ -7,6 +7,7 @@ memory that the kernel writes to the file whenever it likes, also after the proc
 import json
 import mmap
 import os
+import signal
 import struct
 import threading
 import time
@@ -32,7 +33,7 @@ PHASES: Final = {
 BEAT: Final = 1.0
 """Seconds between two signs of life."""
 _PROGRESS: Final = struct.Struct("<qqd")
-_LIFE: Final = struct.Struct("<d")
+_LIFE: Final = struct.Struct("<dq")
 _SIZE: Final = _PROGRESS.size + _LIFE.size
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -60,6 +61,8 @@ class Seen:
     """When it said so, in seconds since 1970."""
     alive: float
     """When it gave its last sign of life: a process that waits gives one each second, one that is stopped none."""
+    process: int
+    """The system's number of it; 0 where it has given no sign of life yet."""
 
 
 class Report:
@@ -94,7 +97,7 @@ class Report:
     @staticmethod
     def _live(beat: mmap.mmap, launcher: int) -> None:
         while os.getppid() == launcher:
-            _LIFE.pack_into(beat, _PROGRESS.size, time.time())
+            _LIFE.pack_into(beat, _PROGRESS.size, time.time(), os.getpid())
             time.sleep(BEAT)
         os._exit(1)
 
@@ -139,10 +142,46 @@ def last_seen(folder: Path, rank: int) -> Seen | None:
     try:
         content = (folder / f"{rank}.beat").read_bytes()
         step, phase, since = _PROGRESS.unpack_from(content)
-        (alive,) = _LIFE.unpack_from(content, _PROGRESS.size)
+        alive, process = _LIFE.unpack_from(content, _PROGRESS.size)
     except (OSError, struct.error):
         return None
-    return Seen(step, list(PHASES)[phase], since, alive)
+    return Seen(step, list(PHASES)[phase], since, alive, process)
+
+
+class Watch(threading.Thread):
+    """Kills processes that have given no sign of life for `patience` seconds: one that is stopped after the last step
+    keeps nobody waiting but who started it.
+
+    Seconds are counted while this process runs: a machine that has slept has stopped all of them alike.
+    """
+
+    def __init__(self, folder: Path, patience: float) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._folder: Final = folder
+        self._patience: Final = patience
+        self._over: Final = threading.Event()
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look once a second."""
+        silent: dict[int, tuple[float, float]] = {}
+        while not self._over.wait(BEAT):
+            for path in self._folder.glob("*.beat"):
+                rank = int(path.stem)
+                seen = last_seen(self._folder, rank)
+                if seen is None:
+                    continue
+                before, count = silent.get(rank, (seen.alive, 0.0))
+                silent[rank] = (seen.alive, count + BEAT if seen.alive == before else 0.0)
+                if silent[rank][1] >= self._patience and _is_child(seen.process):
+                    with suppress(ProcessLookupError):
+                        os.kill(seen.process, signal.SIGKILL)
 
 
 def outcome(folder: Path) -> tuple[int, str] | None:
@@ -163,10 +202,17 @@ def way_on(folder: Path) -> str:
     return directory if any(Path(directory, "checkpoints").glob("step-*")) else ""
 
 
+def _is_child(process: int) -> bool:
+    """Whether a process is one that this one has started: a number may have become another one's."""
+    with suppress(OSError, ValueError, IndexError):
+        stat = Path("/proc", str(process), "stat").read_text("utf-8")
+        return int(stat.rpartition(")")[2].split()[1]) == os.getpid()
+    return False
+
+
 def _die_with_parent() -> None:
     """Let the kernel kill this process, even a stopped one, when its parent dies; only Linux does so."""
     import ctypes
-    import signal
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
