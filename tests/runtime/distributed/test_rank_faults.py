@@ -108,7 +108,7 @@ def test_a_process_that_does_not_go_on_is_named_with_its_step_and_its_line(
     checked = program("epochs = 1, loss = CrossEntropyLoss, optimizer = SGD(lr=0.1)")
     at = float(int(time.time()))  # torch notes whole seconds
     for rank, (step, alive) in enumerate([(7, at), (6, at - silence)]):
-        beat = struct.pack("<qqdd", step, list(PHASES).index("training"), at - 40, alive)
+        beat = struct.pack("<qqddq", step, list(PHASES).index("training"), at - 40, alive, os.getpid())
         (tmp_path / f"{rank}.beat").write_bytes(beat)
     lost = {"time": at - GRACE, "text": "lost another one", "is_echo": True}
     (tmp_path / "0.error").write_text(json.dumps(lost))
