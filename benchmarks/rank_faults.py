@@ -227,6 +227,9 @@ def happens(fault: str, life: Life, out: Path, chance: random.Random, times: tup
         fault.partition("-")[0], signal.SIGUSR1
     )
     ranks = life.ranks()
+    while fault.endswith("-rank") and not ranks and life.process.poll() is None:
+        time.sleep(0.01)  # it starts them yet: the launcher itself is another fault
+        ranks = life.ranks()
     whom = chance.choice(ranks) if fault.endswith("-rank") and ranks else life.process.pid
     with suppress(ProcessLookupError):
         os.kill(whom, number)
