@@ -149,7 +149,7 @@ def by_torchmetrics(path, arguments, output, target):
 
 @pytest.mark.parametrize("name", metrics())
 def test_every_metric_over_uneven_batches_is_the_one_over_all_samples(name, monkeypatch):
-    monkeypatch.setattr("expc.runtime.metrics.HELD", 60)  # some batches are taken in together, some alone
+    monkeypatch.setattr("expc.runtime.measures.HELD", 60)  # some batches are taken in together, some alone
     entry, found = metrics()[name], []
     for output, target in CASES.values():
         if entry.accepts(output, target) is not None:
