@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from expc.compiler.session import check_text
-from expc.runtime import loop, metrics, run
+from expc.runtime import loop, measures, run
 
 READING = ("item", "tolist", "cpu", "numpy", "__array__", "__float__", "__int__", "__bool__", "__index__")
 ATEN = torch.ops.aten
@@ -153,7 +153,7 @@ def waits(monkeypatch, folder: Path, rest: str, accumulate=1, read="pass") -> Wa
     counting = Waits()
     with monkeypatch.context() as patched:
         counting.watch(patched)
-        patched.setattr(metrics, "HELD", 64)  # so that metrics take in what waits for them every other step
+        patched.setattr(measures, "HELD", 64)  # so that metrics take in what waits for them every other step
         run.run(checked.program, out=folder / "run", device="cpu", progress=False)
     assert counting.calls == {"log": 5, "finish_epoch": 2}
     return counting
